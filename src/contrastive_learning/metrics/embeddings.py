@@ -1,0 +1,150 @@
+"""Metrics of an embedding space against majority labels: are responses of equal quality close, is the sphere used."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from contrastive_learning.metrics.quality import f1_of_both
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+MAX_NEIGHBOURS = 11  # odd, so that neighbours never tie
+SAME_POINT = 1e-9  # cosine distances below it are rounding
+
+
+def embedding_metrics(
+    embeddings: ArrayLike,
+    yes_votes: ArrayLike,
+    num_votes: ArrayLike,
+    criteria: Sequence[str],
+    *,
+    max_samples: int,
+    seed: int,
+) -> dict[str, float]:
+    """Metrics of embeddings [responses, dim] of unit norm; votes: [responses, criteria], 0 of 0 = not judged.
+
+    More than `max_samples` responses are subsampled. Means over the criteria with both majority classes:
+    - `alignment`: mean squared distance of pairs with the same majority (Wang & Isola 2020), 0..4, lower is better;
+      `alignment_unanimous_yes`: of pairs that all annotators call good.
+    - `knn_macro_f1`: mean of F1(yes) and F1(no) of the majority of the nearest neighbours, the response left out.
+    - `silhouette`, also `silhouette/<criterion>`: with cosine distance, where both classes have two responses.
+    Without labels:
+    - `uniformity`: log of the mean of exp(-2 squared distance) over pairs, lower is more uniform, 0 = collapse.
+    - `effective_rank`, at most the dimension.
+    What too few responses leave undefined is left out.
+    """
+    z: FloatArray = np.asarray(embeddings, dtype=np.float64)
+    yes_count, count = np.asarray(yes_votes), np.asarray(num_votes)
+    _check(z, yes_count, count, criteria, max_samples)
+    if len(z) > max_samples:
+        rows = np.random.default_rng(seed).choice(len(z), max_samples, replace=False)
+        z, yes_count, count = z[rows], yes_count[rows], count[rows]
+    if len(z) < 2:
+        return {}
+    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)  # half precision is off by up to 1 %
+    judged = count > 0
+    yes = judged & (2 * yes_count > count)
+    unanimous_yes = judged & (yes_count == count)
+    both = [c for c in range(len(criteria)) if yes[:, c].any() and (judged & ~yes)[:, c].any()]
+
+    similarity = z @ z.T  # [responses, responses]
+    metrics = {"uniformity": _uniformity(similarity), "effective_rank": effective_rank(z)}
+    silhouettes = {criteria[c]: _silhouette(z[judged[:, c]], yes[judged[:, c], c]) for c in both}
+    means: dict[str, Sequence[float | None]] = {
+        "alignment": [_alignment(z[yes[:, c]], z[judged[:, c] & ~yes[:, c]]) for c in both],
+        "alignment_unanimous_yes": [_alignment(z[unanimous_yes[:, c]]) for c in both],
+        "knn_macro_f1": _knn_f1(similarity, judged[:, both], yes[:, both]),
+        "silhouette": list(silhouettes.values()),
+    }
+    for name, values in means.items():
+        defined = [value for value in values if value is not None]
+        if defined:
+            metrics[name] = float(np.mean(defined))
+    return metrics | {f"silhouette/{name}": value for name, value in silhouettes.items() if value is not None}
+
+
+def effective_rank(matrix: ArrayLike) -> float:
+    """RankMe (Garrido et al. 2023): exp of the entropy of the singular values of [rows, columns], scaled to sum 1.
+
+    1..min(rows, columns); 0 for a matrix of zeros. Values below 1e-7 of the largest count as 0.
+    """
+    rows = np.asarray(matrix, dtype=np.float64)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError(f"effective_rank needs a finite matrix, got shape {rows.shape}")
+    if not rows.any():
+        return 0.0
+    rows = rows / np.abs(rows).max()
+    gram = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows  # several times faster than an SVD
+    squares = np.linalg.eigvalsh(gram)
+    singular = np.sqrt(squares[squares > 1e-14 * squares.max()])
+    share = singular / singular.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def _check(
+    z: FloatArray, yes_votes: NDArray[np.generic], num_votes: NDArray[np.generic], criteria: Sequence[str], limit: int
+) -> None:
+    if z.ndim != 2 or not np.isfinite(z).all():
+        raise ValueError(f"embeddings must be finite and [responses, dim], got shape {z.shape}")
+    expected = (len(z), len(criteria))
+    if yes_votes.shape != expected or num_votes.shape != expected:
+        raise ValueError(f"votes must be [responses, criteria] = {expected}, got {yes_votes.shape}, {num_votes.shape}")
+    if limit < 2:
+        raise ValueError(f"max_samples must be at least 2, got {limit}")
+
+
+def _uniformity(similarity: FloatArray) -> float:
+    """|a - b|^2 = 2 - 2ab, so every term is in exp(-8)..1: no overflow."""
+    size = len(similarity)
+    off_diagonal = np.exp(4 * similarity - 4).sum() - np.exp(4 * np.diagonal(similarity) - 4).sum()
+    return float(np.log(off_diagonal / (size * (size - 1))))
+
+
+def _alignment(*classes: FloatArray) -> float | None:
+    """Mean squared distance of the pairs within classes, each [members, dim]; None without a pair.
+
+    Over the pairs of n members the squared distances sum to n sum |z|^2 - |sum z|^2.
+    """
+    num_pairs = sum(len(members) * (len(members) - 1) / 2 for members in classes)
+    total = sum(len(members) * (members**2).sum() - (members.sum(axis=0) ** 2).sum() for members in classes)
+    return float(total / num_pairs) if num_pairs else None
+
+
+def _silhouette(z: FloatArray, yes: BoolArray) -> float | None:
+    """Cosine distances to a class sum to its size - z . (sum of the class): no matrix of distances is needed."""
+    sizes = np.array([np.count_nonzero(~yes), np.count_nonzero(yes)])
+    if sizes.min() < 2:
+        return None
+    sums = np.stack([z[~yes].sum(axis=0), z[yes].sum(axis=0)])
+    distances = sizes - z @ sums.T  # [responses, 2]
+    own, other = yes.astype(int), 1 - yes.astype(int)
+    row = np.arange(len(z))
+    within = distances[row, own] / (sizes[own] - 1)  # the distance to itself is 0
+    between = distances[row, other] / sizes[other]
+    larger = np.maximum(within, between)
+    return float(np.mean(np.where(larger > SAME_POINT, (between - within) / np.maximum(larger, SAME_POINT), 0.0)))
+
+
+def _knn_f1(similarity: FloatArray, judged: BoolArray, yes: BoolArray) -> list[float]:
+    """Neighbours are looked for among the responses that were judged on the criterion."""
+    scores: list[float] = []
+    neighbours: dict[bytes, NDArray[np.intp]] = {}
+    for column_judged, column_yes in zip(judged.T, yes.T, strict=True):
+        key = column_judged.tobytes()
+        if key not in neighbours:  # most criteria were judged on the same responses
+            neighbours[key] = _nearest(similarity[np.ix_(column_judged, column_judged)])
+        labels = column_yes[column_judged]
+        predicted = labels[neighbours[key]].mean(axis=1) > 0.5
+        scores.append(float(np.mean(f1_of_both(labels, predicted))))
+    return scores
+
+
+def _nearest(similarity: FloatArray) -> NDArray[np.intp]:
+    """The most similar others of each row [rows, neighbours], an odd number of them."""
+    distance = -similarity
+    np.fill_diagonal(distance, np.inf)
+    count = min(MAX_NEIGHBOURS, len(distance) - 1)
+    count -= count % 2 == 0
+    return np.argpartition(distance, count - 1, axis=1)[:, :count]

@@ -1,0 +1,158 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, silhouette_score
+
+from contrastive_learning.metrics import effective_rank, embedding_metrics
+
+CRITERIA = ("polite", "specific")
+
+
+def measure(embeddings, yes_votes, num_votes, criteria=CRITERIA, max_samples=1000, seed=0):
+    return embedding_metrics(embeddings, yes_votes, num_votes, criteria, max_samples=max_samples, seed=seed)
+
+
+def random_case(num_responses=60, dim=5, seed=0, missing=0.2):
+    """Unit embeddings that lean to one side with the votes of the first criterion; some votes missing."""
+    rng = np.random.default_rng(seed)
+    yes_votes = rng.integers(0, 4, (num_responses, 2))
+    num_votes = np.where(rng.random(yes_votes.shape) < missing, 0, 3)
+    z = rng.standard_normal((num_responses, dim))
+    z[:, 0] += yes_votes[:, 0] - 1.5
+    return z / np.linalg.norm(z, axis=1, keepdims=True), np.minimum(yes_votes, num_votes), num_votes
+
+
+def naive(z, yes_votes, num_votes, neighbours=11):
+    """Loops over pairs and scikit-learn."""
+    found = {"alignment": [], "alignment_unanimous_yes": [], "knn_macro_f1": [], "silhouette": []}
+    for column in range(yes_votes.shape[1]):
+        rows = np.flatnonzero(num_votes[:, column])
+        yes, unanimous = (yes_votes[:, column] >= limit for limit in (2, 3))
+        pairs = [(i, j, np.sum((z[i] - z[j]) ** 2)) for i, j in combinations(rows, 2)]
+        found["alignment"].append(np.mean([d for i, j, d in pairs if yes[i] == yes[j]]))
+        found["alignment_unanimous_yes"].append(np.mean([d for i, j, d in pairs if unanimous[i] and unanimous[j]]))
+        found["silhouette"].append(silhouette_score(z[rows], yes[rows], metric="cosine"))
+        predicted = []
+        for i in rows:
+            nearest = sorted((j for j in rows if j != i), key=lambda j: -z[i] @ z[j])[:neighbours]
+            predicted.append(np.mean(yes[nearest]) > 0.5)
+        found["knn_macro_f1"].append(f1_score(yes[rows], predicted, average="macro"))
+    distances = [np.sum((z[i] - z[j]) ** 2) for i, j in combinations(range(len(z)), 2)]
+    means = {name: np.mean(values) for name, values in found.items()}
+    means["uniformity"] = np.log(np.mean(np.exp(-2 * np.array(distances))))
+    return means | {f"silhouette/{name}": value for name, value in zip(CRITERIA, found["silhouette"], strict=True)}
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_agrees_with_loops_over_pairs(missing):
+    case = random_case(missing=missing)
+    metrics = measure(*case)
+    singular = np.linalg.svd(case[0], compute_uv=False)
+    share = singular / singular.sum()
+    assert metrics.pop("effective_rank") == pytest.approx(np.exp(-np.sum(share * np.log(share))))
+    assert metrics == pytest.approx(naive(*case))
+
+
+def test_two_antipodal_clusters():
+    """Pairs within have distance 0, across 2^2 = 4; of the 6 pairs of 2 + 2 responses 4 are across.
+
+    uniformity = ln((2 + 4 e^-8) / 6). Silhouette: within 0, between 2, so 1. One direction: effective rank 1.
+    All three others are neighbours, two of them on the other side: every prediction is wrong.
+    """
+    z = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
+    votes = np.array([[3], [3], [0], [0]])
+    assert measure(z, votes, np.full_like(votes, 3), ["c"]) == pytest.approx(
+        {
+            "alignment": 0,
+            "alignment_unanimous_yes": 0,
+            "uniformity": np.log((2 + 4 * np.exp(-8)) / 6),
+            "effective_rank": 1,
+            "knn_macro_f1": 0,
+            "silhouette": 1,
+            "silhouette/c": 1,
+        }
+    )
+
+
+def test_collapse_is_finite():
+    z = np.tile([0.6, 0.8], (8, 1)).astype(np.float16)
+    votes = np.array([[3, 0], [0, 0]] * 4)
+    metrics = measure(z, votes, np.full_like(votes, 3))
+    assert metrics["alignment"] == pytest.approx(0, abs=1e-12)
+    assert metrics["uniformity"] == pytest.approx(0, abs=1e-12)
+    assert metrics["silhouette"] == 0
+    assert metrics["effective_rank"] == pytest.approx(1)
+    assert "silhouette/specific" not in metrics  # one class
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 3))
+def test_missing_votes_never_change_results(seed, anything):
+    z, yes_votes, num_votes = random_case(20, seed=seed)
+    changed = np.where(num_votes > 0, yes_votes, anything)
+    assert measure(z, changed, num_votes) == measure(z, yes_votes, num_votes)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000))
+def test_neither_the_order_nor_a_rotation_matters(seed):
+    z, yes_votes, num_votes = random_case(20, seed=seed)
+    rng = np.random.default_rng(seed)
+    order, rotation = rng.permutation(20), np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    moved = measure(z[order] @ rotation, yes_votes[order], num_votes[order])
+    assert moved == pytest.approx(measure(z, yes_votes, num_votes), abs=1e-9)
+
+
+def test_a_subsample_is_seeded_and_close_to_the_whole():
+    case = random_case(2000, missing=0)
+    whole, part = measure(*case, max_samples=2000), measure(*case, max_samples=500)
+    assert part == measure(*case, max_samples=500)
+    assert part != measure(*case, max_samples=500, seed=1)
+    assert part == pytest.approx(whole, abs=0.1)
+
+
+@pytest.mark.parametrize("num_responses", [0, 1, 2, 3])
+def test_few_responses_are_no_error(num_responses):
+    z = np.eye(4)[:num_responses]
+    yes_votes = np.array([[3, 0], [0, 0], [3, 3]])[:num_responses]
+    metrics = measure(z, yes_votes, np.full_like(yes_votes, 3))
+    assert np.isfinite(list(metrics.values())).all()
+    assert ("uniformity" in metrics) == (num_responses >= 2)
+    assert ("knn_macro_f1" in metrics) == (num_responses >= 2)
+    assert ("alignment" in metrics) == (num_responses >= 3)
+
+
+def test_nothing_judged_leaves_what_needs_no_labels():
+    z, yes_votes, _ = random_case()
+    nothing = np.zeros_like(yes_votes)
+    assert measure(z, nothing, nothing).keys() == {"uniformity", "effective_rank"}
+
+
+def test_effective_rank_of_equal_directions_is_their_number():
+    assert effective_rank(np.eye(6)[:, :4]) == pytest.approx(4)
+    assert effective_rank(np.ones((5, 900))) == pytest.approx(1)
+    assert effective_rank(np.zeros((5, 3))) == 0
+    assert effective_rank(1e-30 * np.eye(3, dtype=np.float32)) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("shape", [(40, 7), (7, 40)])
+def test_effective_rank_agrees_with_the_singular_values(shape):
+    matrix = np.random.default_rng(0).standard_normal(shape) * np.geomspace(1, 1e-4, shape[1])
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    share = singular / singular.sum()
+    assert effective_rank(matrix) == pytest.approx(np.exp(-np.sum(share * np.log(share))))
+
+
+def test_impossible_input_is_refused():
+    z, yes_votes, num_votes = random_case(4)
+    with pytest.raises(ValueError, match="embeddings must be finite"):
+        measure(z * np.nan, yes_votes, num_votes)
+    with pytest.raises(ValueError, match=r"votes must be \[responses, criteria\]"):
+        measure(z, yes_votes[:2], num_votes)
+    with pytest.raises(ValueError, match="max_samples must be at least 2, got 1"):
+        measure(z, yes_votes, num_votes, max_samples=1)
+    with pytest.raises(ValueError, match="effective_rank needs a finite matrix"):
+        effective_rank(z[0])
