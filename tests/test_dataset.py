@@ -1,0 +1,121 @@
+import os
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+
+from contrastive_learning.dataset import encode, tokenize
+from contrastive_learning.encoders import ScratchEncoder
+from contrastive_learning.responses import RatedResponse, Splits, VoteCount
+
+
+def response(index, *, context=("안녕하세요 오늘 날씨 어때요",), text="맑고 따뜻해요"):
+    votes = {"clear": VoteCount(index % 4, 3)} | ({"kind": VoteCount(1, 2)} if index % 2 else {})
+    return RatedResponse(f"r{index}", "weather", tuple(context), f"{text} {index}", votes, f"g{index}")
+
+
+class FewResponses:
+    """A DataSource of a dozen rows that counts how often it is read."""
+
+    def __init__(self, text="맑고 따뜻해요"):
+        self.text, self.loads = text, 0
+
+    def fingerprint(self):
+        return f"few {self.text}"
+
+    def load(self):
+        self.loads += 1
+        rows = [response(index, text=self.text) for index in range(12)]
+        return Splits(("clear", "kind"), rows[:8], rows[8:], [], [], ["read anew"])
+
+
+def scratch():
+    return ScratchEncoder(vocab_size=200, hidden_size=16, num_layers=1, num_heads=2, max_positions=64, dropout=0.0)
+
+
+def tokenized(tmp_path, source, **changes):
+    return tokenize(source, scratch(), **({"max_length": 32, "prefix": "", "cache_dir": tmp_path} | changes))
+
+
+def test_rows_come_back_as_written(tmp_path):
+    data = tokenized(tmp_path, FewResponses())
+    train = data.splits["train"]
+    assert data.criteria == ("clear", "kind")
+    assert set(data.splits) == {"train", "valid"}
+    assert train.column("id") == [f"r{index}" for index in range(8)]
+    assert train.yes_votes.tolist() == [[index % 4, index % 2] for index in range(8)]
+    assert train.num_votes.tolist() == [[3, 2 * (index % 2)] for index in range(8)]
+    assert data.yes_rates == pytest.approx([12 / 24, 4 / 8])
+
+
+def test_collate_pads_on_the_right_to_the_longest(tmp_path):
+    train = tokenized(tmp_path, FewResponses()).splits["train"]
+    batch = train.collate([3, 0])
+    lengths = train.lengths[[3, 0]]
+    assert batch["attention_mask"].sum(1).tolist() == lengths.tolist()
+    assert batch["input_ids"].shape == (2, lengths.max())
+    assert (batch["input_ids"][batch["attention_mask"] == 0] == train.pad_token_id).all()
+    assert batch["num_votes"].tolist() == [[3, 2], [3, 0]]
+
+
+def test_second_use_maps_the_cache_and_a_change_makes_another(tmp_path):
+    source = FewResponses()
+    first, second = tokenized(tmp_path, source), tokenized(tmp_path, source)
+    assert source.loads == 1
+    assert second.remarks == first.remarks == ["read anew"]
+    assert second.splits["train"].collate([0])["input_ids"].equal(first.splits["train"].collate([0])["input_ids"])
+    tokenized(tmp_path, source, prefix="질문: ")
+    tokenized(tmp_path, source, max_length=16)
+    assert source.loads == 3
+
+
+def test_a_damaged_cache_is_made_again(tmp_path):
+    source = FewResponses()
+    tokenized(tmp_path, source)
+    file = next(tmp_path.glob("*/train.arrow"))
+    os.truncate(file, 100)
+    assert len(tokenized(tmp_path, source).splits["train"]) == 8
+    assert source.loads == 2
+
+
+def _load_in_process(folder):
+    return len(tokenize(FewResponses(), scratch(), max_length=32, prefix="", cache_dir=folder).splits["train"])
+
+
+def test_two_processes_share_one_cache(tmp_path):
+    with ProcessPoolExecutor(2) as pool:
+        assert list(pool.map(_load_in_process, [tmp_path, tmp_path])) == [8, 8]
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+def test_oldest_context_goes_first_and_the_response_last(tmp_path):
+    tokenizer = tokenized(tmp_path, FewResponses()).tokenizer
+    item = response(1, context=("가장 오래된 말", "오늘 날씨 어때요"))
+    whole = encode([item], tokenizer, max_length=64, prefix="")[0]
+    separators = [position for position, token in enumerate(whole) if token == tokenizer.sep_token_id]
+    assert whole[0] == tokenizer.cls_token_id
+    assert len(separators) == 3
+    only_newest = encode([item], tokenizer, max_length=len(whole) - separators[0], prefix="")[0]
+    assert only_newest == [whole[0], *whole[separators[0] + 1 :]]
+    response_length = separators[2] - separators[1]
+    no_context = encode([item], tokenizer, max_length=response_length + 1, prefix="")[0]
+    assert no_context == [whole[0], *whole[separators[1] + 1 :]]
+    cut = encode([item], tokenizer, max_length=len(no_context) - 1, prefix="")[0]
+    assert cut == [*no_context[:-2], no_context[-1]]
+
+
+def test_prefix_stands_after_the_start_token(tmp_path):
+    tokenizer = tokenized(tmp_path, FewResponses()).tokenizer
+    prefix = tokenizer("오늘", add_special_tokens=False)["input_ids"]
+    assert encode([response(0)], tokenizer, max_length=64, prefix="오늘")[0][1 : 1 + len(prefix)] == prefix
+
+
+def test_votes_fit_their_matrix(tmp_path):
+    valid = tokenized(tmp_path, FewResponses()).splits["valid"]
+    assert valid.yes_votes.dtype == np.int64
+    assert valid.yes_votes.shape == (4, 2)
+
+
+def test_max_length_has_a_floor(tmp_path):
+    with pytest.raises(ValueError, match=r"max_length must be at least 8, got 4"):
+        tokenized(tmp_path, FewResponses(), max_length=4)

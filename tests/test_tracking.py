@@ -1,0 +1,97 @@
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from contrastive_learning.tracking import MlflowTracking, NoTracking
+
+
+def tracking_in(folder):
+    return MlflowTracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="a project/with spaces")
+
+
+def stored(run):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=run.uri).get_run(run.run_id)
+
+
+def test_a_run_holds_params_metrics_and_artifacts(tmp_path):
+    file = tmp_path / "table.txt"
+    file.write_text("rows")
+    with tracking_in(tmp_path).open("first", {"seed": "3"}) as run:
+        run.params({"loss.temperature": 0.07, "data.prefix": "", "trainer.patience": None})
+        run.params({f"p{index}": index for index in range(250)})
+        run.log({"val/macro_f1": 0.5, "val/f1/문법 (a)": 0.25}, 0)
+        run.log({"val/macro_f1": 0.75}, 1)
+        run.text("seed: 0", "config.yaml")
+        run.artifact(file, "tables")
+    found = stored(run)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "first"
+    assert found.data.tags["seed"] == "3"
+    assert found.data.params["loss.temperature"] == "0.07"
+    assert found.data.params["trainer.patience"] == "null"
+    assert len(found.data.params) == 253
+    assert found.data.metrics == {"val/macro_f1": 0.75, "val/f1/문법 _a_": 0.25}
+    assert (tmp_path / "mlartifacts" / "a_project_with_spaces" / run.run_id / "artifacts/tables/table.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("no\nmemory"), "FAILED"), (KeyboardInterrupt("SIGTERM"), "KILLED")]
+)
+def test_a_run_is_closed_truthfully(tmp_path, error, status):
+    run = tracking_in(tmp_path).open("first", {})
+    with pytest.raises(type(error)), run:
+        raise error
+    assert stored(run).info.status == status
+    assert str(error) in stored(run).data.tags["error"]
+
+
+def test_a_resumed_run_continues_the_same_record(tmp_path):
+    run = tracking_in(tmp_path).open("first", {})
+    with pytest.raises(KeyboardInterrupt), run:
+        run.log({"val/macro_f1": 0.5}, 1)
+        raise KeyboardInterrupt
+    with tracking_in(tmp_path).open(None, {}, resume_run_id=run.run_id) as again:
+        assert stored(again).info.status == "RUNNING"
+        again.log({"val/macro_f1": 0.6}, 2)
+    assert stored(run).info.status == "FINISHED"
+    assert stored(run).data.metrics["val/macro_f1"] == 0.6
+
+
+def _open_and_close(folder):
+    with tracking_in(folder).open("parallel", {}) as run:
+        run.log({"val/macro_f1": 0.5}, 0)
+    return run.run_id
+
+
+@pytest.mark.slow
+def test_four_processes_create_a_fresh_store_together(tmp_path):
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        runs = list(pool.map(_open_and_close, [tmp_path] * 4))
+    assert len(set(runs)) == 4
+
+
+def test_a_server_that_does_not_answer_is_one_line():
+    with pytest.raises(ValueError, match=r"cannot reach the MLflow server http://127\.0\.0\.1:9: .*refused"):
+        MlflowTracking(uri="http://127.0.0.1:9", experiment="x")
+
+
+def test_credentials_stay_out_of_errors_and_records(tmp_path):
+    with pytest.raises(ValueError, match="tracking.uri must start") as error:
+        MlflowTracking(uri="ftp://me:secret@host/x", experiment="x")
+    assert "secret" not in str(error.value)
+    with tracking_in(tmp_path).open("first", {}) as run:
+        run.params({"tracking.uri": "http://me:secret@host"})
+    assert stored(run).data.params["tracking.uri"] == "http://***@host"
+
+
+def test_no_tracking_takes_the_same_calls(tmp_path):
+    with NoTracking().open("first", {}) as run:
+        run.params({"a": 1})
+        run.log({"val/macro_f1": 0.5}, 0)
+        run.text("x", "y")
+        run.artifact(tmp_path)
+    assert run.run_id is None
+    assert "tracking=none" in run.location()
