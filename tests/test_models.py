@@ -111,3 +111,10 @@ def test_a_saved_encoder_loads_from_its_folder(tmp_path, tokens):
     model = ContrastiveQualityModel(str(tmp_path), num_labels=2, projection_dim=4)
     assert text == tokenizer("오늘 날씨")["input_ids"]
     assert model(torch.tensor([text]), torch.ones(1, len(text), dtype=torch.long)).logits.shape == (1, 2)
+
+
+def test_a_tokenizer_trained_twice_is_the_same():
+    texts = [f"{word}{ending} {word}" for word in ["가방", "나무", "바다", "하늘", "사람"] for ending in "은는이가을를"]
+    first, second = (scratch(vocab_size=60).tokenizer(texts) for _ in range(2))
+    assert first.get_vocab() == second.get_vocab()
+    assert first("바다는 하늘", add_special_tokens=False) == second("바다는 하늘", add_special_tokens=False)

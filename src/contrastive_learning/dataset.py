@@ -219,7 +219,7 @@ def _is_complete(folder: Path) -> bool:
 
 def _tokenizer_key(encoder: PretrainedEncoder | ScratchEncoder) -> str:
     if isinstance(encoder, ScratchEncoder):
-        return f"wordpiece {encoder.vocab_size}"
+        return f"bpe {encoder.vocab_size}"
     files = sorted(Path(encoder.name).glob("*token*")) + sorted(Path(encoder.name).glob("vocab*"))
     digest = hashlib.sha256(encoder.name.encode() if not files else b"")
     for file in files:

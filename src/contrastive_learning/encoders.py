@@ -57,7 +57,7 @@ class PackagedEncoder(PretrainedEncoder):
 
 
 class ScratchEncoder:
-    """A small random BERT (Devlin et al. 2019), with a WordPiece tokenizer trained on the training split."""
+    """A small random BERT (Devlin et al. 2019), with a BPE tokenizer trained on the training split."""
 
     def __init__(
         self, *, vocab_size: int, hidden_size: int, num_layers: int, num_heads: int, max_positions: int, dropout: float
@@ -70,7 +70,7 @@ class ScratchEncoder:
         self.dropout = dropout
 
     def tokenizer(self, train_texts: Iterable[str]) -> PreTrainedTokenizerFast:
-        return _train_wordpiece(train_texts, self.vocab_size)
+        return _train_bpe(train_texts, self.vocab_size)
 
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> nn.Module:
         config = BertConfig(
@@ -106,15 +106,16 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).is_dir()
 
 
-def _train_wordpiece(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def _train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """BPE, not WordPiece: the trainer of the latter numbers its pieces in the order of a hash map, anew each time."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

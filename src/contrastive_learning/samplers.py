@@ -1,7 +1,7 @@
 """Which examples meet in a batch. Every example is seen once an epoch; the order depends on (seed, epoch) alone."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ class BatchSampler(Protocol):
 class RandomBatchSampler:
     """A fresh permutation each epoch, cut into batches whose sizes differ by at most one (no tiny last batch)."""
 
-    def __init__(self, yes_votes: IntArray, num_votes: IntArray, *, batch_size: int, seed: int) -> None:
-        """yes_votes, num_votes: [examples, criteria]."""
+    def __init__(self, yes_votes: NDArray[Any], num_votes: NDArray[Any], *, batch_size: int, seed: int) -> None:
+        """yes_votes, num_votes: [examples, criteria]; only their length matters here."""
         if batch_size < 2:
             raise ValueError(f"sampler.batch_size must be at least 2 (a pair needs two responses), got {batch_size}")
         self.batch_size = batch_size
