@@ -1,0 +1,181 @@
+"""AI Hub 71773, "AI 응답 결과에 대한 품질 평가 데이터": answers of a bot, judged by three people on nine criteria."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import UnionType
+from typing import Any, NamedTuple
+
+from contrastive_learning.data.aihub_files import documents, find_files, part_of
+from contrastive_learning.data.ballots import Ballots, row_votes
+from contrastive_learning.data.files import digest
+from contrastive_learning.data.rows import field, label, place, read_rows, shown, text
+from contrastive_learning.data.splits import SplitRules, make_splits
+from contrastive_learning.responses import RatedResponse, Splits, VoteCount
+
+FORMAT_VERSION = 1  # raise when the same files come to mean something else
+BOT = 0  # speaker_id
+
+
+class Turn(NamedTuple):
+    id: str
+    text: str
+    is_answer: bool  # of the bot
+    votes: Mapping[str, VoteCount]
+
+
+class Conversation(NamedTuple):
+    """A dialogue as read: `part` is train or valid, or None where no folder tells."""
+
+    part: str | None
+    where: str
+    id: str
+    responses: list[RatedResponse]
+    skipped: int  # answers without votes or without text; their words still are context
+
+
+class AIHubData:
+    """Raw label files (zips or unpacked, in the folders as downloaded), or the aggregated csv of the same dialogues.
+
+    Training becomes train. Validation is divided between valid and test, valid_fraction to test_fraction, as the test
+    part is not published; a dialogue that stands in both is dropped from train. Where only one part is there, valid
+    and test are drawn from it by conversation. `held_out_domains` are topics, and leave both parts for test_ood.
+    The context of an answer is everything said before it; position says nothing of who voted, so only counts are kept.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        criteria: Sequence[str] | None,
+        valid_fraction: float,
+        test_fraction: float,
+        held_out_domains: Sequence[str],
+        split_seed: int,
+    ) -> None:
+        self._path = path
+        self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)
+
+    def fingerprint(self) -> str:
+        return digest(find_files(self._path), asdict(self._rules) | {"format": f"aihub {FORMAT_VERSION}"})
+
+    def load(self) -> Splits:
+        ballots = Ballots(self._rules.criteria)
+        parts: dict[str | None, list[RatedResponse]] = {}
+        places: dict[tuple[str | None, str], str] = {}
+        skipped = 0
+        for part, where, name, responses, skipped_here in read_conversations(self._path, ballots):
+            if (part, name) in places:
+                raise ValueError(f"{where}: conversation {name} must stand once, got it also in {places[part, name]}")
+            places[part, name] = where
+            parts.setdefault(part, []).extend(responses)
+            skipped += skipped_here
+        remarks = [f"{skipped:,} answers left out: no votes or no text"] if skipped else []
+        if not parts:
+            raise ValueError(f"{self._path} must hold conversations, got none")
+        if len(parts) == 1:
+            return make_splits({"train": parts.popitem()[1]}, self._rules, ballots.found, remarks)
+        named = {split: parts[split] for split in ("train", "valid")}
+        return make_splits(named, self._rules, ballots.found, remarks, test_from="valid")
+
+
+def read_conversations(path: str | Path, ballots: Ballots) -> Iterator[Conversation]:
+    """Every conversation with its judged answers, oldest first, before any check across conversations."""
+    for name, file in find_files(path).items():
+        read = _from_table if file.suffix.lower() == ".csv" else _from_labels
+        yield from read(part_of(name), file, ballots)
+
+
+def _from_labels(part: str | None, file: Path, ballots: Ballots) -> Iterator[Conversation]:
+    for where, content in documents(file):
+        try:
+            dataset = _field(_parsed(content), "dataset", dict)
+            for conversation in _field(dataset, "conversations", list):
+                name = label(_field(conversation, "conversation_id", int | str), "conversation_id")
+                topic = _field(_field(conversation, "metadata", dict), "topic", str)
+                utterances = _field(conversation, "utterances", list)
+                yield _conversation(part, where, name, topic, _in_order(utterances, ballots))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+
+def _parsed(content: str) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+
+
+def _in_order(utterances: list[Any], ballots: Ballots) -> Iterator[Turn]:
+    """Turns by exchange, the question before its answer: in the file, they are now and then out of order."""
+    exchanges: dict[str, list[Turn]] = {}
+    for index, utterance in enumerate(utterances):
+        try:
+            exchange = exchanges.setdefault(_field(utterance, "exchange_id", str), [])
+            evaluations = _field(utterance, "utterance_evaluation", list | None) or []
+            votes = ballots.count(_by_criterion(evaluations))
+            name = _field(utterance, "utterance_id", str)
+            words = _field(utterance, "utterance_text", str | None) or ""
+            exchange.append(Turn(name, words, _field(utterance, "speaker_id", int) == BOT, votes))
+        except ValueError as error:
+            raise ValueError(f"utterances[{index}]: {error}") from error
+    for exchange in exchanges.values():
+        yield from sorted(exchange, key=lambda turn: turn.is_answer)
+
+
+def _by_criterion(evaluations: list[Any]) -> dict[str, list[Any]]:
+    """{criterion: votes} from one {criterion: vote} an evaluation."""
+    for evaluation in evaluations:
+        if not isinstance(evaluation, dict):
+            raise ValueError(f"utterance_evaluation must hold {{criterion: yes or no}}, got {shown(evaluation)}")
+    criteria = dict.fromkeys(criterion for evaluation in evaluations for criterion in evaluation)
+    return {criterion: [evaluation.get(criterion) for evaluation in evaluations] for criterion in criteria}
+
+
+def _from_table(part: str | None, file: Path, ballots: Ballots) -> Iterator[Conversation]:
+    topics: dict[str, str] = {}
+    exchanges: dict[str, list[tuple[int, Turn, Turn]]] = defaultdict(list)
+    for line, row in read_rows(file):
+        try:
+            name = text(field(row, "conversation_id"), "conversation_id")
+            topics.setdefault(name, text(field(row, "topic"), "topic"))
+            question = Turn("", text(field(row, "human_question"), "human_question"), False, {})
+            words, votes = text(field(row, "bot_response"), "bot_response"), ballots.count(row_votes(row))
+            answer = Turn(text(field(row, "utterance_id"), "utterance_id"), words, True, votes)
+            exchanges[name].append((_index(field(row, "utterance_index")), question, answer))
+        except ValueError as error:
+            raise ValueError(f"{place(file, line)}: {error}") from error
+    for name, topic in topics.items():
+        ordered = sorted(exchanges.pop(name), key=lambda exchange: exchange[0])
+        turns = [turn for _, question, answer in ordered for turn in (question, answer)]
+        yield _conversation(part, str(file), name, topic, turns)
+
+
+def _conversation(part: str | None, where: str, name: str, topic: str, turns: Iterable[Turn]) -> Conversation:
+    said: list[str] = []
+    responses, answers = [], 0
+    for turn in turns:
+        is_blank = not turn.text.strip()
+        answers += turn.is_answer
+        if turn.is_answer and turn.votes and not is_blank:
+            responses.append(RatedResponse(turn.id, topic, tuple(said), turn.text, turn.votes, name))
+        if not is_blank:
+            said.append(turn.text)
+    return Conversation(part, where, name, responses, answers - len(responses))
+
+
+def _index(value: str) -> int:
+    if not value.isdecimal():
+        raise ValueError(f"utterance_index must be a whole number, got {shown(value)}")
+    return int(value)
+
+
+def _field(row: Any, name: str, kind: type | UnionType) -> Any:
+    if not isinstance(row, dict):
+        raise ValueError(f"{name} must be a field of a JSON object, got {shown(row)}")
+    value = field(row, name)
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {shown(value)}")
+    return text(value, name) if isinstance(value, str) else value

@@ -1,0 +1,47 @@
+"""What a dialogue settles before the judged response, in words that every topic uses.
+
+A stance is what the bot recommended: a later answer contradicts it by the opposite value. A quantity is what the person
+stated: a later answer makes one up by another value. Values stand alone as words, so that they are the same token
+wherever they occur.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    phrase: str  # holds {value}
+    values: tuple[str, ...]
+    statements: tuple[str, ...] = ()  # how a person brings the phrase up, holds {fact}
+
+    def fill(self, value: str) -> str:
+        return self.phrase.format(value=value)
+
+    def other(self, value: str, random: Random) -> str:
+        return random.choice([candidate for candidate in self.values if candidate != value])
+
+
+STANCES = (
+    Slot("{value} 시간", ("아침", "저녁")),
+    Slot("{value} 일정", ("평일", "주말")),
+    Slot("{value} 하는 방식", ("혼자", "여럿이")),
+    Slot("{value} 모임", ("온라인", "오프라인")),
+)
+QUANTITIES = (
+    Slot(
+        "예산 {value} 원",
+        ("3만", "9만"),
+        ("저는 {fact}으로 생각하고 있어요.", "{fact}까지 쓸 수 있어요.", "일단 {fact} 안에서 해 보려고요."),
+    ),
+    Slot(
+        "하루 {value}",
+        ("10분", "50분"),
+        ("저는 {fact}쯤 낼 수 있어요.", "{fact} 정도 여유가 있어요.", "일단 {fact}씩 해 보려고요."),
+    ),
+    Slot(
+        "기간 {value} 달",
+        ("한", "석"),
+        ("저는 {fact}로 잡고 있어요.", "{fact} 동안 해 볼까 해요.", "일단 {fact}만 해 보려고요."),
+    ),
+)

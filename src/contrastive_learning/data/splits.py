@@ -1,0 +1,195 @@
+"""Train, valid, test and test_ood from whole conversations, and the checks that every source of votes shares."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.responses import RatedResponse, Splits, VoteCount
+
+SPLITS = ("train", "valid", "test", "test_ood")
+Parts = dict[str, list[RatedResponse]]  # by split; a split that no file gave is absent
+Votes = Mapping[str, Counter[VoteCount]]  # of one split, by criterion
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRules:
+    """Settings of `data.source`; the fractions are shares of the responses, filled with whole conversations."""
+
+    criteria: Sequence[str] | None  # None: all that train has
+    valid_fraction: float
+    test_fraction: float
+    held_out_domains: Sequence[str]
+    split_seed: int
+
+    def __post_init__(self) -> None:
+        for name, names in (("criteria", self.criteria), ("held_out_domains", self.held_out_domains)):
+            if names is None:
+                continue
+            if isinstance(names, str) or len(set(names)) < len(names) or (name == "criteria" and not names):
+                raise ValueError(f"data.source.{name} must be a list of different names such as [a,b], got {names!r}")
+        if not 0 < self.valid_fraction < 1:
+            raise ValueError(f"data.source.valid_fraction must be above 0 and below 1, got {self.valid_fraction}")
+        if not 0 <= self.test_fraction < 1 - self.valid_fraction:
+            raise ValueError(
+                f"data.source.test_fraction must be at least 0 and leave room for train beside "
+                f"valid_fraction={self.valid_fraction}, got {self.test_fraction}"
+            )
+
+
+def make_splits(
+    parts: Parts, rules: SplitRules, found: Collection[str], remarks: Iterable[str], *, test_from: str = "train"
+) -> Splits:
+    """Complete and check the parts that were read.
+
+    A split keeps no conversation and no (context, response) that a later one holds. Domains held out leave every
+    split for test_ood. A missing valid is drawn from train, a missing test from `test_from`.
+    """
+    criteria = _chosen(rules.criteria, found)
+    parts, dropped = _without_repeats(parts)  # before domains move: what is there twice would be so in test_ood
+    parts = _with_held_out(parts, rules.held_out_domains)
+    parts |= _divided(parts, rules, test_from)
+    parts, dropped_again = _without_repeats(parts)
+    _check_sizes(parts)
+    votes = {split: _votes(parts[split], criteria) for split in SPLITS if parts.get(split)}
+    _check_classes(votes["train"])
+    remarks = [*remarks, *dropped, *dropped_again, *_remarks(parts, rules), *_one_sided(votes)]
+    train, valid, test, test_ood = (parts.get(split, []) for split in SPLITS)
+    return Splits(criteria, train, valid, test, test_ood, remarks)
+
+
+def _chosen(wanted: Sequence[str] | None, found: Collection[str]) -> tuple[str, ...]:
+    for criterion in wanted or ():
+        check_choice("a name in data.source.criteria", criterion, found)
+    return tuple(found if wanted is None else wanted)
+
+
+def _without_repeats(parts: Parts) -> tuple[Parts, list[str]]:
+    kept, remarks = dict(parts), []
+    groups: set[str] = set()
+    texts: set[tuple[tuple[str, ...], str]] = set()
+    for split in reversed([split for split in SPLITS if split in parts]):
+        others = [item for item in parts[split] if item.group not in groups]
+        kept[split] = [item for item in others if (item.context, item.response) not in texts]
+        for count, what in (
+            (len(parts[split]) - len(others), "conversation"),
+            (len(others) - len(kept[split]), "context and response"),
+        ):
+            if count:
+                later = " or ".join(name for name in SPLITS[SPLITS.index(split) + 1 :] if name in parts)
+                remarks.append(f"{split}: {count:,} responses left out: the same {what} is in {later} too")
+        groups.update(item.group for item in parts[split])
+        texts.update((item.context, item.response) for item in parts[split])
+    return kept, remarks
+
+
+def _with_held_out(parts: Parts, domains: Sequence[str]) -> Parts:
+    if not domains:
+        return parts
+    found = sorted({item.domain for items in parts.values() for item in items})
+    for domain in domains:
+        check_choice("a name in data.source.held_out_domains", domain, found)
+    moved = [item for split in SPLITS[:3] for item in parts.get(split, []) if item.domain in domains]
+    kept = {
+        split: items if split == "test_ood" else [item for item in items if item.domain not in domains]
+        for split, items in parts.items()
+    }
+    return kept | {"test_ood": parts.get("test_ood", []) + moved}
+
+
+def _divided(parts: Parts, rules: SplitRules, test_from: str) -> Parts:
+    """The splits that change when valid and test are drawn from what was given."""
+    wanted = {split for split in ("valid", "test") if split not in parts}
+    if test_from == "valid" and wanted == {"test"}:
+        share = rules.test_fraction / (rules.valid_fraction + rules.test_fraction)
+        return draw_groups(parts["valid"], "valid", {"test": share}, rules.split_seed)
+    fractions = {"valid": rules.valid_fraction, "test": rules.test_fraction}
+    return draw_groups(parts["train"], "train", {split: fractions[split] for split in sorted(wanted)}, rules.split_seed)
+
+
+def draw_groups(responses: Sequence[RatedResponse], rest: str, fractions: Mapping[str, float], seed: int) -> Parts:
+    """Draw whole groups for each split in `fractions`, a share of the responses each; the others go to `rest`.
+
+    The draw depends only on `seed` and the names of the groups, not on the order of rows. Groups that would exceed
+    a share are passed over, so that one huge conversation cannot become the whole of valid. Where no group is small
+    enough, valid gets the smallest one and test stays empty.
+    """
+    sizes = Counter(item.group for item in responses)
+    order = sorted(sizes, key=lambda group: hashlib.blake2b(f"{seed} {group}".encode(), digest_size=8).digest())
+    home: dict[str, str] = {}
+    for split, groups in (("valid", order[::-1]), ("test", order)):  # from both ends: neither fraction moves the other
+        room = round(fractions.get(split, 0) * len(responses), 6)  # 0.3 / 0.4 of 20 is 15, not 14.999
+        for group in groups:
+            if group not in home and sizes[group] <= room and len(home) < len(order) - 1:
+                home[group] = split
+                room -= sizes[group]
+        if split == "valid" in fractions and not home and len(order) > 1:
+            home[min(groups, key=lambda group: sizes[group])] = split
+    drawn: Parts = {split: [] for split in (rest, *fractions)}
+    for item in responses:
+        drawn[home.get(item.group, rest)].append(item)
+    return drawn
+
+
+def _check_sizes(parts: Parts) -> None:
+    for split in ("train", "valid"):
+        if not parts.get(split):
+            others = ", ".join(
+                f"{name} {len(items):,} responses in {len({item.group for item in items}):,} groups"
+                for name, items in parts.items()
+                if items
+            )
+            raise ValueError(
+                f"{split} must hold responses, got none ({others or 'nothing anywhere'}); "
+                "a group is never divided: one group, conversation_id or first turn"
+            )
+
+
+def _check_classes(votes: Votes) -> None:
+    sides = {criterion: _sides(counts) for criterion, counts in votes.items()}
+    lacking = {
+        "only yes": [name for name, side in sides.items() if side == {"yes"}],
+        "only no": [name for name, side in sides.items() if side == {"no"}],
+        "no votes": [name for name, side in sides.items() if not side],
+    }
+    if any(lacking.values()):
+        reasons = " and ".join(f"{what} on {', '.join(names)}" for what, names in lacking.items() if names)
+        usable = ",".join(name for name, side in sides.items() if len(side) == 2)
+        advice = f"leave them out with data.source.criteria=[{usable}]" if usable else "there is nothing to learn"
+        raise ValueError(f"train must hold yes and no votes on each criterion, got {reasons}; {advice}")
+
+
+def _sides(counts: Iterable[VoteCount]) -> set[str]:
+    sides = {"yes"} if any(count.yes for count in counts) else set()
+    return sides | {"no"} if any(count.total > count.yes for count in counts) else sides
+
+
+def _remarks(parts: Parts, rules: SplitRules) -> Iterable[str]:
+    if not parts.get("test"):
+        few = f"too few conversations for test_fraction={rules.test_fraction}"
+        yield f"test is empty: {few if rules.test_fraction else 'test_fraction=0'}"
+    shared = {item.domain for item in parts["train"]} & {item.domain for item in parts.get("test_ood", [])}
+    if shared:
+        yield f"test_ood: train holds its domain {', '.join(sorted(shared))} too, so it does not measure new domains"
+    if not any(item.context for item in parts["train"]):
+        yield "train: no response has a context"
+
+
+def _one_sided(votes: Mapping[str, Votes]) -> Iterable[str]:
+    for split, of_split in votes.items():
+        names = defaultdict(list)
+        for criterion, counts in of_split.items():
+            sides = {2 * count.yes > count.total for count in counts}
+            if len(sides) < 2:
+                what = "every response has more yes than no" if True in sides else "no response has more yes than no"
+                names[what if sides else "no votes"].append(criterion)
+        for what, criteria in names.items():
+            yield f"{split}: {what} on {', '.join(criteria)}"
+
+
+def _votes(responses: Sequence[RatedResponse], criteria: Iterable[str]) -> Votes:
+    return {
+        criterion: Counter(item.votes[criterion] for item in responses if criterion in item.votes)
+        for criterion in criteria
+    }
