@@ -1,0 +1,16 @@
+"""Contrastive losses on votes, and the joint loss that training minimises."""
+
+from contrastive_learning.losses.contrastive import ContrastiveLoss
+from contrastive_learning.losses.joint import JointLoss, Losses, joint_loss
+from contrastive_learning.losses.strategies import AgreementLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
+
+__all__ = [
+    "AgreementLoss",
+    "ContrastiveLoss",
+    "ExactMatchLoss",
+    "JointLoss",
+    "Losses",
+    "SupConLoss",
+    "UnanimityLoss",
+    "joint_loss",
+]

@@ -1,0 +1,169 @@
+"""What all contrastive losses on votes share: multi-label, any number of annotators for each response and criterion.
+
+With z the unit embeddings, s_ik = z_i . z_k / temperature and w_ip >= 0 the weight of a positive pair in criterion c,
+
+    P_c(i) = sum_{p != i} w_ip
+    L_c(i) = log Z_c(i) - sum_{p != i} w_ip s_ip / P_c(i)          L_out of SupCon (Khosla et al. 2020)
+    L      = mean over criteria c of the mean over anchors i of L_c(i)
+
+The denominator Z_c(i) is either sum_{k != i} exp(s_ik) over "all" other samples of the batch, whatever their votes in
+c, or over the "negatives" of the anchor alone (decoupled, Yeh et al. 2022; the value can then be negative).
+An anchor without a positive (or, for "negatives", without a negative) is in neither sum nor mean. A criterion in which
+the batch holds one level only is left out: its optimum would be the collapse of all embeddings.
+
+Khosla et al. 2020: https://arxiv.org/abs/2004.11362, Yeh et al. 2022: https://arxiv.org/abs/2110.06848
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.losses.pairs import Pairs
+from contrastive_learning.losses.precision import autocast_off, full_precision
+from contrastive_learning.losses.pullbacks import Pullback, differentiable, normalise
+from contrastive_learning.losses.streamed import log_denominators
+from contrastive_learning.losses.votes import yes_shares
+from contrastive_learning.losses.weights import check_weights, mean_weights
+
+DENOMINATORS = ("all", "negatives")
+BLOCK_SIZE = 1024  # a tile of 4 MB in float32
+
+
+@dataclass(frozen=True)
+class _Batch:
+    embeddings: Tensor  # [batch, dim], float32 or float64
+    norms: Tensor  # [batch, 1]
+    pairs: Pairs
+    anchors: Tensor  # [batch, criteria], whether i is an anchor of c
+    counted: Tensor  # [criteria]
+
+
+class ContrastiveLoss(nn.Module, ABC):
+    """Called as loss(embeddings [batch, dim], yes_votes, num_votes [batch, criteria]) -> scalar in nats.
+
+    num_votes 0 or not finite = not judged. Computes in float32 (float64 if the embeddings are) and normalises the
+    embeddings itself. A batch in which no criterion counts gives exactly 0 with a zero gradient.
+    `temperature` may be set between steps; `block_size` (rows of a tile) changes memory and time, not the value.
+    """
+
+    def __init__(self, *, temperature: float, denominator: str, criterion_weights: Sequence[float] | None) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.denominator = check_choice("denominator", denominator, DENOMINATORS)
+        self.criterion_weights = check_weights("criterion_weights", criterion_weights)
+        self.block_size = BLOCK_SIZE
+
+    @property
+    def temperature(self) -> float:
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if not 0 < value < float("inf"):
+            raise ValueError(f"temperature must be positive, got {value}")
+        self._temperature = float(value)
+
+    @abstractmethod
+    def pairs(self, shares: Tensor) -> Pairs:
+        """Attracting and repelling pairs for shares of yes [batch, criteria], NaN where not judged."""
+
+    def forward(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
+        """Raises ValueError for embeddings that are not finite, which waits for the device once."""
+        with autocast_off(embeddings.device):
+            batch = self._batch(embeddings, yes_votes, num_votes)
+            return differentiable(partial(self._mean, batch=batch), batch.embeddings)
+
+    @torch.no_grad()
+    def statistics(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> dict[str, Tensor]:
+        """Per criterion [criteria], NaN in the first three where the criterion is not counted in this batch:
+
+        value               the loss of the criterion
+        excess              value - mean log P_c(i), the part above the entropy of the positives. For "all" it is
+                            >= 0, and unlike the value it does not grow with the batch
+        collapse_ratio      1 if all embeddings are equal, 0 if positives have cosine 1 and all others -1, which no
+                            embedding beats. Weights strictly between 0 and 1 can beat it slightly
+        valid_anchor_share  share of the batch that is an anchor
+        counted             whether the criterion is in the mean (bool)
+        """
+        with autocast_off(embeddings.device):
+            batch = self._batch(embeddings, yes_votes, num_votes)
+            value, _ = self._per_criterion(batch.embeddings, batch)
+        anchors, positive = batch.anchors, batch.pairs.positive_weight
+        total = torch.as_tensor(batch.pairs.denominator.total_weight(len(anchors))).to(positive).expand_as(positive)
+        attracted = positive if self.denominator == "all" else torch.zeros_like(positive)
+        # log Z at positive cosines of 1 and others of -1, less the 1 / temperature of the numerator
+        best = torch.logaddexp(attracted.log(), (total - attracted).log() - 2 / self.temperature)
+
+        def mean(per_anchor: Tensor) -> Tensor:
+            return per_anchor.where(anchors, 0.0).sum(0) / anchors.sum(0)
+
+        ideal, collapsed = mean(best), mean(total.log())
+        return {
+            "value": value.where(batch.counted, torch.nan),
+            "excess": (value - mean(positive.log())).where(batch.counted, torch.nan),
+            "collapse_ratio": ((value - ideal) / (collapsed - ideal)).where(batch.counted, torch.nan),
+            "valid_anchor_share": anchors.to(value.dtype).mean(0),
+            "counted": batch.counted,
+        }
+
+    def _batch(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> _Batch:
+        _check_shapes(embeddings, yes_votes, num_votes)
+        embeddings = full_precision(embeddings)
+        norms = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)  # [batch, 1]
+        shares = yes_shares(yes_votes, num_votes, embeddings.dtype)
+        _check_values(norms, shares)
+        pairs = self.pairs(shares)
+        anchors = pairs.positive_weight > 0
+        if self.denominator == "negatives":
+            anchors = anchors & (pairs.denominator.total_weight(len(norms)) > 0)
+        return _Batch(embeddings, norms, pairs, anchors, pairs.mixed & anchors.any(0))
+
+    def _mean(self, embeddings: Tensor, batch: _Batch) -> tuple[Tensor, Pullback]:
+        weights = mean_weights(batch.counted, self.criterion_weights, embeddings.dtype)
+        values, pullback = self._per_criterion(embeddings, batch)
+        return (weights * values).sum(), lambda grad: pullback(weights * grad)
+
+    def _per_criterion(self, embeddings: Tensor, batch: _Batch) -> tuple[Tensor, Pullback]:
+        """Mean of L_c(i) over the anchors [criteria], 0 where there are none."""
+        mean = batch.anchors.to(embeddings.dtype)  # [batch, criteria]
+        mean /= mean.sum(0).clamp_min(1)
+        scale = mean / (batch.pairs.positive_weight.where(batch.anchors, 1.0) * self.temperature)  # [batch, criteria]
+        z, normalise_pullback = normalise(embeddings, batch.norms)
+        attraction, attraction_pullback = batch.pairs.attraction(z, scale)
+        logs, logs_pullback = log_denominators(z, batch.pairs.denominator, self.temperature, self.block_size)
+
+        def pullback(grad: Tensor) -> Tensor:
+            return normalise_pullback(logs_pullback(mean * grad) - attraction_pullback(grad))
+
+        return (mean * logs).sum(0) - attraction, pullback
+
+
+def _check_shapes(embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise ValueError(f"embeddings must be floats [batch, dim], got {embeddings.dtype} {list(embeddings.shape)}")
+    if yes_votes.ndim != 2 or yes_votes.shape != num_votes.shape or len(yes_votes) != len(embeddings):
+        raise ValueError(
+            f"yes_votes and num_votes must both be [{len(embeddings)}, criteria] like the embeddings, "
+            f"got {list(yes_votes.shape)} and {list(num_votes.shape)}"
+        )
+    if embeddings.numel() == 0:
+        raise ValueError(f"embeddings must not be empty, got {list(embeddings.shape)}")
+
+
+def _check_values(norms: Tensor, shares: Tensor) -> None:
+    """The one wait for the device in a step: both checks are read as one flag."""
+    wrong_shares = (shares - 0.5).abs() > 0.5
+    if not bool((norms.amax() < torch.inf) & ~wrong_shares.any()):
+        if wrong_shares.any():
+            row, criterion = wrong_shares.nonzero()[0].tolist()
+            raise ValueError(
+                f"yes_votes must be between 0 and num_votes, got a share of {shares[row, criterion]:.4g} "
+                f"in row {row}, criterion {criterion}"
+            )
+        rows = (~norms.isfinite()).nonzero()[:, 0].tolist()
+        raise ValueError(f"embeddings must be finite, got NaN or inf in {len(rows)} of {len(norms)} rows: {rows[:8]}")

@@ -1,0 +1,132 @@
+"""The training objective: BCE + lambda_contrastive x contrastive."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.losses.contrastive import ContrastiveLoss
+from contrastive_learning.losses.precision import autocast_off, full_precision
+from contrastive_learning.losses.votes import yes_shares
+from contrastive_learning.losses.weights import check_weights, criterion_tensor, mean_weights
+
+TARGETS = ("soft", "majority")
+
+
+class Losses(NamedTuple):
+    """Scalars in nats, `contrastive` before it is weighted."""
+
+    total: Tensor
+    bce: Tensor
+    contrastive: Tensor
+
+
+class JointLoss(nn.Module):
+    """BCE on logits + lambda_contrastive x a contrastive loss on embeddings.
+
+    `targets`: "soft" = the share of yes votes, "majority" = 0, 1 or, for a tie, 0.5. `pos_weight` weighs the yes side
+    as torch's BCEWithLogitsLoss does (a number, or one a criterion). `criterion_weights` are those of the BCE; the
+    contrastive loss has its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        contrastive: ContrastiveLoss | None,
+        lambda_contrastive: float,
+        targets: str,
+        criterion_weights: Sequence[float] | None,
+        pos_weight: Sequence[float] | float | None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= lambda_contrastive < math.inf:
+            raise ValueError(f"lambda_contrastive must be >= 0, got {lambda_contrastive}")
+        if contrastive is None and lambda_contrastive > 0:
+            raise ValueError(f"lambda_contrastive must be 0 without a contrastive loss, got {lambda_contrastive}")
+        self.contrastive_loss = contrastive
+        self.lambda_contrastive = float(lambda_contrastive)
+        self.targets = check_choice("targets", targets, TARGETS)
+        self.criterion_weights = check_weights("criterion_weights", criterion_weights)
+        self.pos_weight = _check_pos_weight(pos_weight)
+
+    @property
+    def temperature(self) -> float | None:
+        """Temperature of the contrastive loss, None if there is none."""
+        return None if self.contrastive_loss is None else self.contrastive_loss.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        if self.contrastive_loss is None:
+            raise ValueError(f"temperature cannot be set without a contrastive loss, got {value}")
+        self.contrastive_loss.temperature = value
+
+    def forward(
+        self, logits: Tensor, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, lambda_scale: float = 1.0
+    ) -> Losses:
+        """logits, yes_votes, num_votes [batch, criteria]; embeddings [batch, dim]. `lambda_scale` in 0..1: warm-up."""
+        bce = self.bce(logits, yes_votes, num_votes)
+        contrastive = self.contrastive(embeddings, yes_votes, num_votes)
+        return Losses(bce + self.lambda_contrastive * lambda_scale * contrastive, bce, contrastive)
+
+    def contrastive(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
+        """Scalar in nats; without a contrastive loss 0, attached to the graph all the same."""
+        if self.contrastive_loss is None:
+            return full_precision(embeddings[:0]).sum()
+        loss: Tensor = self.contrastive_loss(embeddings, yes_votes, num_votes)
+        return loss
+
+    def bce(self, logits: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
+        """Mean over the judged cells, weighted by criterion; exactly 0 with a zero gradient if there are none."""
+        if not logits.shape == yes_votes.shape == num_votes.shape:
+            raise ValueError(
+                "logits, yes_votes and num_votes must have one shape [batch, criteria], "
+                f"got {list(logits.shape)}, {list(yes_votes.shape)} and {list(num_votes.shape)}"
+            )
+        with autocast_off(logits.device):
+            logits = full_precision(logits)
+            shares = yes_shares(yes_votes, num_votes, logits.dtype)
+            judged = ~shares.isnan()
+            targets = shares if self.targets == "soft" else (torch.sign(shares - 0.5) + 1) / 2
+            cells = F.binary_cross_entropy_with_logits(
+                logits, targets.where(judged, 0.0), pos_weight=self._pos_weight(logits), reduction="none"
+            )
+            return (cells * mean_weights(judged, self.criterion_weights, cells.dtype)).sum()
+
+    def _pos_weight(self, logits: Tensor) -> Tensor | None:
+        if self.pos_weight is None:
+            return None
+        if isinstance(self.pos_weight, float):
+            return logits.new_full(logits.shape[-1:], self.pos_weight)
+        return criterion_tensor("pos_weight", self.pos_weight, logits)
+
+
+def joint_loss(
+    *,
+    contrastive: Callable[..., ContrastiveLoss],
+    temperature: float,
+    lambda_contrastive: float,
+    targets: str,
+    criterion_weights: Sequence[float] | None,
+    pos_weight: Sequence[float] | float | None,
+) -> JointLoss:
+    """A JointLoss whose contrastive part is built at `temperature`: the two swept numbers side by side in a config."""
+    return JointLoss(
+        contrastive=contrastive(temperature=temperature),
+        lambda_contrastive=lambda_contrastive,
+        targets=targets,
+        criterion_weights=criterion_weights,
+        pos_weight=pos_weight,
+    )
+
+
+def _check_pos_weight(pos_weight: Sequence[float] | float | None) -> tuple[float, ...] | float | None:
+    if pos_weight is None:
+        return None
+    checked = float(pos_weight) if isinstance(pos_weight, int | float) else tuple(map(float, pos_weight))
+    if not all(0 < weight < math.inf for weight in (checked if isinstance(checked, tuple) else (checked,))):
+        raise ValueError(f"pos_weight must be positive, got {pos_weight}")
+    return checked

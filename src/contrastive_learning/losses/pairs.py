@@ -1,0 +1,117 @@
+"""Who attracts and who repels whom in a batch, as sums over classes instead of a matrix over pairs.
+
+If the weight of a pair depends only on the levels of its two votes, the positives of an anchor enter its loss through
+the sum of the embeddings of each level: O(batch levels dim) for what looks like a sum over batch^2 pairs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from contrastive_learning.losses.pullbacks import Pullback
+from contrastive_learning.losses.streamed import Denominator
+
+Table = Sequence[Sequence[float]]  # [anchor level][key level]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """With w_ip the weight of p as a positive of anchor i in criterion c.
+
+    `attraction(z, a)` is sum_i a_ic sum_{p != i} w_ip z_i . z_p [criteria] for anchor weights a [batch, criteria].
+    """
+
+    attraction: Callable[[Tensor, Tensor], tuple[Tensor, Pullback]]
+    positive_weight: Tensor  # [batch, criteria], sum_{p != i} w_ip
+    denominator: Denominator
+    mixed: Tensor  # [criteria], whether the batch holds two different levels
+
+
+def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: bool) -> Pairs:
+    """Pairs of levels. Weight of key k in the numerator of anchor i: membership_i . attract . membership_k, likewise
+    `repel` in the denominator, to which `everyone` adds 1 for each other sample.
+
+    membership: [batch, criteria, levels], sums to 1, or is all zero where a sample has no part in a criterion.
+    """
+    wanted = _by_table(membership, attract)  # [batch, criteria, levels]
+    own = (membership * wanted).sum(-1)  # [batch, criteria], weight of the pair of a sample with itself
+    return Pairs(
+        attraction=partial(_level_attraction, membership=membership, wanted=wanted, own=own),
+        positive_weight=(wanted * membership.sum(0)).sum(-1) - own,
+        denominator=_level_denominator(membership, repel, everyone=everyone),
+        mixed=membership.amax(0).sum(-1) > 1,  # rows sum to 1 or 0: true if any two differ
+    )
+
+
+def pattern_pairs(patterns: Tensor, judged: Tensor, dtype: torch.dtype, *, everyone: bool) -> Pairs:
+    """One criterion: equal patterns are positives, different ones negatives. patterns, judged: [batch].
+
+    There can be as many patterns as samples, so they are numbers to gather by instead of columns of a membership.
+    """
+    part = judged.to(dtype)[:, None]  # [batch, 1]
+    counts = torch.zeros_like(part).index_add(0, patterns, part)
+    negatives = Denominator(everyone=False, levels=part[:, None], weights=part[:, None], groups=patterns)
+    return Pairs(
+        attraction=partial(_pattern_attraction, patterns=patterns, part=part),
+        positive_weight=(counts.index_select(0, patterns) - 1) * part,
+        denominator=Denominator(everyone=True) if everyone else negatives,
+        mixed=(counts > 0).sum(0) > 1,
+    )
+
+
+def _level_attraction(
+    z: Tensor, anchor_weights: Tensor, *, membership: Tensor, wanted: Tensor, own: Tensor
+) -> tuple[Tensor, Pullback]:
+    """sum_v S_v . Q_v - sum_i own_i z_i . z_i: S_v sums the keys of level v, Q_v the anchors that want it, and `own`
+    takes the pairs of a sample with itself out again.
+
+    d/dz_i = sum_v anchor_iv S_v + key_iv Q_v - 2 own_i z_i
+    """
+    anchors = anchor_weights[:, :, None] * wanted  # [batch, criteria, levels]
+    own = own * anchor_weights  # [batch, criteria]
+    sums = torch.cat((membership, anchors), dim=2).flatten(1).T @ z  # [criteria * 2 * levels, dim]
+    sums = sums.view(wanted.shape[1], 2, wanted.shape[2], z.shape[1])
+    key_sums, anchor_sums = sums.unbind(1)
+    value = (key_sums * anchor_sums).sum((1, 2)) - (own * z.square().sum(1, keepdim=True)).sum(0)
+
+    def pullback(grad: Tensor) -> Tensor:
+        pulls = (sums * grad[:, None, None, None]).view(-1, z.shape[1])  # [criteria * 2 * levels, dim]
+        grad_z = torch.cat((anchors, membership), dim=2).flatten(1) @ pulls  # [batch, dim]
+        return grad_z.addcmul_(z, (own * grad).sum(1, keepdim=True), value=-2)
+
+    return value, pullback
+
+
+def _pattern_attraction(
+    z: Tensor, anchor_weights: Tensor, *, patterns: Tensor, part: Tensor
+) -> tuple[Tensor, Pullback]:
+    """The same for one criterion, whose levels are the patterns: gathered by number, not multiplied by a membership."""
+    anchors = z * anchor_weights  # [batch, dim]
+    key_sums, anchor_sums = (
+        torch.zeros_like(z).index_add(0, patterns, summands).index_select(0, patterns)
+        for summands in (z * part, anchors)
+    )
+
+    def pullback(grad: Tensor) -> Tensor:
+        return grad * (anchor_weights * key_sums + part * anchor_sums - 2 * anchors)
+
+    return (anchors * (key_sums - z)).sum()[None], pullback
+
+
+def _level_denominator(membership: Tensor, repel: Table, *, everyone: bool) -> Denominator:
+    used = [level for level, weights in enumerate(zip(*repel, strict=True)) if any(weights)]
+    if not used:
+        return Denominator(everyone=everyone)
+    levels = torch.stack([membership[:, :, level] for level in used], dim=2)  # a list as index would wait for CUDA
+    weights = _by_table(membership, [[row[level] for level in used] for row in repel])
+    return Denominator(everyone=everyone, levels=levels, weights=weights)
+
+
+def _by_table(membership: Tensor, table: Table) -> Tensor:
+    """membership . table, without a product where the table is the identity."""
+    if all(weight == (row == column) for row, weights in enumerate(table) for column, weight in enumerate(weights)):
+        return membership
+    return membership @ membership.new_tensor(table)

@@ -1,0 +1,90 @@
+"""The losses: each says which votes attract and which repel, as small tables over vote levels.
+
+contrastive.py has the formula that they share.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.losses.contrastive import ContrastiveLoss
+from contrastive_learning.losses.pairs import Pairs, Table, level_pairs, pattern_pairs
+from contrastive_learning.losses.votes import majority_levels, majority_patterns, rater_levels, unanimity_levels
+
+POSITIVES = ("yes", "yes_and_no")
+
+SAME_LEVEL: Table = ((1, 0), (0, 1))
+OTHER_LEVEL: Table = ((0, 1), (1, 0))
+NO_LEVEL: Table = ((0, 0), (0, 0))
+
+
+class SupConLoss(ContrastiveLoss):
+    """Strategy 1: positives share the majority answer of a criterion; a tie is on neither side (Khosla et al. 2020)."""
+
+    def pairs(self, shares: Tensor) -> Pairs:
+        everyone = self.denominator == "all"
+        repel = NO_LEVEL if everyone else OTHER_LEVEL
+        return level_pairs(majority_levels(shares), SAME_LEVEL, repel, everyone=everyone)
+
+
+class UnanimityLoss(ContrastiveLoss):
+    """Strategy 2: unanimous yes are positives of each other, unanimous no easy negatives, split votes hard negatives.
+
+    A split response weighs `hard_negative_weight` in the denominators of its criterion (1 = like any other): its
+    cosine counts as if it were temperature * log(hard_negative_weight) higher. `positives="yes_and_no"` makes unanimous
+    no anchors and positives of each other too. A response with one vote is unanimous.
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        denominator: str,
+        criterion_weights: Sequence[float] | None,
+        hard_negative_weight: float,
+        positives: str,
+    ) -> None:
+        super().__init__(temperature=temperature, denominator=denominator, criterion_weights=criterion_weights)
+        if not 1 <= hard_negative_weight < float("inf"):
+            raise ValueError(f"hard_negative_weight must be >= 1, got {hard_negative_weight}")
+        self.hard_negative_weight = hard_negative_weight
+        self.positives = check_choice("positives", positives, POSITIVES)
+
+    def pairs(self, shares: Tensor) -> Pairs:
+        attract = ((float(self.positives == "yes_and_no"), 0, 0), (0, 0, 0), (0, 0, 1))
+        hard = self.hard_negative_weight
+        if self.denominator == "all":  # each other sample has weight 1 already
+            repel = ((0, hard - 1, 0), (0, 0, 0), (0, hard - 1, 0))
+        else:
+            repel = ((0, hard, 1), (0, 0, 0), (1, hard, 0))
+        return level_pairs(unanimity_levels(shares), attract, repel, everyone=self.denominator == "all")
+
+
+class AgreementLoss(ContrastiveLoss):
+    """Positives weighted by the chance that two raters, one of each response, agree.
+
+    With shares of yes a and b: w = ab + (1-a)(1-b); for "negatives" the key weighs 1 - w, the chance that they
+    disagree. It is the expected numerator of SupCon on the vote of one random rater of each response.
+    """
+
+    def pairs(self, shares: Tensor) -> Pairs:
+        everyone = self.denominator == "all"
+        repel = NO_LEVEL if everyone else OTHER_LEVEL
+        return level_pairs(rater_levels(shares), SAME_LEVEL, repel, everyone=everyone)
+
+
+class ExactMatchLoss(ContrastiveLoss):
+    """One loss for all criteria together: positives share the majority answer of every criterion.
+
+    A tie and a missing vote are answers of their own, so that "shares all" stays transitive: two responses match when
+    the same criteria were judged in both and each came out the same. A response judged in no criterion matches
+    nothing and is no negative either. The statistics have one entry.
+    """
+
+    def __init__(self, *, temperature: float, denominator: str) -> None:
+        super().__init__(temperature=temperature, denominator=denominator, criterion_weights=None)
+
+    def pairs(self, shares: Tensor) -> Pairs:
+        patterns, judged = majority_patterns(shares)
+        return pattern_pairs(patterns, judged, shares.dtype, everyone=self.denominator == "all")

@@ -1,0 +1,157 @@
+"""Softmax denominators of all criteria in one pass over tiles of the similarity matrix.
+
+    Z_c(i) = sum_{k != i} exp(s_ik) (everyone + sum_v weights[i,c,v] levels[k,c,v]),   s_ik = z_i . z_k / temperature
+
+The pair weight is a product of something of the anchor and something of the key, so all criteria are columns of one
+product E = exp(S) V. Backward computes the tiles again, as in flash attention (Dao et al. 2022); only a batch of one
+tile keeps it. S is symmetric, so only tiles on and above the diagonal are computed and each serves both of its sides.
+Time O(batch^2 dim), memory O(batch dim) and one tile. E and its gradient are plain sums over tiles, so they could also
+be shared out over processes and summed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from contrastive_learning.losses.pullbacks import Pullback
+
+Tile = tuple[slice, slice, Tensor]  # rows, columns, [rows, columns]
+
+# Unit vectors have |s| <= 1 / temperature. Up to this bound exp(s), its sum over millions of keys and 1 / Z all fit in
+# the type, so no maximum has to be subtracted: the tiles need not be visited twice or in order.
+LARGEST_PLAIN_EXPONENT = {torch.float32: 64.0, torch.float64: 600.0}
+
+
+@dataclass(frozen=True)
+class Denominator:
+    """Which keys stand in an anchor's denominator, and with what weight."""
+
+    everyone: bool  # each other sample once, whatever its votes
+    levels: Tensor | None = None  # [batch, criteria, levels], membership of the sample as a key
+    weights: Tensor | None = None  # [batch, criteria, levels], weight that the sample as an anchor gives to each level
+    groups: Tensor | None = None  # [batch], samples of one group are not in each other's denominator
+
+    def total_weight(self, batch_size: int) -> Tensor | int:
+        """Sum of an anchor's key weights [batch, criteria]: Z_c(i) if all embeddings were orthogonal."""
+        others = batch_size - 1 if self.everyone else 0
+        if self.levels is None or self.weights is None:
+            return others
+        own = self.levels
+        if self.groups is not None:
+            own = torch.zeros_like(own).index_add(0, self.groups, own).index_select(0, self.groups)
+        return others + ((self.levels.sum(0) - own) * self.weights).sum(-1)
+
+
+def log_denominators(
+    z: Tensor, denominator: Denominator, temperature: float, block_size: int
+) -> tuple[Tensor, Pullback]:
+    """log Z_c(i) [batch, criteria], or [batch, 1] where the criteria share it; its pullback takes [batch, criteria].
+
+    Finite but without meaning where no key has any weight. z: unit vectors [batch, dim], float32 or float64.
+    """
+    if 1 / temperature <= LARGEST_PLAIN_EXPONENT[z.dtype]:
+        return _from_exp_sums(z, denominator, temperature, block_size)
+    return _from_row_blocks(z, denominator, temperature, block_size)
+
+
+def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, block_size: int) -> tuple[Tensor, Pullback]:
+    """E = exp(S) V without the pairs left out, and log Z from its columns.
+
+    With R = d / dE and W_ik = exp(s_ik) (R_i . V_k + R_k . V_i), the gradient of z_i is sum_k W_ik z_k / temperature.
+    """
+    everyone, weights = denominator.everyone, denominator.weights
+    columns = _columns(denominator, z)
+    tiles = partial(_tiles, z, denominator.groups, temperature, block_size)
+    only_tile = list(tiles()) if len(z) <= block_size else None  # small enough to keep for backward
+    sums = torch.zeros_like(columns)
+    for rows, cols, tile in only_tile or tiles():
+        sums[rows].addmm_(tile, columns[cols])  # [rows, columns]
+        if rows != cols:
+            sums[cols].addmm_(tile.T, columns[rows])
+    total = sums[:, : int(everyone)]  # [batch, 1], or [batch, 0] where only levels count
+    if weights is not None:
+        by_level = (sums[:, int(everyone) :].view(weights.shape) * weights).sum(-1)  # [batch, criteria]
+        total = by_level + total if everyone else by_level
+    total = total.clamp_min(torch.finfo(z.dtype).tiny)
+
+    def pullback(grad: Tensor) -> Tensor:
+        grad = grad / total / temperature  # [batch, criteria]
+        parts = [grad.sum(1, keepdim=True)] if everyone else []
+        if weights is not None:
+            parts.append((grad[:, :, None] * weights).flatten(1))
+        pulls = torch.cat(parts, dim=1)  # [batch, columns], R / temperature
+        left, right = torch.cat((pulls, columns), dim=1), torch.cat((columns, pulls), dim=1).T
+        grad_z = torch.zeros_like(z)
+        for rows, cols, tile in only_tile or tiles():
+            pull = (left[rows] @ right[:, cols]).mul_(tile)  # [rows, cols], W / temperature
+            grad_z[rows].addmm_(pull, z[cols])
+            if rows != cols:
+                grad_z[cols].addmm_(pull.T, z[rows])
+        return grad_z
+
+    return total.log(), pullback
+
+
+def _columns(denominator: Denominator, z: Tensor) -> Tensor:
+    """V [batch, columns]: ones for everyone, then the key levels of each criterion."""
+    ones = z.new_ones(len(z), int(denominator.everyone))
+    return ones if denominator.levels is None else torch.cat((ones, denominator.levels.flatten(1)), dim=1)
+
+
+def _tiles(z: Tensor, groups: Tensor | None, temperature: float, block_size: int) -> Iterator[Tile]:
+    """exp(S) of each block of rows and columns on or above the diagonal, 0 at the pairs left out."""
+    blocks = [slice(start, start + block_size) for start in range(0, len(z), block_size)]
+    for index, rows in enumerate(blocks):
+        scaled = z[rows] / temperature
+        for cols in blocks[index:]:
+            tile = (scaled @ z[cols].T).exp_()
+            if groups is not None:
+                tile.masked_fill_(groups[rows, None] == groups[None, cols], 0.0)
+            elif rows == cols:
+                tile.fill_diagonal_(0.0)
+            yield rows, cols, tile
+
+
+def _from_row_blocks(
+    z: Tensor, denominator: Denominator, temperature: float, block_size: int
+) -> tuple[Tensor, Pullback]:
+    """The same by logsumexp, for temperatures at which exp(s) would leave the range of the type.
+
+    Slower, as each criterion needs its own maximum; autograd sees one block of rows at a time.
+    """
+    rows_per_block = max(1, block_size * block_size // len(z))
+    blocks = [slice(start, start + rows_per_block) for start in range(0, len(z), rows_per_block)]
+    logs = torch.cat([_log_rows(z, rows, denominator, temperature) for rows in blocks])
+
+    def pullback(grad: Tensor) -> Tensor:
+        grad, leaf = grad.sum_to_size(logs.shape), z.detach().requires_grad_()
+        grad_z = torch.zeros_like(z)
+        for rows in blocks:
+            with torch.enable_grad():
+                part = _log_rows(leaf, rows, denominator, temperature)
+            grad_z += torch.autograd.grad(part, leaf, grad[rows])[0]
+        return grad_z
+
+    return logs, pullback
+
+
+def _log_rows(z: Tensor, rows: slice, denominator: Denominator, temperature: float) -> Tensor:
+    scores = z[rows] @ z.T / temperature  # [rows, batch]
+    groups = torch.arange(len(z), device=z.device) if denominator.groups is None else denominator.groups
+    scores = scores.masked_fill(groups[rows, None] == groups[None, :], -torch.inf)
+    if denominator.levels is None or denominator.weights is None:
+        return _logsumexp(scores)[:, None]
+    logs = []
+    for weights, levels in zip(denominator.weights[rows].unbind(1), denominator.levels.unbind(1), strict=True):
+        key_weights = weights @ levels.T + float(denominator.everyone)  # [rows, batch]
+        logs.append(_logsumexp(scores + key_weights.log()))
+    return torch.stack(logs, dim=1)
+
+
+def _logsumexp(scores: Tensor) -> Tensor:
+    """0 with a zero gradient for a row of -inf, where torch.logsumexp has a NaN gradient."""
+    empty = (scores == -torch.inf).all(1, keepdim=True)
+    return scores.masked_fill(empty, 0.0).logsumexp(1).masked_fill(empty[:, 0], 0.0)

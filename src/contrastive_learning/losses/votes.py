@@ -1,0 +1,43 @@
+"""Votes as shares of yes, and the levels that the strategies tell apart.
+
+A share is NaN where a response was not judged. Every comparison with NaN is false, so an unjudged response belongs to
+no level of that criterion without any mask.
+"""
+
+import torch
+from torch import Tensor
+
+
+def yes_shares(yes_votes: Tensor, num_votes: Tensor, dtype: torch.dtype) -> Tensor:
+    """Share of yes in each cell [batch, criteria]; NaN where num_votes is 0 or not finite."""
+    yes, num = yes_votes.to(dtype), num_votes.to(dtype)
+    judged = (num > 0) & (num < torch.inf)
+    return torch.where(judged, yes / num, torch.nan)
+
+
+def majority_levels(shares: Tensor) -> Tensor:
+    """Membership in (no, yes) [batch, criteria, 2]; a tie belongs to neither."""
+    return torch.stack((shares < 0.5, shares > 0.5), dim=-1).to(shares.dtype)
+
+
+def unanimity_levels(shares: Tensor) -> Tensor:
+    """Membership in (unanimous no, split, unanimous yes) [batch, criteria, 3]; a single vote is unanimous."""
+    split = (shares > 0) & (shares < 1)
+    return torch.stack((shares == 0, split, shares == 1), dim=-1).to(shares.dtype)
+
+
+def rater_levels(shares: Tensor) -> Tensor:
+    """Chance that one rater of the response says (no, yes) [batch, criteria, 2]; both zero where unjudged."""
+    return torch.stack((1 - shares, shares), dim=-1).nan_to_num(0.0)
+
+
+def majority_patterns(shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of each response's majority pattern over all criteria [batch], and whether it was judged at all [batch].
+
+    No, tie, yes and "not judged" are four different answers: two responses share a pattern when they agree in all of
+    them. On CUDA this waits for the device, as the number of patterns must be known.
+    """
+    judged = ~shares.isnan()
+    answers = torch.sign(shares - 0.5).where(judged, 2.0)  # [batch, criteria]: -1 no, 0 tie, 1 yes, 2 not judged
+    patterns = torch.unique(answers, dim=0, return_inverse=True)[1]
+    return patterns, judged.any(dim=1)

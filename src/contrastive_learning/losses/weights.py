@@ -1,0 +1,31 @@
+"""Weights of criteria: checked once, applied as weighted means over what takes part."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_weights(name: str, weights: Sequence[float] | None) -> tuple[float, ...] | None:
+    if weights is None:
+        return None
+    checked = tuple(float(weight) for weight in weights)
+    if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not any(checked):
+        raise ValueError(f"{name} must be >= 0 and not all 0, got {list(checked)}")
+    return checked
+
+
+def mean_weights(taking_part: Tensor, weights: Sequence[float] | None, dtype: torch.dtype) -> Tensor:
+    """Turn a sum over [..., criteria] into the weighted mean over what takes part; all 0 if nothing does."""
+    weight = taking_part.to(dtype)
+    if weights is not None:
+        weight = weight * criterion_tensor("criterion_weights", weights, weight)
+    return weight / weight.sum().clamp_min(torch.finfo(dtype).tiny)
+
+
+def criterion_tensor(name: str, weights: Sequence[float], values: Tensor) -> Tensor:
+    """One weight a criterion [criteria], like the last dimension of `values`."""
+    if len(weights) != values.shape[-1]:
+        raise ValueError(f"{name} must have one weight a criterion, got {len(weights)} for {values.shape[-1]} criteria")
+    return torch.tensor(weights, dtype=values.dtype, device=values.device)

@@ -1,0 +1,166 @@
+"""Every loss against the same loss written as loops over pairs, in float64, value and gradient.
+
+The loops follow the definitions in words: no tables, no class sums, no tiles, no masks.
+"""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from contrastive_learning.losses import AgreementLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
+
+CASES = {
+    "majority": (SupConLoss, {}),
+    "unanimity": (UnanimityLoss, {"hard_negative_weight": 1.0, "positives": "yes"}),
+    "unanimity, hard": (UnanimityLoss, {"hard_negative_weight": 3.0, "positives": "yes"}),
+    "unanimity, both": (UnanimityLoss, {"hard_negative_weight": 1.0, "positives": "yes_and_no"}),
+    "unanimity, both, hard": (UnanimityLoss, {"hard_negative_weight": 3.0, "positives": "yes_and_no"}),
+    "agreement": (AgreementLoss, {}),
+    "exact": (ExactMatchLoss, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("denominator", ["all", "negatives"])
+@pytest.mark.parametrize("block_size", [1, 4, 64])
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_value_and_gradient_equal_the_loops(case, denominator, block_size, temperature):
+    for seed in range(2):
+        check_against_loops(case, denominator, block_size, temperature, seed=seed)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("denominator", ["all", "negatives"])
+def test_tiny_temperatures_take_another_path_to_the_same_value(case, denominator):
+    """exp(1 / 0.0012) overflows float64; the loss is of the order of 1 / temperature there."""
+    check_against_loops(case, denominator, block_size=4, temperature=0.0012, seed=0, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("case", ["majority", "unanimity, both, hard", "agreement"])
+def test_criterion_weights_equal_the_loops(case):
+    """Criterion 1 is one-sided, so its weight must leave the mean with it."""
+    check_against_loops(case, "all", 64, 0.2, seed=3, criterion_weights=[0.5, 7.0, 2.0, 1.0])
+
+
+def check_against_loops(case, denominator, block_size, temperature, *, seed, tolerance=1e-10, **extra):
+    z, yes, num = random_batch(seed)
+    loss_class, options = CASES[case]
+    weights = {} if loss_class is ExactMatchLoss else {"criterion_weights": None}
+    loss = loss_class(temperature=temperature, denominator=denominator, **(weights | options | extra))
+    loss.block_size = block_size
+    value = loss(z, yes, num)
+    (gradient,) = torch.autograd.grad(value, z)
+    strategy = case.split(",")[0]
+    expected = loops(strategy, z, yes, num, temperature, denominator, options | extra)
+    (expected_gradient,) = torch.autograd.grad(expected, z)
+    assert value.item() == pytest.approx(expected.item(), rel=tolerance, abs=tolerance)
+    scale = max(1.0, expected_gradient.abs().max().item())
+    torch.testing.assert_close(gradient / scale, expected_gradient / scale, rtol=0, atol=tolerance)
+    assert expected_gradient.abs().max() > 1e-3  # the case says something
+
+
+def random_batch(seed, batch_size=11, dim=5):
+    """Two to five annotators for each item and criterion, 15 % missing.
+
+    Criterion 0 is random, 1 all unanimous yes, 2 all unanimous no but one, 3 agrees with 0 where 0 is clear.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    num = torch.randint(2, 6, (batch_size, 4), generator=generator)
+    yes = (torch.rand(batch_size, 4, generator=generator) * (num + 1)).long()
+    yes[:, 1] = num[:, 1]
+    yes[:, 2] = num[:, 2] * (torch.arange(batch_size) == 4)
+    yes[:, 3] = torch.where(2 * yes[:, 0] > num[:, 0], num[:, 3], 0)
+    num[torch.rand(batch_size, 4, generator=generator) < 0.15] = 0
+    num[4, 2], yes[4, 2] = 3, 3
+    # two pairs with equal patterns, one with a tie and a missing vote, and one response judged in nothing
+    num[0], yes[0] = torch.tensor([4, 3, 3, 0]), torch.tensor([2, 3, 0, 0])
+    num[1], yes[1] = torch.tensor([2, 5, 2, 0]), torch.tensor([1, 5, 0, 0])
+    num[2], yes[2] = torch.tensor([3, 3, 3, 3]), torch.tensor([3, 3, 0, 2])
+    num[3], yes[3] = torch.tensor([3, 3, 3, 3]), torch.tensor([3, 3, 0, 3])
+    num[5] = 0
+    z = torch.randn(batch_size, dim, dtype=torch.float64, generator=generator) * 3
+    return z.requires_grad_(), yes.minimum(num), num
+
+
+def loops(strategy, z, yes, num, temperature, denominator, options) -> Tensor:
+    z, yes, num = z / z.norm(dim=1, keepdim=True), yes.tolist(), num.tolist()
+    criterion_weights = options.get("criterion_weights", [1.0] * len(yes[0]))
+    total, weight_sum = z.sum() * 0, 0.0
+    for criterion in range(1 if strategy == "exact" else len(yes[0])):
+        votes = [vote_of(strategy, y, n, criterion) for y, n in zip(yes, num, strict=True)]
+        value = one_criterion(votes, z, temperature, denominator, PAIR_WEIGHTS[strategy], options)
+        if value is not None:
+            total = total + criterion_weights[criterion] * value
+            weight_sum += criterion_weights[criterion]
+    return total / weight_sum
+
+
+def one_criterion(votes, z, temperature, denominator, pair_weights, options) -> Tensor | None:
+    """Mean over the anchors, or None where the criterion does not count."""
+    values = []
+    for i, mine in enumerate(votes):
+        attraction, positive_weight, keys = 0.0, 0.0, []
+        for k, other in enumerate(votes):
+            if k == i:
+                continue
+            score = z[i] @ z[k] / temperature
+            if mine is not None and other is not None:
+                positive, key = pair_weights(mine, other, denominator, options)
+            else:  # not in this criterion, but still one of all others
+                positive, key = 0.0, float(denominator == "all")
+            attraction, positive_weight = attraction + positive * score, positive_weight + positive
+            if key > 0:
+                keys.append(score + math.log(key))
+        if positive_weight > 0 and keys:
+            values.append(torch.stack(keys).logsumexp(0) - attraction / positive_weight)
+    levels = {vote for vote in votes if vote is not None}
+    return torch.stack(values).mean() if values and len(levels) > 1 else None
+
+
+def vote_of(strategy, yes, num, criterion):
+    """What the strategy sees of one response in a criterion; None = it takes no part."""
+    if strategy == "exact":
+        pattern = tuple(side(y, n) for y, n in zip(yes, num, strict=True))
+        return pattern if set(pattern) != {"missing"} else None
+    y, n = yes[criterion], num[criterion]
+    if strategy == "majority":
+        return side(y, n) if side(y, n) in ("yes", "no") else None
+    if n == 0:
+        return None
+    if strategy == "unanimity":
+        return {0: "no", n: "yes"}.get(y, "split")
+    return y / n
+
+
+def side(y, n):
+    if n == 0:
+        return "missing"
+    return "tie" if 2 * y == n else "yes" if 2 * y > n else "no"
+
+
+def same_vote(mine, other, denominator, options):
+    same = mine == other
+    return float(same), 1.0 if denominator == "all" else float(not same)
+
+
+def same_unanimous_vote(mine, other, denominator, options):
+    attracting = {"yes": ("yes",), "yes_and_no": ("yes", "no")}[options["positives"]]
+    positive = float(mine == other and mine in attracting)
+    if mine != "split" and other == "split":
+        return positive, options["hard_negative_weight"]
+    return positive, 1.0 if denominator == "all" else float(mine != other)
+
+
+def chance_to_agree(mine, other, denominator, options):
+    agree = mine * other + (1 - mine) * (1 - other)
+    return agree, 1.0 if denominator == "all" else 1 - agree
+
+
+PAIR_WEIGHTS = {
+    "majority": same_vote,
+    "exact": same_vote,
+    "unanimity": same_unanimous_vote,
+    "agreement": chance_to_agree,
+}

@@ -1,0 +1,138 @@
+"""BCE on votes, and its sum with the contrastive term."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from contrastive_learning.losses import JointLoss, SupConLoss, joint_loss
+
+SUPCON = partial(SupConLoss, denominator="all", criterion_weights=None)
+
+
+def joint(**changes):
+    arguments = {
+        "contrastive": SUPCON(temperature=0.1),
+        "lambda_contrastive": 0.3,
+        "targets": "soft",
+        "criterion_weights": None,
+        "pos_weight": None,
+    }
+    return JointLoss(**(arguments | changes))
+
+
+def random_batch(batch_size=12, criteria=3):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(batch_size, criteria, generator=generator)
+    embeddings = torch.randn(batch_size, 5, generator=generator)
+    num = torch.randint(0, 5, (batch_size, criteria), generator=generator)
+    yes = (torch.rand(batch_size, criteria, generator=generator) * (num + 1)).long().minimum(num)
+    return logits.requires_grad_(), embeddings.requires_grad_(), yes, num
+
+
+@pytest.mark.parametrize("targets", ["soft", "majority"])
+@pytest.mark.parametrize("criterion_weights", [None, [1.0, 0.5, 2.0]])
+@pytest.mark.parametrize("pos_weight", [None, 3.0, [1.0, 2.0, 0.5]])
+def test_bce_equals_a_loop_over_cells(targets, criterion_weights, pos_weight):
+    logits, _, yes, num = random_batch()
+    total, weight_sum = 0.0, 0.0
+    for i in range(12):
+        for c in range(3):
+            y, n = yes[i, c].item(), num[i, c].item()
+            if n == 0:
+                continue
+            target = y / n if targets == "soft" else 0.5 if 2 * y == n else float(2 * y > n)
+            p = 1 / (1 + math.exp(-logits[i, c].item()))
+            yes_weight = pos_weight[c] if isinstance(pos_weight, list) else pos_weight or 1.0
+            weight = 1.0 if criterion_weights is None else criterion_weights[c]
+            total -= weight * (yes_weight * target * math.log(p) + (1 - target) * math.log(1 - p))
+            weight_sum += weight
+    loss = joint(targets=targets, criterion_weights=criterion_weights, pos_weight=pos_weight)
+    assert loss.bce(logits, yes, num).item() == pytest.approx(total / weight_sum, rel=1e-5)
+
+
+def test_soft_targets_are_best_at_the_share():
+    """d BCE / d logit = sigmoid(logit) - share, zero at logit = log 2 for a share of 2/3."""
+    logits = torch.full((4, 1), math.log(2), requires_grad=True)
+    value = joint().bce(logits, torch.full((4, 1), 2), torch.full((4, 1), 3))
+    assert torch.autograd.grad(value, logits)[0].abs().max() < 1e-7
+
+
+def test_total_is_the_weighted_sum():
+    logits, embeddings, yes, num = random_batch()
+    loss = joint()
+    losses = loss(logits, embeddings, yes, num, lambda_scale=0.5)
+    assert losses.total.item() == pytest.approx((losses.bce + 0.3 * 0.5 * losses.contrastive).item())
+    assert losses.contrastive.item() == loss.contrastive(embeddings, yes, num).item() > 0
+    assert loss(logits, embeddings, yes, num).total > losses.total
+
+
+def test_nothing_judged_gives_exactly_zero():
+    logits, embeddings, yes, num = random_batch()
+    losses = joint(criterion_weights=[1, 2, 3], pos_weight=2)(logits, embeddings, yes, torch.zeros_like(num))
+    assert [loss.item() for loss in losses] == [0.0, 0.0, 0.0]
+    for gradient in torch.autograd.grad(losses.total, (logits, embeddings)):
+        assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_without_a_contrastive_loss():
+    logits, embeddings, yes, num = random_batch()
+    loss = joint(contrastive=None, lambda_contrastive=0)
+    losses = loss(logits, embeddings, yes, num)
+    assert losses.total.item() == losses.bce.item()
+    assert losses.contrastive.item() == 0.0
+    assert torch.equal(torch.autograd.grad(losses.contrastive, embeddings)[0], torch.zeros_like(embeddings))
+    assert loss.temperature is None
+    with pytest.raises(ValueError, match="temperature cannot be set without a contrastive loss, got 0.1"):
+        loss.temperature = 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_bce_stays_in_float32_inside_autocast(dtype):
+    logits, _, yes, num = random_batch()
+    narrow = (logits.detach() * 20).to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        value = joint().bce(narrow, yes, num)
+    assert value.dtype == torch.float32
+    assert value.item() == joint().bce(narrow.float(), yes, num).item()
+
+
+def test_temperature_is_that_of_the_contrastive_loss():
+    loss = joint_loss(
+        contrastive=SUPCON,
+        temperature=0.2,
+        lambda_contrastive=0.1,
+        targets="soft",
+        criterion_weights=None,
+        pos_weight=None,
+    )
+    assert (loss.temperature, loss.contrastive_loss.temperature) == (0.2, 0.2)
+    loss.temperature = 0.4
+    assert loss.contrastive_loss.temperature == 0.4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lambda_contrastive": -0.1}, "lambda_contrastive must be >= 0, got -0.1"),
+        ({"lambda_contrastive": math.nan}, "lambda_contrastive must be >= 0, got nan"),
+        ({"contrastive": None}, "lambda_contrastive must be 0 without a contrastive loss, got 0.3"),
+        ({"targets": "hard"}, "targets must be one of soft, majority; got hard"),
+        ({"criterion_weights": [0, 0, 0]}, "criterion_weights must be >= 0 and not all 0"),
+        ({"pos_weight": [1, 0, 1]}, r"pos_weight must be positive, got \[1, 0, 1\]"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        joint(**change)
+
+
+def test_weights_of_another_number_of_criteria_are_named():
+    logits, _, yes, num = random_batch()
+    with pytest.raises(ValueError, match="pos_weight must have one weight a criterion, got 2 for 3 criteria"):
+        joint(pos_weight=[1, 2]).bce(logits, yes, num)
+    with pytest.raises(ValueError, match="criterion_weights must have one weight a criterion, got 4 for 3 criteria"):
+        joint(criterion_weights=[1, 2, 3, 4]).bce(logits, yes, num)
+    with pytest.raises(ValueError, match=r"one shape \[batch, criteria\], got \[12, 3\], \[12, 2\] and \[12, 3\]"):
+        joint().bce(logits, yes[:, :2], num)
