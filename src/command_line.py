@@ -1,0 +1,73 @@
+"""Errors as a person at the command line wants them: one line that says what to change."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+
+def explain(error: BaseException, config_dir: Path) -> str:
+    """One line for an error of composing or checking the configuration; names the nearest known key."""
+    text = str(error)
+    node = re.search(r"full_key: (\S+)", text)
+    if node is not None and "not in struct" in text:
+        return f"there is no option {node.group(1)}{_nearest(node.group(1), config_dir)}"
+    added = re.search(r"unexpected keyword argument '(\w+)'", text)
+    if node is not None and added is not None:  # +loss.temprature=1
+        key = f"{node.group(1)}.{added.group(1)}"
+        return f"there is no option {key}{_nearest(key, config_dir)}"
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def check_keys(config: DictConfig, config_dir: Path) -> None:
+    """Refuse top-level keys that nothing reads, which `+name=value` would add silently."""
+    known = _defaults(config_dir)
+    for key in map(str, config):
+        if key not in known:
+            raise ValueError(f"there is no option {key}{_nearest(key, config_dir)}")
+
+
+def _nearest(key: str, config_dir: Path) -> str:
+    group, _, rest = key.partition(".")
+    elsewhere = [file.stem for file in sorted((config_dir / group).glob("*.yaml")) if rest and _has(file, rest)]
+    if elsewhere:
+        return f" in this {group}, but {' and '.join(f'{group}={choice}' for choice in elsewhere)} has it"
+    names = list(_dotted(_defaults(config_dir)))
+    nearest = get_close_matches(key, names, n=1, cutoff=0.6)
+    if not nearest:  # the right name in the wrong place
+        by_leaf = {name.rsplit(".", 1)[-1]: name for name in names}
+        nearest = [by_leaf[leaf] for leaf in get_close_matches(key.rsplit(".", 1)[-1], by_leaf, n=1, cutoff=0.7)]
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def _defaults(config_dir: Path) -> dict[str, Any]:
+    """The configuration without any override."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir), version_base="1.3"):
+            config = OmegaConf.to_container(compose("train"), resolve=False)
+    finally:
+        GlobalHydra.instance().clear()
+        if running is not None:
+            GlobalHydra.instance().initialize(running)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def _has(file: Path, key: str) -> bool:
+    return key in _dotted(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def _dotted(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        if key != "_target_":
+            yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")

@@ -1,0 +1,171 @@
+"""The real command in a subprocess, then a look into the real stores."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "data.source.train_size=96",
+    "data.source.valid_size=48",
+    "data.source.test_size=48",
+    "data.source.test_ood_size=48",
+    "model.encoder.hidden_size=32",
+    "model.encoder.vocab_size=800",
+    "trainer.epochs=2",
+]
+
+
+def command(*overrides):
+    return [sys.executable, "-m", "src.train", *overrides]
+
+
+def train(folder, *overrides, check=True):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command(*overrides), cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def runs(folder):
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("contrastive-quality")
+    return client, client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, train(folder, *SMALL)
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_whole(finished):
+    folder, done = finished
+    client, (run,) = runs(folder)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["loss.temperature"] == "0.07"
+    assert run.data.tags["seed"] == "0"
+    assert len(run.data.tags["data.fingerprint"]) == 64
+    assert {
+        "train/total_loss",
+        "val/macro_f1",
+        "test/macro_f1",
+        "test_ood/auroc",
+        "val/brier",
+    } <= run.data.metrics.keys()
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
+    assert steps == [0, 1, 2]
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "overrides.txt", "environment.json", "embeddings", "checkpoints"} <= names
+    table = pq.read_table(next(folder.glob("mlartifacts/**/embeddings/valid.parquet")))
+    assert table.column_names[:2] == ["id", "domain"]
+    assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
+    assert len(table) == 48
+    assert run.info.run_id in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_recorded_config_gives_the_same_result(finished, tmp_path):
+    folder, _ = finished
+    config = next(folder.glob("mlartifacts/**/config.yaml"))
+    train(tmp_path, "--config-path", str(config.parent), "--config-name", "config")
+    value, again = (runs(where)[1][0].data.metrics["final/val/macro_f1"] for where in (folder, tmp_path))
+    assert again == value
+
+
+@pytest.mark.slow
+def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_path):
+    process = subprocess.Popen(
+        command(*SMALL, "trainer.epochs=200"),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "trainer.resume_from" in errors
+    client, (run,) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+    output = next(tmp_path.glob("outputs/*/*"))
+    done = int(json.loads((output / "checkpoints/checkpoints.json").read_text())["last"].removeprefix("epoch_"))
+    train(tmp_path, *SMALL, f"trainer.epochs={done + 1}", f"trainer.resume_from={output}")
+    client, (run,) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
+    assert steps == list(range(done + 2))
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_recorded_as_failed(tmp_path):
+    done = train(tmp_path, *SMALL, "optimizer.lr=1e30", "optimizer.head_lr=1e30", "optimizer=sgd", check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert runs(tmp_path)[1][0].info.status == "FAILED"
+
+
+BAD = {
+    "loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
+    "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
+    "+sede=1": "there is no option sede (did you mean seed?)",
+    "data.path=x": "data=aihub and data=votes has it",
+    "loss=supcn": "Could not find 'loss/supcn'",
+    "loss.temperature=0": "temperature must be positive, got 0",
+    "loss.lambda_contrastive=-1": "lambda_contrastive must be >= 0, got -1",
+    "sampler.batch_size=1": "batch_size must be at least 2",
+    "trainer.precision=fp8": "precision must be one of auto, fp32, bf16, fp16",
+    "trainer.epochs=0": "epochs must be at least 1",
+    "objective.metric=val/macrof1": "did you mean val/macro_f1",
+    "objective.metric=val/total_loss": "must not depend on temperature or lambda",
+    "tracking.uri=http://127.0.0.1:9": "cannot reach the MLflow server",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("override", "message"), BAD.items())
+def test_bad_input_is_one_line_and_leaves_no_run(override, message, tmp_path):
+    done = train(tmp_path, *SMALL, override, check=False)
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert message in lines[-1]
+    assert "Traceback" not in done.stderr
+    if "objective.metric=val/macrof1" not in override:
+        assert not (tmp_path / "mlflow.db").exists() or runs(tmp_path)[1] == []
+
+
+@pytest.mark.slow
+def test_missing_folders_are_one_line(tmp_path):
+    done = train(tmp_path, "data=votes", "data.path=./nowhere", check=False)
+    assert "nowhere" in done.stderr.strip().splitlines()[-1]
+    done = train(tmp_path, "model=hub", "model.name=./no-model", check=False)
+    assert "existing folder, got ./no-model" in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_answers_without_the_heavy_imports(tmp_path):
+    started = time.perf_counter()
+    done = train(tmp_path, "--cfg", "job")
+    assert "lambda_contrastive: 0.1" in done.stdout
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.slow
+def test_two_temperatures_are_two_runs(tmp_path):
+    train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1")
+    found = {run.data.params["loss.temperature"] for run in runs(tmp_path)[1]}
+    assert found == {"0.05", "0.1"}
