@@ -10,9 +10,9 @@ ARGS ?=
 
 install: $(INSTALLED)
 
+# torch first and alone: whatever depends on it then keeps the build that is already there
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	# torch first and alone: whatever depends on it then keeps the build that is already there
 	$(BIN)/pip install --quiet -c constraints.txt torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $(INSTALLED)
