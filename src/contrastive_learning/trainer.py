@@ -131,8 +131,8 @@ class ContrastiveTrainer:
             train["train/epoch_seconds"] = time.perf_counter() - started
             held_out, _ = self.evaluate_all()
             metrics = train | held_out
+            self.log(metrics, self.epoch)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             self._remember(metrics[self.settings.monitor])
-            self.log(metrics, self.epoch)
             history.append(metrics)
         if self.best is not None:
             self._restore_best()
