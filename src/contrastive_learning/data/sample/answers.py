@@ -44,7 +44,7 @@ def _subject_of(dialogue: Dialogue, level: int, others: tuple[Topic, ...], rando
 def _recall(dialogue: Dialogue, level: int, random: Random) -> str:
     value, firmness = dialogue.stance_value, level
     if level == FINE:
-        firmness = random.choices((MILD, CLEAR, BLATANT), (0.2, 0.3, 0.5))[0]
+        firmness = _firmness(random)
     else:
         value = dialogue.stance.other(value, random)
     return random.choice(phrases.RECALLS[firmness]).format(stance=dialogue.stance.fill(value))
@@ -53,10 +53,15 @@ def _recall(dialogue: Dialogue, level: int, random: Random) -> str:
 def _quote(dialogue: Dialogue, level: int, random: Random) -> str:
     value, firmness = dialogue.quantity_value, level
     if level == FINE:
-        firmness = random.choices((MILD, CLEAR, BLATANT), (0.2, 0.3, 0.5))[0]
+        firmness = _firmness(random)
     else:
         value = dialogue.quantity.other(value, random)
     return random.choice(phrases.QUOTES[firmness]).format(fact=dialogue.quantity.fill(value))
+
+
+def _firmness(random: Random) -> int:
+    """Of a right value; about as firm as the wrong ones that annotators mark, so that firmness gives nothing away."""
+    return random.choices((MILD, CLEAR, BLATANT), (0.1, 0.33, 0.57))[0]
 
 
 def _advice(subject: Subject, levels: Levels, random: Random) -> str:

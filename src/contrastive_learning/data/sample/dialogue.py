@@ -8,24 +8,24 @@ from contrastive_learning.data.sample.particles import close_particles
 from contrastive_learning.data.sample.subjects import Subject
 from contrastive_learning.data.sample.topics import Topic
 
-STRONG_PULL, WEAK_PULL = 1.4, 0.6
+STRONG_PULL, WEAK_PULL = 1.35, 0.65
 
 GREETINGS = (
-    "안녕하세요! 무엇이든 편하게 물어보세요.",
-    "반가워요. 오늘은 어떤 이야기를 해 볼까요?",
+    "안녕하세요! 편하게 물어보세요.",
+    "반가워요, 무엇이 궁금하세요?",
     "어서 오세요, 천천히 말씀해 주세요.",
 )
 OPENINGS = (
     "요즘 {name} 쪽에 관심이 생겼어요.",
     "다음 주부터 {name} 계획을 세우려고 해요.",
-    "친구가 {name} 이야기를 자주 해서 궁금해졌어요.",
-    "저도 이제 {name} 준비를 해 볼까 해요.",
+    "친구 덕에 {name} 이야기가 궁금해졌어요.",
+    "저도 {name} 준비를 해 볼까 해요.",
 )
 RECOMMENDATIONS = (
     "{name} 쪽이라면 저는 {stance}(을) 권해요.",
     "저는 {name} 이야기에는 {stance}(이) 맞다고 봐요.",
     "{name} 계획이라면 {stance}(이) 좋다고 생각해요.",
-    "그렇군요, 저는 {name} 준비에 {stance}(을) 추천해요.",
+    "저는 {name} 준비에 {stance}(을) 추천해요.",
 )
 
 
