@@ -137,7 +137,7 @@ def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path):
 
 
 def test_accumulation_steps_once_for_several_batches(tmp_path):
-    """Two batches of 8 summed with half weight give the BCE step of one batch of 16 (dropout off)."""
+    """Six batches at four a step are two optimizer steps, the second with what is left."""
     trainer = build_trainer(tmp_path, lambda_contrastive=0.0, accumulation_steps=4)
     assert trainer.steps_per_epoch == 2
     trainer.train_epoch()
