@@ -65,7 +65,7 @@ def train(config: DictConfig) -> float:
     splits = data.splits
     seed_everything(config.seed)
     model = recipe.build(data.tokenizer, data.yes_rates)
-    batches = make_sampler(splits["train"].yes_votes, splits["train"].num_votes)
+    batches = make_sampler(splits["train"].examples())
     loaders = {
         prefix: DataLoader(
             splits[name],

@@ -12,7 +12,7 @@ from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
 from contrastive_learning.encoders import ScratchEncoder
 from contrastive_learning.losses import JointLoss, SupConLoss
 from contrastive_learning.optimizers import adamw
-from contrastive_learning.samplers import BalancedBatchSampler
+from contrastive_learning.samplers import Examples, balanced
 from contrastive_learning.trainer import BRIEF_DEFAULTS, seed_everything
 
 GOOD, BAD = 7, 8  # tokens that decide criterion 0
@@ -60,8 +60,8 @@ def tiny_model(dropout=0.1):
 
 def build_trainer(folder, *, epochs=4, lambda_contrastive=0.1, **changes):
     train, valid = VotedBatches(96, 0), VotedBatches(64, 1)
-    num_votes = np.full((96, 2), 3)
-    sampler = BalancedBatchSampler(train.yes_votes.numpy().astype(int), num_votes, batch_size=16, seed=0)
+    votes = Examples(train.yes_votes.numpy().astype(int), np.full((96, 2), 3), np.full(96, 6), np.arange(96))
+    sampler = balanced(votes, batch_size=16, seed=0, length_window=1)
     seed_everything(0)
     settings = {"epochs": epochs, "device": "cpu", "monitor": "val/auroc"} | changes
     return ContrastiveTrainer(

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.responses import DataSource, RatedResponse, Splits
+from contrastive_learning.samplers import Examples
 
 SPLITS = ("train", "valid", "test", "test_ood")
 CACHE_VERSION = 1  # raise when the layout of the files or the form of the input changes
@@ -75,6 +76,13 @@ class TokenizedSplit(Dataset[int]):
             torch.from_numpy(self.num_votes[indices].astype(np.float32)),
         )
         return batch._asdict() | {"index": torch.as_tensor(indices)}  # [batch], row of each example in the split
+
+    def examples(self) -> Examples:
+        """What a sampler needs to know."""
+        numbers: dict[bytes, int] = {}
+        rows = (self._tokens[start:end] for start, end in zip(self._offsets[:-1], self._offsets[1:], strict=True))
+        texts = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows], dtype=np.int64)
+        return Examples(self.yes_votes, self.num_votes, self.lengths, texts)
 
     def batches_by_length(self, batch_size: int) -> list[list[int]]:
         """Index batches of similar length: evaluation in this order pads almost nothing."""

@@ -1,0 +1,50 @@
+"""What the samplers know of the training set."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.integer[Any]]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Examples:
+    yes_votes: IntArray  # [examples, criteria]
+    num_votes: IntArray  # [examples, criteria], 0 = not judged
+    lengths: IntArray  # [examples], tokens
+    texts: IntArray  # [examples], equal numbers for equal inputs: these never meet in a batch
+
+    def __len__(self) -> int:
+        return len(self.yes_votes)
+
+    @property
+    def yes_side(self) -> BoolArray:
+        """Majority of yes [examples, criteria]; a tie is on neither side."""
+        return 2 * self.yes_votes > self.num_votes
+
+    @property
+    def no_side(self) -> BoolArray:
+        return 2 * self.yes_votes < self.num_votes
+
+
+class BatchSampler(Protocol):
+    """Yields lists of example indices; `set_epoch` before each pass."""
+
+    batch_size: int
+
+    def __iter__(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+def batch_sizes(num_examples: int, batch_size: int) -> list[int]:
+    """Sizes of the batches of an epoch. They differ by at most one, so there is no tiny last batch."""
+    if batch_size < 2:
+        raise ValueError(f"sampler.batch_size must be at least 2 (a pair needs two responses), got {batch_size}")
+    num_batches = -(-num_examples // batch_size)
+    return [num_examples // num_batches + (index < num_examples % num_batches) for index in range(num_batches)]

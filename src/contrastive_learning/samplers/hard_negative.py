@@ -1,0 +1,85 @@
+"""Batches built around pairs that the present model holds for alike and the votes tell apart."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrastive_learning.samplers.dealing import separate_duplicates, spread
+from contrastive_learning.samplers.examples import Examples, batch_sizes
+from contrastive_learning.samplers.grouped import balanced
+
+PAIRS_PER_CRITERION = 2
+FloatArray = NDArray[np.floating[Any]]
+
+
+class HardNegativeBatchSampler:
+    """Each batch gets, for every criterion, two responses of its rarer side with their nearest ones of the other side.
+
+    Near = largest cosine of the embeddings last given to `refresh`, among the free examples of a pool of `pool_batches`
+    batches; so an epoch costs O(examples x pool x dim). Before the first `refresh` the batches are those of `balanced`.
+    As in ANCE (Xiong et al. 2021, https://arxiv.org/abs/2007.00808), but every example is seen once an epoch.
+    """
+
+    def __init__(self, examples: Examples, *, batch_size: int, seed: int, pool_batches: int) -> None:
+        if pool_batches < 2:
+            raise ValueError(f"sampler.pool_batches must be at least 2, got {pool_batches}")
+        self.examples = examples
+        self.batch_size, self.seed, self.pool_batches = batch_size, seed, pool_batches
+        self.epoch = 0
+        self._sizes = batch_sizes(len(examples), batch_size)
+        self._before = balanced(examples, batch_size=batch_size, seed=seed, length_window=1)
+        self._sides = np.concatenate([examples.yes_side, examples.no_side], axis=1)
+        self._embeddings: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._before.set_epoch(epoch)
+
+    def refresh(self, embeddings: FloatArray) -> None:
+        """embeddings: [examples, dim], unit norm, in the order of the examples."""
+        if len(embeddings) != len(self.examples):
+            raise ValueError(f"embeddings must have {len(self.examples)} rows, got {len(embeddings)}")
+        self._embeddings = embeddings
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self._embeddings is None:
+            return iter(self._before)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = spread(self._sides, rng)
+        batches: list[list[int]] = []
+        for first in range(0, len(self._sizes), self.pool_batches):
+            sizes = self._sizes[first : first + self.pool_batches]
+            pool, order = order[: sum(sizes)], order[sum(sizes) :]
+            batches += _build(pool, sizes, self.examples, self._embeddings[pool])
+        batches = [batches[index] for index in rng.permutation(len(batches))]
+        separate_duplicates(batches, self.examples.texts, self._sides)
+        return iter(batches)
+
+
+def _build(pool: NDArray[np.int64], sizes: list[int], examples: Examples, embeddings: FloatArray) -> list[list[int]]:
+    cosines = embeddings @ embeddings.T  # [pool, pool]
+    yes, no = examples.yes_side[pool], examples.no_side[pool]
+    yes_is_rarer = yes.sum(0) < no.sum(0)
+    rarer, other = np.where(yes_is_rarer, yes, no), np.where(yes_is_rarer, no, yes)  # [pool, criteria]
+    free = np.ones(len(pool), dtype=bool)
+    batches: list[list[int]] = [[] for _ in sizes]
+    for _ in range(PAIRS_PER_CRITERION):
+        for criterion in np.argsort(rarer.sum(0), kind="stable"):
+            for batch, size in zip(batches, sizes, strict=True):
+                anchors = np.flatnonzero(free & rarer[:, criterion])
+                opposite = free & other[:, criterion]
+                if len(batch) + 2 > size or not len(anchors) or not opposite.any():
+                    continue
+                anchor = anchors[0]  # the pool is in random order
+                negative = np.where(opposite, cosines[anchor], -np.inf).argmax()
+                free[[anchor, negative]] = False
+                batch += [int(anchor), int(negative)]
+    rest = iter(np.flatnonzero(free).tolist())
+    for batch, size in zip(batches, sizes, strict=True):
+        batch.extend(next(rest) for _ in range(size - len(batch)))
+    return [pool[batch].tolist() for batch in batches]
