@@ -159,6 +159,15 @@ def test_best_weights_return_without_a_checkpoint_folder(tmp_path):
     assert trainer.evaluate()["auroc"] == pytest.approx(max(epoch["val/auroc"] for epoch in history))
 
 
+def test_the_test_sets_can_wait_for_the_end(tmp_path):
+    trainer = build_trainer(tmp_path, epochs=1, held_out_each_epoch=False)
+    trainer.held_out = {"test": trainer.val_loader}
+    (epoch,) = trainer.fit()
+    assert "val/macro_f1" in epoch
+    assert "test/macro_f1" not in epoch
+    assert "test/macro_f1" in trainer.evaluate_all()[0]
+
+
 def test_a_non_finite_loss_stops_the_run_and_names_the_step(tmp_path):
     trainer = build_trainer(tmp_path, lambda_contrastive=0.0)
     torch.nn.init.constant_(trainer.model.classification_head.weight, float("nan"))

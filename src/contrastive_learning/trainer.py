@@ -43,6 +43,7 @@ class TrainerSettings:
     direction: str  # of monitor: maximize, minimize
     patience: int | None  # epochs without a better monitor before training stops; None = never
     seed: int
+    held_out_each_epoch: bool = True  # False: the test sets are judged at the end alone
     resume_from: str | None = None  # output folder of an interrupted run
 
     def __post_init__(self) -> None:
@@ -121,7 +122,7 @@ class ContrastiveTrainer:
         Returns the metrics of each epoch, `train/…` and `val/…`.
         """
         if self.epoch == 0:
-            start, _ = self.evaluate_all()
+            start = self._evaluate_epoch()
             self._check_monitor(start)  # a misspelt name must not cost an epoch
             self.log(start, 0)
         history = []
@@ -129,8 +130,7 @@ class ContrastiveTrainer:
             started = time.perf_counter()
             train = {f"train/{name}": value for name, value in self.train_epoch().items()}
             train["train/epoch_seconds"] = time.perf_counter() - started
-            held_out, _ = self.evaluate_all()
-            metrics = train | held_out
+            metrics = train | self._evaluate_epoch()
             self.log(metrics, self.epoch)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             self._remember(metrics[self.settings.monitor])
             history.append(metrics)
@@ -196,6 +196,11 @@ class ContrastiveTrainer:
             for name, value in evaluation.metrics(self.criteria, thresholds).items()
         }
         return metrics, evaluations
+
+    def _evaluate_epoch(self) -> Metrics:
+        if self.settings.held_out_each_epoch:
+            return self.evaluate_all()[0]
+        return {f"val/{name}": value for name, value in self.evaluate().items()}
 
     def predict(self, loader: Loader) -> Evaluation:
         with self.accelerator.autocast():
