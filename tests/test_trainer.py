@@ -71,7 +71,7 @@ def build_trainer(folder, *, epochs=4, lambda_contrastive=0.1, **changes):
         "cpu",
         replace(BRIEF_DEFAULTS, **settings),
         loss=JointLoss(
-            contrastive=SupConLoss(temperature=0.1, denominator="all", criterion_weights=None),
+            contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),
             lambda_contrastive=lambda_contrastive,
             targets="soft",
             criterion_weights=None,

@@ -306,7 +306,9 @@ def _from_brief(
     if batch_size is not None and config.get("batch_size", batch_size) != batch_size:
         logger.warning("batch_size is %s in the config, but the loader decides: %s", config["batch_size"], batch_size)
     loss = loss or JointLoss(
-        contrastive=SupConLoss(temperature=model.temperature, denominator="all", criterion_weights=None),
+        contrastive=SupConLoss(
+            temperature=model.temperature, denominator="all", projection="shared", criterion_weights=None
+        ),
         lambda_contrastive=config.get("lambda_contrastive", 0.1),
         targets="soft",
         criterion_weights=None,

@@ -72,8 +72,10 @@ def nine_pytorch_metric_learning(embeddings: Tensor, yes: Tensor, num: Tensor) -
 
 
 FORMS: dict[str, Loss] = {
-    "ours, all": SupConLoss(temperature=TEMPERATURE, denominator="all", criterion_weights=None),
-    "ours, negatives": SupConLoss(temperature=TEMPERATURE, denominator="negatives", criterion_weights=None),
+    "ours, all": SupConLoss(temperature=TEMPERATURE, denominator="all", projection="shared", criterion_weights=None),
+    "ours, negatives": SupConLoss(
+        temperature=TEMPERATURE, denominator="negatives", projection="shared", criterion_weights=None
+    ),
     "one dense softmax": one_dense_softmax,
     "nine dense": nine_dense,
     "nine pytorch-metric-learning": nine_pytorch_metric_learning,

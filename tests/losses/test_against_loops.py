@@ -44,10 +44,18 @@ def test_criterion_weights_equal_the_loops(case):
     check_against_loops(case, "all", 64, 0.2, seed=3, criterion_weights=[0.5, 7.0, 2.0, 1.0])
 
 
-def check_against_loops(case, denominator, block_size, temperature, *, seed, tolerance=1e-10, **extra):
-    z, yes, num = random_batch(seed)
+@pytest.mark.parametrize("case", [case for case in CASES if case != "exact"])
+@pytest.mark.parametrize("denominator", ["all", "negatives"])
+def test_a_projection_for_each_criterion_equals_the_loops(case, denominator):
+    """Five dimensions a criterion, so that no slice is a line."""
+    extra = {"projection": "per_criterion", "criterion_weights": [0.5, 7.0, 2.0, 1.0]}
+    check_against_loops(case, denominator, 64, 0.2, seed=1, dim=22, **extra)
+
+
+def check_against_loops(case, denominator, block_size, temperature, *, seed, tolerance=1e-10, dim=5, **extra):
+    z, yes, num = random_batch(seed, dim=dim)
     loss_class, options = CASES[case]
-    weights = {} if loss_class is ExactMatchLoss else {"criterion_weights": None}
+    weights = {} if loss_class is ExactMatchLoss else {"criterion_weights": None, "projection": "shared"}
     loss = loss_class(temperature=temperature, denominator=denominator, **(weights | options | extra))
     loss.block_size = block_size
     value = loss(z, yes, num)
@@ -85,12 +93,15 @@ def random_batch(seed, batch_size=11, dim=5):
 
 
 def loops(strategy, z, yes, num, temperature, denominator, options) -> Tensor:
-    z, yes, num = z / z.norm(dim=1, keepdim=True), yes.tolist(), num.tolist()
+    yes, num = yes.tolist(), num.tolist()
+    per_criterion = options.get("projection") == "per_criterion"
+    geometries = z.tensor_split(len(yes[0]), dim=1) if per_criterion else [z] * len(yes[0])
+    geometries = [part / part.norm(dim=1, keepdim=True) for part in geometries]
     criterion_weights = options.get("criterion_weights", [1.0] * len(yes[0]))
     total, weight_sum = z.sum() * 0, 0.0
     for criterion in range(1 if strategy == "exact" else len(yes[0])):
         votes = [vote_of(strategy, y, n, criterion) for y, n in zip(yes, num, strict=True)]
-        value = one_criterion(votes, z, temperature, denominator, PAIR_WEIGHTS[strategy], options)
+        value = one_criterion(votes, geometries[criterion], temperature, denominator, PAIR_WEIGHTS[strategy], options)
         if value is not None:
             total = total + criterion_weights[criterion] * value
             weight_sum += criterion_weights[criterion]

@@ -14,10 +14,12 @@ DENOMINATORS = ("all", "negatives")
 def every_loss(denominator: str, temperature: float = 0.2) -> list[ContrastiveLoss]:
     shared = {"temperature": temperature, "denominator": denominator}
     return [
-        SupConLoss(**shared, criterion_weights=None),
-        UnanimityLoss(**shared, criterion_weights=None, hard_negative_weight=2.0, positives="yes"),
-        UnanimityLoss(**shared, criterion_weights=None, hard_negative_weight=1.0, positives="yes_and_no"),
-        AgreementLoss(**shared, criterion_weights=None),
+        SupConLoss(**shared, projection="shared", criterion_weights=None),
+        UnanimityLoss(**shared, projection="shared", criterion_weights=None, hard_negative_weight=2.0, positives="yes"),
+        UnanimityLoss(
+            **shared, projection="shared", criterion_weights=None, hard_negative_weight=1.0, positives="yes_and_no"
+        ),
+        AgreementLoss(**shared, projection="shared", criterion_weights=None),
         ExactMatchLoss(**shared),
     ]
 
@@ -51,7 +53,7 @@ def test_two_orthogonal_clusters():
     z = torch.eye(4, dtype=torch.float64)[[0, 0, 1, 1]]
     values = {}
     for denominator in DENOMINATORS:
-        loss = SupConLoss(temperature=0.5, denominator=denominator, criterion_weights=None)
+        loss = SupConLoss(temperature=0.5, denominator=denominator, projection="shared", criterion_weights=None)
         values[denominator] = loss(z, *votes([3, 2, 1, 0])).item()
     assert values["all"] == pytest.approx(math.log(math.exp(2) + 2) - 2, abs=1e-14)
     assert values["negatives"] == pytest.approx(math.log(2) - 2, abs=1e-14)
@@ -67,7 +69,12 @@ def test_all_embeddings_equal():
     batch = votes([3, 3, 3, 3, 2, 0, 0, -1])
     for denominator, hard, expected in (("all", 1.0, 7), ("all", 3.0, 9), ("negatives", 3.0, 5)):
         loss = UnanimityLoss(
-            temperature=0.1, denominator=denominator, criterion_weights=None, hard_negative_weight=hard, positives="yes"
+            temperature=0.1,
+            denominator=denominator,
+            projection="shared",
+            criterion_weights=None,
+            hard_negative_weight=hard,
+            positives="yes",
         )
         value = loss(z, *batch)
         assert value.item() == pytest.approx(math.log(expected), abs=1e-13)
@@ -81,7 +88,7 @@ def test_two_responses_agree_by_chance():
     """
     z = torch.eye(2, dtype=torch.float64)
     for denominator, expected in (("all", 0.0), ("negatives", math.log(2 / 3))):
-        loss = AgreementLoss(temperature=0.3, denominator=denominator, criterion_weights=None)
+        loss = AgreementLoss(temperature=0.3, denominator=denominator, projection="shared", criterion_weights=None)
         assert loss(z, *votes([3, 1])).item() == pytest.approx(expected, abs=1e-14)
 
 
@@ -102,7 +109,12 @@ def test_hard_negative_weight_equals_a_margin_on_the_cosine():
     z = torch.eye(3, dtype=torch.float64)
     for alpha in (1.0, 2.5):
         loss = UnanimityLoss(
-            temperature=0.1, denominator="all", criterion_weights=None, hard_negative_weight=alpha, positives="yes"
+            temperature=0.1,
+            denominator="all",
+            projection="shared",
+            criterion_weights=None,
+            hard_negative_weight=alpha,
+            positives="yes",
         )
         assert loss(z, *votes([3, 3, 1])).item() == pytest.approx(math.log(1 + alpha), abs=1e-14)
 
@@ -112,7 +124,7 @@ def test_one_criterion_equals_pytorch_metric_learning(temperature):
     pml = pytest.importorskip("pytorch_metric_learning.losses")
     z, _, _ = random_votes(24)
     yes = torch.randint(0, 2, (24, 1), generator=torch.Generator().manual_seed(1))
-    ours = SupConLoss(temperature=temperature, denominator="all", criterion_weights=None)
+    ours = SupConLoss(temperature=temperature, denominator="all", projection="shared", criterion_weights=None)
     theirs = pml.SupConLoss(temperature=temperature)
     mine, other = z.clone().requires_grad_(), z.clone().requires_grad_()
     ours(mine, yes, torch.ones_like(yes)).backward()
@@ -189,7 +201,7 @@ def test_autocast_around_the_loss_changes_nothing(loss, dtype, backward_inside):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_narrow_embeddings_are_computed_in_float32(dtype):
     z, yes, num = random_votes(40)
-    loss = SupConLoss(temperature=0.05, denominator="negatives", criterion_weights=None)
+    loss = SupConLoss(temperature=0.05, denominator="negatives", projection="shared", criterion_weights=None)
     narrow = z.to(dtype).requires_grad_()
     value = loss(narrow, yes, num)
     assert value.item() == loss(narrow.detach().float(), yes, num).item()
@@ -207,7 +219,7 @@ def test_float32_is_close_to_float64():
 
 def test_temperature_and_weights_take_effect():
     z, yes, num = random_votes(20)
-    loss = SupConLoss(temperature=0.5, denominator="all", criterion_weights=[0, 2, 0])
+    loss = SupConLoss(temperature=0.5, denominator="all", projection="shared", criterion_weights=[0, 2, 0])
     assert loss(z, yes, num).item() == pytest.approx(loss.statistics(z, yes, num)["value"][1].item(), rel=1e-6)
     before = loss(z, yes, num).item()
     loss.temperature = 0.05
@@ -224,13 +236,15 @@ def test_statistics_of_collapsed_and_of_ideal_embeddings():
     ideal = torch.tensor([[1.0, 0.0]] * 5 + [[-1.0, 0.0]] * 3)
     for denominator in DENOMINATORS:
         for temperature in (0.01, 0.2, 2.0):
-            loss = SupConLoss(temperature=temperature, denominator=denominator, criterion_weights=None)
+            loss = SupConLoss(
+                temperature=temperature, denominator=denominator, projection="shared", criterion_weights=None
+            )
             worst, best = loss.statistics(collapsed, *batch), loss.statistics(ideal, *batch)
             assert worst["collapse_ratio"][0].item() == pytest.approx(1, abs=1e-4)
             assert best["collapse_ratio"][0].item() == pytest.approx(0, abs=1e-4)
             assert worst["counted"].tolist() == [True, False]
             assert worst["value"].isnan().tolist() == [False, True]
-    sharp = SupConLoss(temperature=0.1, denominator="all", criterion_weights=None)
+    sharp = SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None)
     assert sharp.statistics(ideal, *batch)["excess"][0].item() == pytest.approx(0, abs=1e-5)
     assert sharp.statistics(collapsed, *batch)["excess"][0].item() == pytest.approx(
         math.log(7) - (5 * math.log(4) + 3 * math.log(2)) / 8, abs=1e-5
@@ -256,6 +270,7 @@ def test_statistics_average_to_the_loss():
         ({"temperature": 0}, r"temperature must be positive, got 0"),
         ({"temperature": math.nan}, r"temperature must be positive, got nan"),
         ({"denominator": "negative"}, r"denominator must be one of all, negatives; got negative .*negatives\?"),
+        ({"projection": "percriterion"}, r"projection must be one of shared, per_criterion; .*per_criterion\?"),
         ({"criterion_weights": [1, -1]}, r"criterion_weights must be >= 0 and not all 0, got \[1.0, -1.0\]"),
         ({"hard_negative_weight": 0.5}, r"hard_negative_weight must be >= 1, got 0.5"),
         ({"positives": "yesandno"}, r"positives must be one of yes, yes_and_no; got yesandno .*yes_and_no\?"),
@@ -265,6 +280,7 @@ def test_wrong_arguments_are_named(change, message):
     arguments = {
         "temperature": 0.1,
         "denominator": "all",
+        "projection": "shared",
         "criterion_weights": None,
         "hard_negative_weight": 1.0,
         "positives": "yes",
@@ -291,7 +307,7 @@ def test_embeddings_that_are_not_finite_are_named(loss, bad):
 
 def test_impossible_votes_and_shapes_are_named():
     z, yes, num = random_votes(6)
-    loss = SupConLoss(temperature=0.1, denominator="all", criterion_weights=[1, 2])
+    loss = SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=[1, 2])
     with pytest.raises(ValueError, match=r"criterion_weights must have one weight a criterion, got 2 for 3 criteria"):
         loss(z, yes, num)
     with pytest.raises(ValueError, match=r"both be \[6, criteria\] like the embeddings, got \[5, 3\] and \[5, 3\]"):

@@ -8,7 +8,7 @@ import torch
 
 from contrastive_learning.losses import JointLoss, SupConLoss, joint_loss
 
-SUPCON = partial(SupConLoss, denominator="all", criterion_weights=None)
+SUPCON = partial(SupConLoss, denominator="all", projection="shared", criterion_weights=None)
 
 
 def joint(**changes):

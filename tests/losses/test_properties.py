@@ -16,7 +16,7 @@ def losses(draw) -> ContrastiveLoss:
     name = draw(st.sampled_from(["majority", "unanimity", "agreement", "exact"]))
     if name == "exact":
         return ExactMatchLoss(**shared)
-    shared["criterion_weights"] = None
+    shared |= {"criterion_weights": None, "projection": draw(st.sampled_from(["shared", "per_criterion"]))}
     if name == "unanimity":
         hard, positives = draw(st.floats(1, 10)), draw(st.sampled_from(["yes", "yes_and_no"]))
         return UnanimityLoss(**shared, hard_negative_weight=hard, positives=positives)
@@ -31,7 +31,7 @@ def batches(draw, dtype=torch.float64):
     votes = torch.tensor(draw(st.lists(cells, min_size=size, max_size=size))).view(batch_size, criteria, 2)
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
     spread = draw(st.sampled_from([0.0, 0.01, 1.0]))  # 0: all embeddings equal
-    z = torch.ones(4, dtype=dtype) + spread * torch.randn(batch_size, 4, dtype=dtype, generator=generator)
+    z = torch.ones(8, dtype=dtype) + spread * torch.randn(batch_size, 8, dtype=dtype, generator=generator)
     return z.requires_grad_(), votes[..., 0], votes[..., 1]
 
 
@@ -83,5 +83,5 @@ def test_the_length_of_the_embeddings_does_not_matter(loss, batch, scale):
 def test_swapping_yes_and_no_does_not_matter(batch, denominator):
     z, yes, num = batch
     for loss_class in (SupConLoss, AgreementLoss):
-        loss = loss_class(temperature=0.1, denominator=denominator, criterion_weights=None)
+        loss = loss_class(temperature=0.1, denominator=denominator, projection="shared", criterion_weights=None)
         assert loss(z, num - yes, num).item() == pytest.approx(loss(z, yes, num).item(), rel=1e-9, abs=1e-9)

@@ -6,6 +6,7 @@ With z the unit embeddings, s_ik = z_i . z_k / temperature and w_ip >= 0 the wei
     L_c(i) = log Z_c(i) - sum_{p != i} w_ip s_ip / P_c(i)          L_out of SupCon (Khosla et al. 2020)
     L      = mean over criteria c of the mean over anchors i of L_c(i)
 
+With one projection for each criterion, z and s are those of the criterion: its slice of the embedding.
 The denominator Z_c(i) is either sum_{k != i} exp(s_ik) over "all" other samples of the batch, whatever their votes in
 c, or over the "negatives" of the anchor alone (decoupled, Yeh et al. 2022; the value can then be negative).
 An anchor without a positive (or, for "negatives", without a negative) is in neither sum nor mean. A criterion in which
@@ -31,6 +32,7 @@ from contrastive_learning.losses.votes import yes_shares
 from contrastive_learning.losses.weights import check_weights, mean_weights
 
 DENOMINATORS = ("all", "negatives")
+PROJECTIONS = ("shared", "per_criterion")
 BLOCK_SIZE = 1024  # a tile of 4 MB in float32
 
 
@@ -48,13 +50,18 @@ class ContrastiveLoss(nn.Module, ABC):
 
     num_votes 0 or not finite = not judged. Computes in float32 (float64 if the embeddings are) and normalises the
     embeddings itself. A batch in which no criterion counts gives exactly 0 with a zero gradient.
+    `projection`: "shared" = every criterion sees the whole embedding; "per_criterion" = the embedding is cut into one
+    slice a criterion, each normalised on its own, so that criteria do not share their geometry (criteria x the time).
     `temperature` may be set between steps; `block_size` (rows of a tile) changes memory and time, not the value.
     """
 
-    def __init__(self, *, temperature: float, denominator: str, criterion_weights: Sequence[float] | None) -> None:
+    def __init__(
+        self, *, temperature: float, denominator: str, projection: str, criterion_weights: Sequence[float] | None
+    ) -> None:
         super().__init__()
         self.temperature = temperature
         self.denominator = check_choice("denominator", denominator, DENOMINATORS)
+        self.projection = check_choice("projection", projection, PROJECTIONS)
         self.criterion_weights = check_weights("criterion_weights", criterion_weights)
         self.block_size = BLOCK_SIZE
 
@@ -75,8 +82,20 @@ class ContrastiveLoss(nn.Module, ABC):
     def forward(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
         """Raises ValueError for embeddings that are not finite, which waits for the device once."""
         with autocast_off(embeddings.device):
-            batch = self._batch(embeddings, yes_votes, num_votes)
-            return differentiable(partial(self._mean, batch=batch), batch.embeddings)
+            parts = self._parts(embeddings, yes_votes, num_votes)
+            counted = torch.cat([part.counted for part in parts])
+            weights = mean_weights(counted, self.criterion_weights, parts[0].embeddings.dtype)
+            shares = weights.split([len(part.counted) for part in parts])
+            terms = [
+                differentiable(partial(self._weighted_sum, batch=part, weights=share), part.embeddings)
+                for part, share in zip(parts, shares, strict=True)
+            ]
+            return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def valid_anchors(self, yes_votes: Tensor, num_votes: Tensor) -> tuple[Tensor, Tensor]:
+        """Who is an anchor [batch, criteria] and which criteria are counted [criteria]: a matter of the votes alone."""
+        return self._anchors(self.pairs(yes_shares(yes_votes, num_votes, torch.float32)))
 
     @torch.no_grad()
     def statistics(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> dict[str, Tensor]:
@@ -91,8 +110,11 @@ class ContrastiveLoss(nn.Module, ABC):
         counted             whether the criterion is in the mean (bool)
         """
         with autocast_off(embeddings.device):
-            batch = self._batch(embeddings, yes_votes, num_votes)
-            value, _ = self._per_criterion(batch.embeddings, batch)
+            parts = [self._statistics(part) for part in self._parts(embeddings, yes_votes, num_votes)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _statistics(self, batch: _Batch) -> dict[str, Tensor]:
+        value, _ = self._per_criterion(batch.embeddings, batch)
         anchors, positive = batch.anchors, batch.pairs.positive_weight
         total = torch.as_tensor(batch.pairs.denominator.total_weight(len(anchors))).to(positive).expand_as(positive)
         attracted = positive if self.denominator == "all" else torch.zeros_like(positive)
@@ -111,20 +133,36 @@ class ContrastiveLoss(nn.Module, ABC):
             "counted": batch.counted,
         }
 
-    def _batch(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> _Batch:
+    def _parts(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> list[_Batch]:
+        """The criteria that share a geometry: all of them, or one at a time."""
         _check_shapes(embeddings, yes_votes, num_votes)
         embeddings = full_precision(embeddings)
-        norms = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)  # [batch, 1]
         shares = yes_shares(yes_votes, num_votes, embeddings.dtype)
+        norms = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)  # [batch, 1]
         _check_values(norms, shares)
+        if self.projection == "shared":
+            return [self._batch(embeddings, norms, shares)]
+        num_criteria = shares.shape[1]
+        if embeddings.shape[1] < 2 * num_criteria:
+            raise ValueError(
+                f"projection=per_criterion needs at least 2 dimensions a criterion, "
+                f"got {embeddings.shape[1]} for {num_criteria} criteria"
+            )
+        slices = embeddings.tensor_split(num_criteria, dim=1)
+        slice_norms = [torch.linalg.vector_norm(part.detach(), dim=1, keepdim=True) for part in slices]
+        return [self._batch(*part) for part in zip(slices, slice_norms, shares.split(1, dim=1), strict=True)]
+
+    def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor) -> _Batch:
         pairs = self.pairs(shares)
+        return _Batch(embeddings, norms, pairs, *self._anchors(pairs))
+
+    def _anchors(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         anchors = pairs.positive_weight > 0
         if self.denominator == "negatives":
-            anchors = anchors & (pairs.denominator.total_weight(len(norms)) > 0)
-        return _Batch(embeddings, norms, pairs, anchors, pairs.mixed & anchors.any(0))
+            anchors = anchors & (pairs.denominator.total_weight(len(anchors)) > 0)
+        return anchors, pairs.mixed & anchors.any(0)
 
-    def _mean(self, embeddings: Tensor, batch: _Batch) -> tuple[Tensor, Pullback]:
-        weights = mean_weights(batch.counted, self.criterion_weights, embeddings.dtype)
+    def _weighted_sum(self, embeddings: Tensor, batch: _Batch, weights: Tensor) -> tuple[Tensor, Pullback]:
         values, pullback = self._per_criterion(embeddings, batch)
         return (weights * values).sum(), lambda grad: pullback(weights * grad)
 

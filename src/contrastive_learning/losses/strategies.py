@@ -41,11 +41,17 @@ class UnanimityLoss(ContrastiveLoss):
         *,
         temperature: float,
         denominator: str,
+        projection: str,
         criterion_weights: Sequence[float] | None,
         hard_negative_weight: float,
         positives: str,
     ) -> None:
-        super().__init__(temperature=temperature, denominator=denominator, criterion_weights=criterion_weights)
+        super().__init__(
+            temperature=temperature,
+            denominator=denominator,
+            projection=projection,
+            criterion_weights=criterion_weights,
+        )
         if not 1 <= hard_negative_weight < float("inf"):
             raise ValueError(f"hard_negative_weight must be >= 1, got {hard_negative_weight}")
         self.hard_negative_weight = hard_negative_weight
@@ -83,7 +89,7 @@ class ExactMatchLoss(ContrastiveLoss):
     """
 
     def __init__(self, *, temperature: float, denominator: str) -> None:
-        super().__init__(temperature=temperature, denominator=denominator, criterion_weights=None)
+        super().__init__(temperature=temperature, denominator=denominator, projection="shared", criterion_weights=None)
 
     def pairs(self, shares: Tensor) -> Pairs:
         patterns, judged = majority_patterns(shares)
