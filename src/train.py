@@ -37,9 +37,10 @@ def train(config: DictConfig) -> float:
 
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.dataset import tokenize
+    from contrastive_learning.devices import seed_everything
+    from contrastive_learning.diagnostics import anchor_report, remarks
     from contrastive_learning.evaluation import write_embeddings
     from contrastive_learning.progress import TrainingProgress, results_table
-    from contrastive_learning.trainer import seed_everything
 
     settings, recipe, loss, optimizer, make_sampler, source, tracking = (
         instantiate(node, _convert_="all")
@@ -76,14 +77,16 @@ def train(config: DictConfig) -> float:
         if name in splits
     }
     progress = TrainingProgress(settings.epochs, settings.monitor)
-    for remark in data.remarks:
-        progress.console.print(remark, highlight=False)
+    for remark in (*data.remarks, *anchor_report(loss, splits["train"].examples(), batches, data.criteria)):
+        progress.remark(remark)
 
     with _open_run(tracking, output, config.seed, data.fingerprint) as run, progress:
 
         def log(metrics: dict[str, float], epoch: int) -> None:
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
+            if epoch > settings.lambda_warmup_epochs:
+                progress.remark_once(remarks(metrics, data.criteria))
 
         trainer = ContrastiveTrainer(
             model,

@@ -1,100 +1,14 @@
-"""The loop on a small learnable task: the yes share of each criterion is written in the tokens."""
-
-from dataclasses import replace
-from functools import partial
+"""The loop, on a small learnable task."""
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
-from contrastive_learning.encoders import ScratchEncoder
-from contrastive_learning.losses import JointLoss, SupConLoss
-from contrastive_learning.optimizers import adamw
-from contrastive_learning.samplers import Examples, balanced
-from contrastive_learning.trainer import BRIEF_DEFAULTS, seed_everything
-
-GOOD, BAD = 7, 8  # tokens that decide criterion 0
-
-
-def examples(num_examples, seed):
-    """Token 1 decides criterion 0, token 2 (9 or 10) criterion 1; three votes, a tenth of them wrong."""
-    rng = np.random.default_rng(seed)
-    truth = rng.random((num_examples, 2)) < 0.7
-    input_ids = rng.integers(11, 40, (num_examples, 6))
-    input_ids[:, 0] = 2
-    input_ids[:, 1] = np.where(truth[:, 0], GOOD, BAD)
-    input_ids[:, 2] = np.where(truth[:, 1], 9, 10)
-    yes = rng.binomial(3, np.where(truth, 0.9, 0.1))
-    return torch.as_tensor(input_ids), torch.as_tensor(yes).float()
-
-
-class VotedBatches(torch.utils.data.Dataset):
-    def __init__(self, num_examples, seed):
-        self.input_ids, self.yes_votes = examples(num_examples, seed)
-
-    def __len__(self):
-        return len(self.input_ids)
-
-    def __getitem__(self, index):
-        return index
-
-    def collate(self, indices):
-        return {
-            "input_ids": self.input_ids[indices],
-            "attention_mask": torch.ones_like(self.input_ids[indices]),
-            "yes_votes": self.yes_votes[indices],
-            "num_votes": torch.full((len(indices), 2), 3.0),
-        }
-
-
-def tiny_model(dropout=0.1):
-    scratch = ScratchEncoder(
-        vocab_size=40, hidden_size=32, num_layers=1, num_heads=2, max_positions=16, dropout=dropout
-    )
-    tokenizer = scratch.tokenizer(["가 나 다 라 마 바 사 아 자 차 카 타 파 하"] * 3)
-    tokenizer.add_tokens([f"[t{index}]" for index in range(40 - len(tokenizer))])
-    return ContrastiveQualityModel("tiny", num_labels=2, projection_dim=16, encoder=scratch.encoder(tokenizer))
-
-
-def build_trainer(folder, *, epochs=4, lambda_contrastive=0.1, **changes):
-    train, valid = VotedBatches(96, 0), VotedBatches(64, 1)
-    votes = Examples(train.yes_votes.numpy().astype(int), np.full((96, 2), 3), np.full(96, 6), np.arange(96))
-    sampler = balanced(votes, batch_size=16, seed=0, length_window=1)
-    seed_everything(0)
-    settings = {"epochs": epochs, "device": "cpu", "monitor": "val/auroc"} | changes
-    return ContrastiveTrainer(
-        tiny_model(),
-        DataLoader(train, batch_sampler=sampler, collate_fn=train.collate),
-        DataLoader(valid, batch_size=32, collate_fn=valid.collate),
-        "cpu",
-        replace(BRIEF_DEFAULTS, **settings),
-        loss=JointLoss(
-            contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),
-            lambda_contrastive=lambda_contrastive,
-            targets="soft",
-            criterion_weights=None,
-            pos_weight=None,
-        ),
-        optimizer=partial(
-            adamw,
-            lr=3e-3,
-            head_lr=3e-3,
-            weight_decay=0.01,
-            layer_decay=1.0,
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            warmup_ratio=0.1,
-            schedule="linear",
-        ),
-        criteria=("first", "second"),
-        checkpoint_dir=folder,
-    )
-
-
-def losses_of(history):
-    return [[epoch[f"train/{name}_loss"] for name in ("total", "bce", "contrastive")] for epoch in history]
+from contrastive_learning import ContrastiveTrainer
+from contrastive_learning.devices import seed_everything
+from contrastive_learning.samplers import HardNegativeBatchSampler, balanced
+from small_task import VotedBatches, build_trainer, examples, losses_of, tiny_model
 
 
 def test_training_learns(tmp_path):
@@ -118,9 +32,14 @@ def test_lambda_warms_up_from_zero(tmp_path):
     assert share[2] == pytest.approx(1, rel=1e-4)
 
 
-def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path):
-    whole = losses_of(build_trainer(tmp_path / "whole").fit())
-    interrupted = build_trainer(tmp_path / "parts")
+def hard_negative(votes, *, batch_size, seed, length_window):
+    return HardNegativeBatchSampler(votes, batch_size=batch_size, seed=seed, pool_batches=6)
+
+
+@pytest.mark.parametrize("sampler", [balanced, hard_negative])
+def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, sampler):
+    whole = losses_of(build_trainer(tmp_path / "whole", sampler=sampler).fit())
+    interrupted = build_trainer(tmp_path / "parts", sampler=sampler)
 
     def stop_in_the_third(metrics, epoch):
         if epoch == 3:  # epoch 3 has no checkpoint yet
@@ -130,10 +49,33 @@ def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
     seed_everything(123)  # the resumed process starts from another random state
-    resumed = build_trainer(tmp_path / "parts")
+    resumed = build_trainer(tmp_path / "parts", sampler=sampler)
     torch.rand(5)
     resumed.resume(tmp_path / "parts")
     assert losses_of(resumed.fit()) == whole[2:]
+
+
+def test_the_encoder_gets_its_share_of_the_contrastive_gradient():
+    model, batch = tiny_model(dropout=0.0), VotedBatches(8, 0).collate(list(range(8)))
+
+    def encoder_gradient(share):
+        model.zero_grad(set_to_none=False)
+        model(batch["input_ids"], batch["attention_mask"], encoder_share=share).embeddings[:, 0].sum().backward()
+        return model.encoder.get_input_embeddings().weight.grad.clone()
+
+    whole = encoder_gradient(1.0)
+    assert whole.abs().max() > 0
+    torch.testing.assert_close(encoder_gradient(0.25), whole / 4)
+    assert encoder_gradient(0.0).abs().max() == 0
+
+
+def test_the_temperature_moves_over_the_epochs(tmp_path):
+    changes = {"temperature_schedule": "linear", "temperature_end": 0.2}
+    trainer = build_trainer(tmp_path, epochs=2, **changes)
+    temperatures = []
+    trainer.on_step = lambda step, num_steps, losses: temperatures.append(trainer.loss.temperature)
+    trainer.fit()
+    assert temperatures == pytest.approx(np.linspace(0.1, 0.2, 13)[:-1].tolist())
 
 
 def test_accumulation_steps_once_for_several_batches(tmp_path):

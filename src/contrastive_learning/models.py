@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
+from contrastive_learning.losses.precision import full_precision
 
 POOLINGS = ("cls", "mean")
 NORMALIZATIONS = ("layer_norm", "batch_norm", "none")
@@ -58,15 +59,23 @@ class ContrastiveQualityModel(nn.Module):
         nn.init.normal_(self.classification_head.weight, std=0.02)
         nn.init.zeros_(self.classification_head.bias)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> ModelOutput:
-        """input_ids, attention_mask: [batch, tokens], padded on the right."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.judge(self._pool(states, attention_mask))
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, *, encoder_share: float = 1.0) -> ModelOutput:
+        """input_ids, attention_mask: [batch, tokens], padded on the right.
 
-    def judge(self, pooled: Tensor) -> ModelOutput:
+        `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings.
+        """
+        return self.judge(self.encode(input_ids, attention_mask), encoder_share=encoder_share)
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled encoder states [batch, hidden]."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self._pool(states, attention_mask)
+
+    def judge(self, pooled: Tensor, *, encoder_share: float = 1.0) -> ModelOutput:
         """Both heads on pooled encoder states [batch, hidden]."""
         features = self.normalization(pooled)
-        embeddings = F.normalize(self.projection_head(features).float(), dim=-1, eps=1e-8)
+        projected = features if encoder_share == 1 else features.detach().lerp(features, encoder_share)
+        embeddings = F.normalize(full_precision(self.projection_head(projected)), dim=-1, eps=1e-8)
         return ModelOutput(self.classification_head(self.dropout(features)), features, embeddings)
 
     def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:

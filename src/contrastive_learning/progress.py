@@ -32,6 +32,7 @@ class TrainingProgress:
         self._task = self._bar.add_task("training", total=None, note="")
         self._loss = float("nan")
         self._value = float("nan")
+        self._said: set[str] = set()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -39,6 +40,15 @@ class TrainingProgress:
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
+
+    def remark_once(self, lines: Mapping[str, str]) -> None:
+        """kind -> line; of each kind the first is shown."""
+        for kind in lines.keys() - self._said:
+            self.remark(lines[kind])
+        self._said |= lines.keys()
+
+    def remark(self, line: str) -> None:
+        self._bar.console.print(line, highlight=False, soft_wrap=True, style="yellow" * line.startswith("warning"))
 
     def on_step(self, step: int, num_steps: int, losses: Metrics) -> None:
         self._loss = losses["total_loss"]

@@ -1,74 +1,30 @@
 """The training loop. It reads top to bottom: forward, loss, backward, clip, step, log."""
 
-import logging
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import send_to_device
 from torch import Tensor
 
-from contrastive_learning import optimizers
+from contrastive_learning import brief, optimizers
 from contrastive_learning.checkpoints import load_state, load_weights, save_checkpoint
-from contrastive_learning.choices import check_choice, did_you_mean
+from contrastive_learning.choices import did_you_mean
+from contrastive_learning.devices import accelerator
+from contrastive_learning.diagnostics import EpochStatistics
 from contrastive_learning.evaluation import Evaluation, predict, votes_of
-from contrastive_learning.losses import JointLoss, SupConLoss
-from contrastive_learning.models import ContrastiveQualityModel
+from contrastive_learning.grad_cache import backward_in_chunks
+from contrastive_learning.losses import JointLoss, Losses
+from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
+from contrastive_learning.processes import gather_rows, num_processes, sharded
+from contrastive_learning.settings import TrainerSettings
 
-logger = logging.getLogger(__name__)
 Metrics = dict[str, float]
 Loader = Iterable[Mapping[str, Tensor]]
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
-    """A `trainer` config."""
-
-    epochs: int
-    precision: str  # auto, fp32, bf16, fp16
-    device: str  # auto, cpu, cuda, mps
-    max_grad_norm: float
-    accumulation_steps: int
-    lambda_warmup_epochs: float  # lambda_contrastive rises linearly from 0 over so many epochs
-    monitor: str  # the metric that picks the best epoch
-    direction: str  # of monitor: maximize, minimize
-    patience: int | None  # epochs without a better monitor before training stops; None = never
-    seed: int
-    held_out_each_epoch: bool = True  # False: the test sets are judged at the end alone
-    resume_from: str | None = None  # output folder of an interrupted run
-
-    def __post_init__(self) -> None:
-        check_choice("trainer.precision", self.precision, ("auto", *PRECISIONS))
-        check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
-        for name, least in (("epochs", 1), ("accumulation_steps", 1), ("lambda_warmup_epochs", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"trainer.{name} must be at least {least}, got {getattr(self, name)}")
-        if not self.max_grad_norm > 0:
-            raise ValueError(f"trainer.max_grad_norm must be positive, got {self.max_grad_norm}")
-
-
-BRIEF_DEFAULTS = TrainerSettings(
-    epochs=5,
-    precision="auto",
-    device="auto",
-    max_grad_norm=1.0,
-    accumulation_steps=1,
-    lambda_warmup_epochs=0.0,
-    monitor="val/macro_f1",
-    direction="maximize",
-    patience=None,
-    seed=0,
-)
-BRIEF_KEYS = ("learning_rate", "lambda_contrastive", "batch_size", "epochs")
 
 
 class ContrastiveTrainer:
@@ -96,7 +52,9 @@ class ContrastiveTrainer:
         log: Callable[[Metrics, int], None] = lambda metrics, step: None,
     ) -> None:
         if not isinstance(settings, TrainerSettings):
-            settings, loss, optimizer = _from_brief(dict(settings), model, train_loader, loss, optimizer)
+            loss = loss or brief.loss_of(settings, model.temperature)
+            optimizer = optimizer or brief.optimizer_of(settings)
+            settings = brief.settings_of(settings, train_loader)
         if loss is None or optimizer is None:
             raise ValueError("with TrainerSettings, loss and optimizer must be given")
         self.settings = settings
@@ -106,12 +64,15 @@ class ContrastiveTrainer:
         self.criteria = tuple(criteria) if criteria is not None else _numbered(model)
         self.checkpoint_dir = checkpoint_dir
         self.on_step, self.log = on_step, log
-        self.accelerator = _accelerator(str(device), settings)
+        self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
+        if num_processes() > 1:
+            self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
         schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
+        self._first_temperature = loss.temperature
         self.epoch = 0  # epochs finished
         self.best: tuple[int, float] | None = None  # (epoch, monitored value)
         self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
@@ -139,16 +100,20 @@ class ContrastiveTrainer:
         return history
 
     def train_epoch(self) -> Metrics:
-        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats."""
+        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats.
+
+        And of every criterion the diagnostics of the contrastive loss, see ContrastiveLoss.statistics.
+        """
+        self._prepare_sampler()
         self.model.train()
-        set_epoch = getattr(getattr(self.train_loader, "batch_sampler", None), "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(self.epoch)
         num_batches = len(self.train_loader)  # type: ignore[arg-type]
         sums = torch.zeros(4, device=self.device)  # total, bce, contrastive, gradient norm; read once an epoch
+        statistics = EpochStatistics(self.loss, self.criteria, num_batches)
         for index, batch in enumerate(self.train_loader):
-            losses, grad_norm = self._step(batch, index, last=index + 1 == num_batches)
-            sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), grad_norm])
+            self._set_schedules(self.epoch + index / num_batches)
+            losses = self._backward(send_to_device(dict(batch), self.device), index, num_batches, statistics)
+            norm = self._update() if self._ends_group(index, num_batches) else torch.zeros((), device=self.device)
+            sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])
             self.on_step(index + 1, num_batches, {"total_loss": losses.total.item()})
         self.epoch += 1
         total, bce, contrastive, norm = (sums / num_batches).tolist()
@@ -158,24 +123,67 @@ class ContrastiveTrainer:
             "contrastive_loss": contrastive,
             "grad_norm": norm * num_batches / self.steps_per_epoch,
             "lr": self.scheduler.get_last_lr()[0],
+            **statistics.means(),
         }
 
-    def _step(self, batch: Mapping[str, Tensor], index: int, *, last: bool) -> tuple[Any, Tensor]:
-        batch = send_to_device(dict(batch), self.device)
-        with self.accelerator.autocast():
-            output = self.model(batch["input_ids"], batch["attention_mask"])
-        scale = self._lambda_scale(index)
-        losses = self.loss(output.logits, output.embeddings, *votes_of(batch), lambda_scale=scale)
-        if not torch.isfinite(losses.total):
-            raise FloatingPointError(f"the loss is {losses.total.item()} in epoch {self.epoch + 1}, batch {index + 1}")
-        self.accelerator.backward(losses.total / self.settings.accumulation_steps)
-        norm = torch.zeros((), device=self.device)
-        if last or (index + 1) % self.settings.accumulation_steps == 0:
-            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
-            self.optimizer.step()
-            self.scheduler.step()
-            self.optimizer.zero_grad()
-        return losses, norm.detach()
+    def _prepare_sampler(self) -> None:
+        sampler: Any = getattr(self.train_loader, "batch_sampler", None)
+        if hasattr(sampler, "refresh"):  # hard negatives are looked for with the present weights
+            sampler.refresh(self.predict(self.train_loader).embeddings)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(self.epoch)
+
+    def _set_schedules(self, epochs_done: float) -> None:
+        self._lambda_scale = self.settings.lambda_scale(epochs_done)
+        self._encoder_share = self.settings.encoder_share(epochs_done)
+        if self._first_temperature is not None:
+            self.loss.temperature = self.settings.temperature(self._first_temperature, epochs_done)
+
+    def _backward(
+        self, batch: Mapping[str, Tensor], index: int, num_batches: int, statistics: EpochStatistics
+    ) -> Losses:
+        """Forward, loss, backward."""
+        votes = tuple(map(gather_rows, votes_of(batch)))
+
+        def losses_of(output: ModelOutput) -> Losses:
+            embeddings = gather_rows(output.embeddings)
+            losses: Losses = self.loss(gather_rows(output.logits), embeddings, *votes, lambda_scale=self._lambda_scale)
+            if not torch.isfinite(losses.total):
+                where = f"in epoch {self.epoch + 1}, batch {index + 1}"
+                raise FloatingPointError(f"the loss is {losses.total.item()} {where}")
+            statistics.add(index, embeddings.detach(), *votes)
+            return losses
+
+        chunk_size = self.settings.grad_cache_chunk
+        if chunk_size is not None:
+            model = self.accelerator.unwrap_model(self.model)
+            share = self._encoder_share
+            return backward_in_chunks(
+                model, batch, losses_of, self.accelerator, chunk_size=chunk_size, encoder_share=share
+            )
+        ends_group = self._ends_group(index, num_batches)
+        with nullcontext() if ends_group else self.accelerator.no_sync(self.model):
+            with self.accelerator.autocast():
+                output = self.model(batch["input_ids"], batch["attention_mask"], encoder_share=self._encoder_share)
+            losses = losses_of(output)
+            self.accelerator.backward(losses.total / self._group_size(index, num_batches))
+        return losses
+
+    def _group_size(self, index: int, num_batches: int) -> int:
+        """Batches that share the optimizer step of batch `index`; the last group may be smaller."""
+        steps = self.settings.accumulation_steps
+        return min(steps, num_batches - index // steps * steps)
+
+    def _ends_group(self, index: int, num_batches: int) -> bool:
+        return index + 1 == num_batches or (index + 1) % self.settings.accumulation_steps == 0
+
+    def _update(self) -> Tensor:
+        """Clip, step. Returns the gradient norm."""
+        norm: Tensor = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        return norm.detach()
 
     def evaluate(self) -> Metrics:
         """Metrics on the validation loader, without a prefix, at the thresholds that suit it best."""
@@ -255,78 +263,6 @@ class ContrastiveTrainer:
     def _out_of_patience(self) -> bool:
         patience = self.settings.patience
         return patience is not None and self.best is not None and self.epoch - self.best[0] >= patience
-
-    def _lambda_scale(self, index: int) -> float:
-        epochs_done = self.epoch + index / len(self.train_loader)  # type: ignore[arg-type]
-        warmup = self.settings.lambda_warmup_epochs
-        return min(1.0, epochs_done / warmup) if warmup > 0 else 1.0
-
-
-def seed_everything(seed: int) -> None:
-    random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def _accelerator(device: str, settings: TrainerSettings) -> Accelerator:
-    # accelerate keeps one global state a process; a second trainer may want another device or precision
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    device = _resolve_device(device)
-    precision = _resolve_precision(settings.precision, device)
-    return Accelerator(cpu=device == "cpu", mixed_precision=PRECISIONS[precision])
-
-
-def _resolve_device(device: str) -> str:
-    kind = check_choice("trainer.device", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
-    if kind == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError("trainer.device=cuda needs a CUDA device, and torch finds none; use trainer.device=auto")
-    return kind
-
-
-def _resolve_precision(precision: str, device: str) -> str:
-    if precision != "auto":
-        return precision
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "fp32"
-
-
-def _from_brief(
-    config: dict[str, Any],
-    model: ContrastiveQualityModel,
-    train_loader: Loader,
-    loss: JointLoss | None,
-    optimizer: Callable[..., optimizers.Schedule] | None,
-) -> tuple[TrainerSettings, JointLoss, Callable[..., optimizers.Schedule]]:
-    for key in config:
-        check_choice("a key of the trainer's config", key, BRIEF_KEYS)
-    batch_size = getattr(train_loader, "batch_size", None)
-    if batch_size is not None and config.get("batch_size", batch_size) != batch_size:
-        logger.warning("batch_size is %s in the config, but the loader decides: %s", config["batch_size"], batch_size)
-    loss = loss or JointLoss(
-        contrastive=SupConLoss(
-            temperature=model.temperature, denominator="all", projection="shared", criterion_weights=None
-        ),
-        lambda_contrastive=config.get("lambda_contrastive", 0.1),
-        targets="soft",
-        criterion_weights=None,
-        pos_weight=None,
-    )
-    lr = config.get("learning_rate", 2e-5)
-    optimizer = optimizer or partial(
-        optimizers.adamw,
-        lr=lr,
-        head_lr=10 * lr,
-        weight_decay=0.01,
-        layer_decay=1.0,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        warmup_ratio=0.1,
-        schedule="linear",
-    )
-    return replace(BRIEF_DEFAULTS, epochs=config.get("epochs", BRIEF_DEFAULTS.epochs)), loss, optimizer
 
 
 def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ class ContrastiveLoss(nn.Module, ABC):
             parts = self._parts(embeddings, yes_votes, num_votes)
             counted = torch.cat([part.counted for part in parts])
             weights = mean_weights(counted, self.criterion_weights, parts[0].embeddings.dtype)
-            shares = weights.split([len(part.counted) for part in parts])
+            shares = torch.split(weights, [len(part.counted) for part in parts])
             terms = [
                 differentiable(partial(self._weighted_sum, batch=part, weights=share), part.embeddings)
                 for part, share in zip(parts, shares, strict=True)
@@ -150,7 +150,7 @@ class ContrastiveLoss(nn.Module, ABC):
             )
         slices = embeddings.tensor_split(num_criteria, dim=1)
         slice_norms = [torch.linalg.vector_norm(part.detach(), dim=1, keepdim=True) for part in slices]
-        return [self._batch(*part) for part in zip(slices, slice_norms, shares.split(1, dim=1), strict=True)]
+        return [self._batch(*part) for part in zip(slices, slice_norms, torch.split(shares, 1, dim=1), strict=True)]
 
     def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor) -> _Batch:
         pairs = self.pairs(shares)

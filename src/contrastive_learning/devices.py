@@ -1,0 +1,42 @@
+"""Device and precision, through accelerate."""
+
+import random
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+
+from contrastive_learning.choices import check_choice
+
+MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def accelerator(device: str, precision: str) -> Accelerator:
+    """device: auto, cpu, cuda, mps; precision: auto, fp32, bf16, fp16. auto = the best that is there."""
+    # accelerate keeps one global state a process; a second trainer may want another device or precision
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    device = _resolve_device(device)
+    return Accelerator(cpu=device == "cpu", mixed_precision=MIXED_PRECISION[_resolve_precision(precision, device)])
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _resolve_device(device: str) -> str:
+    kind = check_choice("trainer.device", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
+    if kind == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("trainer.device=cuda needs a CUDA device, and torch finds none; use trainer.device=auto")
+    return kind
+
+
+def _resolve_precision(precision: str, device: str) -> str:
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "fp32"

@@ -1,0 +1,105 @@
+"""Does the contrastive loss have something to work on, and does it move? Said in numbers and in words."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from contrastive_learning.losses import ContrastiveLoss, ExactMatchLoss, JointLoss
+from contrastive_learning.samplers import Examples
+
+LOOKS_AN_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
+BATCHES_TO_REPORT = 200
+STARVING_ANCHORS = 0.05
+STARVING_BATCHES = 0.5
+COLLAPSED = 0.95  # collapse ratio: 1 = all embeddings equal
+COLLAPSED_RANK = 2.0
+NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
+
+
+class EpochStatistics:
+    """Means of ContrastiveLoss.statistics over evenly spaced batches of an epoch."""
+
+    def __init__(self, loss: JointLoss, criteria: Sequence[str], num_batches: int) -> None:
+        self.loss = loss.contrastive_loss
+        self.names = ("all_criteria",) if isinstance(self.loss, ExactMatchLoss) else tuple(criteria)
+        self.every = math.ceil(num_batches / LOOKS_AN_EPOCH)
+        self._looks: dict[str, list[Tensor]] = {name: [] for name in NAMES}
+
+    def add(self, index: int, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:
+        if self.loss is None or index % self.every:
+            return
+        statistics = self.loss.statistics(embeddings, yes_votes, num_votes)
+        for name, looks in self._looks.items():
+            looks.append(statistics[name])
+
+    def means(self) -> dict[str, float]:
+        """`excess`, `collapse_ratio`, `valid_anchors`: the mean over criteria, and `<name>/<criterion>`."""
+        means: dict[str, float] = {}
+        for name, looks in self._looks.items():
+            if not looks:
+                continue
+            by_criterion = torch.stack(looks).nanmean(0).tolist()
+            values = {key: value for key, value in zip(self.names, by_criterion, strict=True) if math.isfinite(value)}
+            means |= {f"{NAMES[name]}/{key}": value for key, value in values.items()}
+            if values:
+                means[NAMES[name]] = sum(values.values()) / len(values)
+        return means
+
+
+def anchor_report(
+    loss: JointLoss, examples: Examples, batches: Iterable[list[int]], criteria: Sequence[str]
+) -> list[str]:
+    """One line on who will be an anchor in the coming batches, and a warning for each criterion that will starve."""
+    contrastive = loss.contrastive_loss
+    if contrastive is None or loss.lambda_contrastive == 0:
+        return []
+    anchors, counted = _expected(contrastive, examples, batches)
+    names = ("all criteria together",) if isinstance(contrastive, ExactMatchLoss) else criteria
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
+    lines = [f"valid anchors a batch: {shares}"]
+    for name, share, batch_share in zip(names, anchors, counted, strict=True):
+        if share < STARVING_ANCHORS or batch_share < STARVING_BATCHES:
+            lines.append(
+                f"warning: the contrastive loss will starve on {name}: {share:.1%} of the responses are anchors, and "
+                f"{batch_share:.0%} of the batches count; use sampler=balanced or unanimity, a larger "
+                "sampler.batch_size (trainer.grad_cache_chunk keeps it in memory), or loss=agreement"
+            )
+    return lines
+
+
+def _expected(
+    loss: ContrastiveLoss, examples: Examples, batches: Iterable[list[int]]
+) -> tuple[list[float], list[float]]:
+    """Shares of anchors among the responses and of counted batches, per criterion."""
+    looks = [
+        loss.valid_anchors(torch.from_numpy(examples.yes_votes[batch]), torch.from_numpy(examples.num_votes[batch]))
+        for batch in islice(batches, BATCHES_TO_REPORT)
+    ]
+    used = [anchors & counted for anchors, counted in looks]
+    return (
+        torch.cat(used).float().mean(0).tolist(),
+        torch.stack([counted for _, counted in looks]).float().mean(0).tolist(),
+    )
+
+
+def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
+    """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
+    found = {}
+    ratios = {name: metrics.get(f"train/collapse_ratio/{name}", 0.0) for name in criteria}
+    stuck = [name for name, ratio in ratios.items() if ratio > COLLAPSED]
+    if stuck:
+        found["collapse"] = (
+            f"warning: all embeddings are nearly alike for {', '.join(stuck)}: the contrastive loss does not move; "
+            "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, or set "
+            "model.normalization=batch_norm"
+        )
+    rank = metrics.get("val/embedding/effective_rank", math.inf)
+    if len(criteria) > 1 and rank < COLLAPSED_RANK:
+        found["rank"] = (
+            f"warning: the embeddings span {rank:.1f} dimensions; criteria cannot be told apart there: try "
+            "loss.contrastive.projection=per_criterion, a higher loss.temperature or a smaller loss.lambda_contrastive"
+        )
+    return found

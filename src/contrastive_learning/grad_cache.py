@@ -1,0 +1,75 @@
+"""A large contrastive batch in the memory of a small one (GradCache, Gao et al. 2021, arxiv.org/abs/2101.06983).
+
+1. The encoder runs over chunks of the batch without a graph; its outputs are kept.
+2. The heads and the losses run once on all of them, and give the gradient of each output.
+3. The encoder runs over the chunks again, with the same dropout masks, and takes these gradients back.
+
+The gradients are those of the whole batch, for one more forward pass of the encoder (about a third of the compute).
+Accumulation is not the same thing: an anchor would then see the keys of its own chunk alone.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from contrastive_learning.losses import Losses
+from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
+from contrastive_learning.processes import num_processes
+
+
+def backward_in_chunks(
+    model: ContrastiveQualityModel,
+    batch: Mapping[str, Tensor],
+    losses_of: Callable[[ModelOutput], Losses],
+    accelerator: Accelerator,
+    *,
+    chunk_size: int,
+    encoder_share: float,
+) -> Losses:
+    """Add the gradient of the total loss of `batch` to the parameters.
+
+    `model` is not wrapped for several processes: their gradients are averaged here, once.
+    """
+    chunks = list(zip(*(torch.split(batch[name], chunk_size) for name in ("input_ids", "attention_mask")), strict=True))
+    random_states = []
+    outputs = []
+    with torch.no_grad(), accelerator.autocast():
+        for chunk in chunks:
+            random_states.append(_random_state(accelerator.device))
+            outputs.append(model.encode(*chunk))
+    pooled = torch.cat(outputs).requires_grad_()
+    with accelerator.autocast():
+        output = model.judge(pooled, encoder_share=encoder_share)
+    losses = losses_of(output)
+    accelerator.backward(losses.total)  # scaled under fp16, and the gradients below with it
+    after = _random_state(accelerator.device)
+    assert pooled.grad is not None
+    for chunk, state, grad in zip(chunks, random_states, torch.split(pooled.grad, chunk_size), strict=True):
+        _set_random_state(state, accelerator.device)
+        with accelerator.autocast():
+            encoded = model.encode(*chunk)
+        torch.autograd.backward(encoded, grad.to(encoded.dtype))
+    _set_random_state(after, accelerator.device)
+    if num_processes() > 1:
+        _average_gradients(model, accelerator)
+    return losses
+
+
+def _average_gradients(model: ContrastiveQualityModel, accelerator: Accelerator) -> None:
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    mean: Tensor = accelerator.reduce(torch.cat([grad.flatten() for grad in grads]), "mean")
+    for grad, part in zip(grads, torch.split(mean, [grad.numel() for grad in grads]), strict=True):
+        grad.copy_(part.view_as(grad))
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
+    cpu, cuda = state
+    torch.set_rng_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state(cuda, device)

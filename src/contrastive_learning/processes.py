@@ -1,0 +1,82 @@
+"""Several processes, one batch: each encodes its rows, all see all embeddings, so that the losses stay exact.
+
+Every process computes the loss of the joined batch. Its gradient reaches only the rows that the process encoded, so
+the sum over processes is the gradient of one process on the joined batch; as the wrappers average over processes,
+the rows' gradient is multiplied by their number.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.utils.data import DataLoader
+
+from contrastive_learning.samplers.examples import BatchSampler
+
+
+def num_processes() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks; the numbers of rows may differ. Differentiable."""
+    if num_processes() == 1:
+        return rows
+    gathered: Tensor = _GatherRows.apply(rows)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def sharded(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The same batches, of which this process gets its rows."""
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=ShardedBatches(loader.batch_sampler, dist.get_rank(), num_processes()),  # type: ignore[arg-type]
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+    )
+
+
+class ShardedBatches:
+    """Every `num_shards`-th example of each batch, from the `shard`-th on."""
+
+    def __init__(self, batches: BatchSampler, shard: int, num_shards: int) -> None:
+        self.batches, self.shard, self.num_shards = batches, shard, num_shards
+        self.batch_size = batches.batch_size
+        self.set_epoch = batches.set_epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            if len(batch) < self.num_shards:
+                raise ValueError(f"a batch of {len(batch)} is too small for {self.num_shards} processes")
+            yield batch[self.shard :: self.num_shards]
+
+
+class _Context(FunctionCtx):
+    own: slice
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _Context, rows: Tensor) -> Tensor:
+        counts = [torch.zeros((), dtype=torch.long, device=rows.device) for _ in range(num_processes())]
+        dist.all_gather(counts, torch.tensor(len(rows), device=rows.device))
+        sizes = [int(count) for count in counts]
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        start = sum(sizes[: dist.get_rank()])
+        ctx.own = slice(start, start + len(rows))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, grad: Tensor) -> Tensor:
+        return grad[ctx.own] * num_processes()

@@ -1,0 +1,78 @@
+"""What a `trainer` config holds, and how far its schedules have got."""
+
+import math
+from dataclasses import dataclass
+
+from contrastive_learning.choices import check_choice
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TEMPERATURE_SCHEDULES = ("constant", "linear", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """A `trainer` config."""
+
+    epochs: int
+    precision: str  # auto, fp32, bf16, fp16
+    device: str  # auto, cpu, cuda, mps
+    max_grad_norm: float
+    accumulation_steps: int
+    grad_cache_chunk: int | None  # rows that the encoder sees at a time, see grad_cache.py; None = the whole batch
+    lambda_warmup_epochs: float  # lambda_contrastive rises linearly from 0 over so many epochs
+    encoder_share_warmup_epochs: float  # so does the part of the contrastive gradient that reaches the encoder
+    temperature_schedule: str  # constant, or linear or cosine from loss.temperature to temperature_end
+    temperature_end: float | None
+    monitor: str  # the metric that picks the best epoch
+    direction: str  # of monitor: maximize, minimize
+    patience: int | None  # epochs without a better monitor before training stops; None = never
+    held_out_each_epoch: bool  # False: the test sets are judged at the end alone
+    seed: int
+    resume_from: str | None = None  # output folder of an interrupted run
+
+    def __post_init__(self) -> None:
+        check_choice("trainer.precision", self.precision, PRECISIONS)
+        check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
+        check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)
+        least_values = {"epochs": 1, "accumulation_steps": 1, "grad_cache_chunk": 1}
+        least_values |= {"lambda_warmup_epochs": 0, "encoder_share_warmup_epochs": 0}
+        for name, least in least_values.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"trainer.{name} must be at least {least}, got {value}")
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"trainer.max_grad_norm must be positive, got {self.max_grad_norm}")
+        self._check_temperature()
+        if self.grad_cache_chunk is not None and self.accumulation_steps > 1:
+            raise ValueError(
+                "trainer.grad_cache_chunk makes large batches exact; raise sampler.batch_size and leave "
+                f"trainer.accumulation_steps at 1, got {self.accumulation_steps}"
+            )
+
+    def _check_temperature(self) -> None:
+        changes = self.temperature_schedule != "constant"
+        if changes and (self.temperature_end is None or not self.temperature_end > 0):
+            raise ValueError(
+                f"trainer.temperature_schedule={self.temperature_schedule} needs a positive trainer.temperature_end, "
+                f"got {self.temperature_end}"
+            )
+        if not changes and self.temperature_end is not None:
+            raise ValueError("trainer.temperature_end has no effect with trainer.temperature_schedule=constant")
+
+    def lambda_scale(self, epochs_done: float) -> float:
+        return _ramp(epochs_done, self.lambda_warmup_epochs)
+
+    def encoder_share(self, epochs_done: float) -> float:
+        return _ramp(epochs_done, self.encoder_share_warmup_epochs)
+
+    def temperature(self, start: float, epochs_done: float) -> float:
+        """`start` is loss.temperature; `temperature_end` is reached with the last epoch."""
+        if self.temperature_end is None:
+            return start
+        done = epochs_done / self.epochs
+        weight = done if self.temperature_schedule == "linear" else (1 - math.cos(math.pi * done)) / 2
+        return start + weight * (self.temperature_end - start)
+
+
+def _ramp(epochs_done: float, epochs: float) -> float:
+    return min(1.0, epochs_done / epochs) if epochs > 0 else 1.0

@@ -1,0 +1,64 @@
+"""Gradients in chunks against those of one graph over the same chunks, dropout on."""
+
+import pytest
+import torch
+
+from contrastive_learning.devices import accelerator
+from contrastive_learning.grad_cache import backward_in_chunks
+from contrastive_learning.losses import JointLoss, SupConLoss
+from small_task import VotedBatches, build_trainer, losses_of, tiny_model
+
+
+def joint():
+    return JointLoss(
+        contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),
+        lambda_contrastive=0.3,
+        targets="soft",
+        criterion_weights=None,
+        pos_weight=None,
+    )
+
+
+def gradients(model):
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("chunk_size", [5, 8, 24])
+@pytest.mark.parametrize("encoder_share", [1.0, 0.3])
+def test_equals_one_graph_over_the_whole_batch(chunk_size, encoder_share):
+    torch.manual_seed(0)
+    model = tiny_model(dropout=0.2).double().train()
+    batch = VotedBatches(24, 0).collate(list(range(24)))
+    votes = batch["yes_votes"], batch["num_votes"]
+
+    torch.manual_seed(1)
+    chunks = zip(batch["input_ids"].split(chunk_size), batch["attention_mask"].split(chunk_size), strict=True)
+    output = model.judge(torch.cat([model.encode(*chunk) for chunk in chunks]), encoder_share=encoder_share)
+    whole = joint()(output.logits, output.embeddings, *votes)
+    whole.total.backward()
+    expected = gradients(model)
+    drawn_after = torch.rand(3)
+
+    model.zero_grad()
+    torch.manual_seed(1)
+    cached = backward_in_chunks(
+        model,
+        batch,
+        lambda output: joint()(output.logits, output.embeddings, *votes),
+        accelerator("cpu", "fp32"),
+        chunk_size=chunk_size,
+        encoder_share=encoder_share,
+    )
+    assert cached.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
+    assert torch.equal(torch.rand(3), drawn_after)
+    found = gradients(model)
+    assert found.keys() == expected.keys()
+    scale = max(grad.abs().max() for grad in expected.values())
+    for name, grad in expected.items():
+        torch.testing.assert_close(found[name] / scale, grad / scale, rtol=0, atol=1e-6, msg=name)
+
+
+def test_trains_as_without_it_where_there_is_no_dropout(tmp_path):
+    plain = losses_of(build_trainer(tmp_path / "plain", epochs=2, dropout=0.0).fit())
+    cached = losses_of(build_trainer(tmp_path / "cached", epochs=2, dropout=0.0, grad_cache_chunk=5).fit())
+    torch.testing.assert_close(torch.tensor(cached), torch.tensor(plain), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,36 @@
+"""One process of tests/test_processes.py: python train_small_task.py OUTPUT LOSS GRAD_CACHE_CHUNK."""
+
+import sys
+
+import torch
+
+from contrastive_learning.losses import ExactMatchLoss
+from small_task import build_trainer
+
+
+def main(output, loss, grad_cache_chunk):
+    chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
+    trainer = build_trainer(None, epochs=3, dropout=0.0, batch_size=15, dtype=torch.float64, grad_cache_chunk=chunk)
+    if loss == "exact":
+        trainer.loss.contrastive_loss = ExactMatchLoss(temperature=0.1, denominator="all")
+    seen = {"losses": [], "first_gradient": None}
+    update = trainer._update
+
+    def watched_update():
+        if seen["first_gradient"] is None:
+            parameters = trainer.model.parameters()
+            seen["first_gradient"] = torch.cat([parameter.grad.flatten().clone() for parameter in parameters])
+        return update()
+
+    trainer._update = watched_update
+    trainer.on_step = lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])
+    for _ in range(3):
+        trainer.train_epoch()
+    weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    torch.save(
+        {"losses": torch.tensor(seen["losses"]), "first_gradient": seen["first_gradient"], "weights": weights}, output
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
