@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: install train test test-fast lint format ui clean
+.PHONY: install train test test-fast lint format bench ui clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,9 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(INSTALLED)  ## the measured comparisons; close other programs first
+	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py $(ARGS)
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true \
