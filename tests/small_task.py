@@ -13,7 +13,7 @@ from contrastive_learning.devices import seed_everything
 from contrastive_learning.encoders import ScratchEncoder
 from contrastive_learning.losses import JointLoss, SupConLoss
 from contrastive_learning.optimizers import adamw
-from contrastive_learning.samplers import Examples, balanced
+from contrastive_learning.samplers import Examples, HardNegativeBatchSampler, balanced
 
 GOOD, BAD = 7, 8  # tokens that decide criterion 0
 
@@ -58,6 +58,10 @@ def tiny_model(dropout=0.1):
     tokenizer.add_tokens([f"[t{index}]" for index in range(40 - len(tokenizer))])
     encoder = scratch.encoder(tokenizer)
     return ContrastiveQualityModel("tiny", num_labels=2, projection_dim=16, dropout=dropout, encoder=encoder)
+
+
+def hard_negative(votes, *, batch_size, seed, length_window):
+    return HardNegativeBatchSampler(votes, batch_size=batch_size, seed=seed, pool_batches=6)
 
 
 def build_trainer(

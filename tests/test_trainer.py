@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from contrastive_learning import ContrastiveTrainer
 from contrastive_learning.devices import seed_everything
-from contrastive_learning.samplers import HardNegativeBatchSampler, balanced
-from small_task import VotedBatches, build_trainer, examples, losses_of, tiny_model
+from contrastive_learning.samplers import balanced
+from small_task import VotedBatches, build_trainer, examples, hard_negative, losses_of, tiny_model
 
 
 def test_training_learns(tmp_path):
@@ -30,10 +30,6 @@ def test_lambda_warms_up_from_zero(tmp_path):
     share = [(epoch["total_loss"] - epoch["bce_loss"]) / epoch["contrastive_loss"] for epoch in (first, second, third)]
     assert share[0] < 0.3 < share[1] < share[2]
     assert share[2] == pytest.approx(1, rel=1e-4)
-
-
-def hard_negative(votes, *, batch_size, seed, length_window):
-    return HardNegativeBatchSampler(votes, batch_size=batch_size, seed=seed, pool_batches=6)
 
 
 @pytest.mark.parametrize("sampler", [balanced, hard_negative])

@@ -5,12 +5,16 @@ import sys
 import torch
 
 from contrastive_learning.losses import ExactMatchLoss
-from small_task import build_trainer
+from contrastive_learning.samplers import balanced
+from small_task import build_trainer, hard_negative
 
 
 def main(output, loss, grad_cache_chunk):
     chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
-    trainer = build_trainer(None, epochs=3, dropout=0.0, batch_size=15, dtype=torch.float64, grad_cache_chunk=chunk)
+    sampler = hard_negative if loss == "exact" else balanced
+    trainer = build_trainer(
+        None, epochs=3, dropout=0.0, batch_size=15, dtype=torch.float64, sampler=sampler, grad_cache_chunk=chunk
+    )
     if loss == "exact":
         trainer.loss.contrastive_loss = ExactMatchLoss(temperature=0.1, denominator="all")
     seen = {"losses": [], "first_gradient": None}

@@ -46,7 +46,6 @@ class ShardedBatches:
     def __init__(self, batches: BatchSampler, shard: int, num_shards: int) -> None:
         self.batches, self.shard, self.num_shards = batches, shard, num_shards
         self.batch_size = batches.batch_size
-        self.set_epoch = batches.set_epoch
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -66,6 +66,7 @@ class ContrastiveTrainer:
         self.on_step, self.log = on_step, log
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
+        self._whole_batches = train_loader  # of all processes
         if num_processes() > 1:
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
@@ -100,9 +101,8 @@ class ContrastiveTrainer:
         return history
 
     def train_epoch(self) -> Metrics:
-        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats.
-
-        And of every criterion the diagnostics of the contrastive loss, see ContrastiveLoss.statistics.
+        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
+        and the diagnostics of the contrastive loss, see EpochStatistics.
         """
         self._prepare_sampler()
         self.model.train()
@@ -127,9 +127,9 @@ class ContrastiveTrainer:
         }
 
     def _prepare_sampler(self) -> None:
-        sampler: Any = getattr(self.train_loader, "batch_sampler", None)
+        sampler: Any = getattr(self._whole_batches, "batch_sampler", None)
         if hasattr(sampler, "refresh"):  # hard negatives are looked for with the present weights
-            sampler.refresh(self.predict(self.train_loader).embeddings)
+            sampler.refresh(self.predict(self._whole_batches).embeddings)
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(self.epoch)
 
