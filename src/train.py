@@ -62,7 +62,7 @@ def train(config: DictConfig) -> float:
         max_length=config.data.max_length,
         prefix=config.data.prefix,
         cache_dir=Path(config.data.cache_dir).expanduser().resolve(),
-    )
+    ).with_training_sample(config.data.train_examples, config.seed)
     splits = data.splits
     seed_everything(config.seed)
     model = recipe.build(data.tokenizer, data.yes_rates)

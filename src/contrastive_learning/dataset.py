@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +84,11 @@ class TokenizedSplit(Dataset[int]):
         texts = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows], dtype=np.int64)
         return Examples(self.yes_votes, self.num_votes, self.lengths, texts)
 
+    def sample(self, num_examples: int, seed: int) -> "TokenizedSplit":
+        """`num_examples` of this split at random; a larger sample of the same seed holds the smaller one."""
+        rows = np.random.default_rng(seed).permutation(len(self))[:num_examples]
+        return TokenizedSplit(self._table.take(np.sort(rows)).combine_chunks(), self.pad_token_id)
+
     def batches_by_length(self, batch_size: int) -> list[list[int]]:
         """Index batches of similar length: evaluation in this order pads almost nothing."""
         order = np.argsort(self.lengths, kind="stable")[::-1]
@@ -97,6 +102,14 @@ class TokenizedData:
     tokenizer: PreTrainedTokenizerFast
     remarks: list[str]
     fingerprint: str  # of the data, not of the tokenizer
+
+    def with_training_sample(self, num_examples: int | None, seed: int) -> "TokenizedData":
+        """The same data with so many training examples; None = all."""
+        if num_examples is None:
+            return self
+        if not 2 <= num_examples <= len(self.splits["train"]):
+            raise ValueError(f"data.train_examples must be 2..{len(self.splits['train'])}, got {num_examples}")
+        return replace(self, splits=self.splits | {"train": self.splits["train"].sample(num_examples, seed)})
 
     @property
     def yes_rates(self) -> list[float]:
