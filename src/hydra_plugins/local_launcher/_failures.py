@@ -1,0 +1,25 @@
+class JobError(Exception):
+    """Why a job has no result: `reason` in one line, `trace` as the job's process wrote it (may be empty)."""
+
+    def __init__(self, reason: str, trace: str = "", cause: Exception | None = None) -> None:
+        super().__init__(reason, trace, cause)
+        self.reason = reason
+        self.trace = trace
+        self.__cause__ = cause
+        if trace:
+            self.add_note(trace.rstrip())
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class JobFailed(JobError):  # noqa: N818  the state, as in JobStatus
+    """The job raised, called sys.exit or returned what cannot travel; `__cause__` is what it raised, if that can."""
+
+
+class JobDied(JobError):  # noqa: N818  the state, as in JobStatus
+    """The job's process ended without a result: a signal, the out-of-memory killer, os._exit."""
+
+
+class JobTimedOut(JobError):  # noqa: N818  the state, as in JobStatus
+    """The job ran past its time limit and was stopped."""

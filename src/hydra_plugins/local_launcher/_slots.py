@@ -1,0 +1,56 @@
+import os
+import shutil
+import subprocess
+
+from hydra.errors import CompactHydraException
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that CUDA would see, as values for CUDA_VISIBLE_DEVICES, without starting CUDA."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        names = [name.strip() for name in listed.split(",")]
+        hidden_from = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
+        return names[:hidden_from]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return answer.stdout.split() if answer.returncode == 0 else []
+
+
+def slot_environments(
+    gpus: list[str], num_slots: int | None, *, gpus_per_trial: int, allow_shared_gpus: bool
+) -> list[dict[str, str]]:
+    """What each slot adds to the environment of its jobs; the length is the number of slots."""
+    if num_slots is not None and num_slots < 1:
+        raise CompactHydraException(f"hydra.launcher.num_slots must be at least 1, got {num_slots}")
+    if gpus_per_trial < 0:
+        raise CompactHydraException(f"hydra.launcher.gpus_per_trial must be at least 0, got {gpus_per_trial}")
+    if not gpus:
+        return [{} for _ in range(num_slots or 1)]
+    if gpus_per_trial == 0:
+        return [{"CUDA_VISIBLE_DEVICES": ""} for _ in range(num_slots or 1)]
+    if gpus_per_trial > len(gpus):
+        raise CompactHydraException(f"hydra.launcher.gpus_per_trial is {gpus_per_trial}, but {len(gpus)} are visible")
+    num_slots = num_slots or len(gpus) // gpus_per_trial
+    if num_slots * gpus_per_trial > len(gpus) and not allow_shared_gpus:
+        raise CompactHydraException(
+            f"{num_slots} slots of {gpus_per_trial} GPU need {num_slots * gpus_per_trial} GPUs, but {len(gpus)} "
+            "are visible: lower hydra.launcher.num_slots, or set hydra.launcher.allow_shared_gpus=true"
+        )
+    return [
+        {"CUDA_VISIBLE_DEVICES": ",".join(gpus[(slot * gpus_per_trial + i) % len(gpus)] for i in range(gpus_per_trial))}
+        for slot in range(num_slots)
+    ]
+
+
+def threads_per_slot(num_slots: int, threads_per_trial: int | None) -> int:
+    if threads_per_trial is not None and threads_per_trial < 1:
+        raise CompactHydraException(f"hydra.launcher.threads_per_trial must be at least 1, got {threads_per_trial}")
+    return threads_per_trial or max(1, len(os.sched_getaffinity(0)) // num_slots)

@@ -1,0 +1,88 @@
+"""What a job needs from the launcher's process, and how it travels to its own."""
+
+import importlib
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.errors import CompactHydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from omegaconf.basecontainer import BaseContainer
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A task function by name: hydra.main's decorator hides the function itself `depth` wrappers deep."""
+
+    module: str
+    qualname: str
+    depth: int
+
+    def find(self) -> TaskFunction:
+        found: Any = importlib.import_module(self.module)
+        for name in self.qualname.split("."):
+            found = getattr(found, name)
+        for _ in range(self.depth):
+            found = found.__wrapped__
+        return found  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything but the overrides, so the same for each job of a sweep."""
+
+    task: NamedTask | TaskFunction
+    context: HydraContext
+    config: DictConfig
+    singletons: dict[str, Any]
+
+    def task_function(self) -> TaskFunction:
+        return self.task.find() if isinstance(self.task, NamedTask) else self.task
+
+
+def pack(task_function: TaskFunction, context: HydraContext, config: DictConfig) -> bytes:
+    state = Singleton.get_state()
+    known = set(state["omegaconf_resolvers"]) & _standard_resolvers()
+    state["omegaconf_resolvers"] = {
+        name: resolver for name, resolver in BaseContainer._resolvers.items() if name not in known
+    }
+    return _dumps(Job(_name(task_function) or task_function, context, config, state))
+
+
+def unpack(job: bytes) -> Job:
+    return pickle.loads(job)  # type: ignore[no-any-return]
+
+
+def _standard_resolvers() -> set[str]:
+    return {name for name in BaseContainer._resolvers if name.startswith("oc.")} | {"now", "hydra", "python_version"}
+
+
+def _name(task_function: TaskFunction) -> NamedTask | None:
+    module = getattr(task_function, "__module__", None)
+    qualname = getattr(task_function, "__qualname__", None)
+    if module is None or qualname is None:
+        return None
+    for depth in range(10):
+        named = NamedTask(module, qualname, depth)
+        try:
+            if named.find() is task_function:
+                return named
+        except (ImportError, AttributeError):
+            return None
+    return None
+
+
+def _dumps(job: Job) -> bytes:
+    try:
+        return pickle.dumps(job)
+    except Exception as error:  # noqa: BLE001  pickle passes on whatever a __reduce__ raises
+        try:
+            import cloudpickle  # type: ignore[import-untyped]
+        except ImportError:
+            raise CompactHydraException(
+                f"the local launcher cannot send the job to another process: {error}; "
+                "define the task function at the top of a module, or install cloudpickle"
+            ) from error
+        return cloudpickle.dumps(job)  # type: ignore[no-any-return]

@@ -1,0 +1,179 @@
+"""A job's own process, from its first line to its last."""
+
+import atexit
+import faulthandler
+import functools
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, open_dict
+from omegaconf.basecontainer import BaseContainer
+
+from hydra_plugins.local_launcher._failures import JobFailed
+from hydra_plugins.local_launcher._transport import Job, unpack
+
+
+@dataclass(frozen=True)
+class Request:
+    job: bytes
+    overrides: list[str]
+    job_idx: int
+    environment: dict[str, str]
+    num_threads: int
+    start_method: str | None
+    grace_seconds: float
+    job_log: str | None
+
+
+def run_trial(request: Request, results: Connection) -> None:
+    """Send the output folder, then the JobReturn. The launcher reads both, and the exit code."""
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with_launcher, args=(request.grace_seconds,), daemon=True).start()
+    multiprocessing.set_start_method(request.start_method, force=True)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    _limit_threads(request.num_threads)
+    try:
+        results.send(_encode(_run(request, results)))
+        results.close()
+    except KeyboardInterrupt:
+        _flush()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    _flush()
+
+
+def compose(loader: ConfigLoader, master: DictConfig, overrides: list[str], job_idx: int) -> DictConfig:
+    config = loader.load_sweep_config(master, overrides)
+    with open_dict(config):
+        config.hydra.job.id = job_idx
+        config.hydra.job.num = job_idx
+    return config
+
+
+def _run(request: Request, results: Connection) -> JobReturn:
+    try:
+        job = unpack(request.job)
+        _restore_hydra(job)
+        config = compose(job.context.config_loader, job.config, request.overrides, request.job_idx)
+        results.send(_open_folder(config, request.job_log))
+        answer = run_job(
+            hydra_context=job.context,
+            task_function=_contained(job.task_function()),
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    except Exception as error:  # noqa: BLE001  the launcher raises it, or not
+        answer = JobReturn(overrides=filter_overrides(request.overrides), status=JobStatus.FAILED)
+        answer.return_value = error
+    if answer.status == JobStatus.FAILED:
+        answer.return_value = _failure(answer._return_value)
+    return answer
+
+
+def _restore_hydra(job: Job) -> None:
+    resolvers = BaseContainer._resolvers | job.singletons["omegaconf_resolvers"]
+    instances = job.singletons["instances"] | {Plugins: Plugins.instance()}  # saves Hydra a second scan
+    Singleton.set_state({"instances": instances, "omegaconf_resolvers": resolvers})
+    setup_globals()
+
+
+def _open_folder(config: DictConfig, job_log: str | None) -> Path:
+    HydraConfig.instance().set_config(config)  # for ${hydra:...} in the folder's name
+    folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)).absolute()
+    if job_log is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = os.open(folder / job_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)  # the descriptors, so that native code and sub-processes are included
+        os.dup2(log, 2)
+        os.close(log)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    faulthandler.enable()
+    return folder
+
+
+def _contained(task_function: TaskFunction) -> TaskFunction:
+    """A job that exits is a failed job, with Hydra's callbacks and files like any other."""
+
+    @functools.wraps(task_function)
+    def task(config: DictConfig) -> Any:
+        try:
+            return task_function(config)
+        except SystemExit as error:
+            raise JobFailed(f"the job called sys.exit({error.code!r})", traceback.format_exc()) from None
+        except KeyboardInterrupt:
+            if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:  # the launcher ends this job
+                raise
+            raise JobFailed("the job raised KeyboardInterrupt", traceback.format_exc()) from None
+
+    return task
+
+
+def _failure(error: Exception) -> JobFailed:
+    trace = "".join(traceback.format_exception(error))
+    print(trace, file=sys.stderr)
+    if isinstance(error, JobFailed):
+        return error
+    return JobFailed(traceback.format_exception_only(error)[-1].strip(), trace, error if _travels(error) else None)
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:  # noqa: BLE001  whatever its __reduce__ or __init__ raises
+        return False
+
+
+def _encode(answer: JobReturn) -> bytes:
+    try:
+        return pickle.dumps(answer)
+    except Exception as error:  # noqa: BLE001  whatever a __reduce__ raises
+        answer.status = JobStatus.FAILED
+        answer.return_value = JobFailed(f"what the job returned cannot be pickled: {error}", traceback.format_exc())
+        return pickle.dumps(answer)
+
+
+def _limit_threads(num_threads: int) -> None:
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(num_threads)
+    if (threadpoolctl := sys.modules.get("threadpoolctl")) is not None:
+        threadpoolctl.threadpool_limits(num_threads)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off the clean-up
+    raise KeyboardInterrupt("SIGTERM")
+
+
+def _end_with_launcher(grace_seconds: float) -> None:
+    """Outlive the launcher by no more than the grace: its end closes the pipe that this waits for."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(grace_seconds)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _flush() -> None:
+    atexit._run_exitfuncs()  # multiprocessing leaves them out

@@ -1,0 +1,85 @@
+# no `from __future__ import annotations`: Hydra executes this module before it is in sys.modules, where dataclasses
+# look their annotations up
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from hydra_plugins.local_launcher._pool import Pool
+
+
+@dataclass
+class LocalLauncherConf:
+    _target_: str = "hydra_plugins.local_launcher.local_launcher.LocalLauncher"
+    num_slots: int | None = None  # jobs at a time; null: as many as the visible GPUs allow, one without a GPU
+    gpus_per_trial: int = 1  # 0 hides the GPUs from the jobs
+    allow_shared_gpus: bool = False
+    threads_per_trial: int | None = None  # null: cores / slots
+    preload: list[str] = field(default_factory=lambda: ["torch", "transformers", "mlflow", "optuna"])
+    grace_seconds: float = 10.0  # between SIGTERM and SIGKILL
+    job_log: str | None = "job.log"  # in each job's folder, its stdout and stderr; null: they stay on the terminal
+
+
+class LocalLauncher(Launcher):
+    """Slots on this machine; each job is a fresh process, forked from a server that has the heavy imports done.
+
+    `launch` is Hydra's interface. `start`, `wait` and `stop` let a sweeper fill a slot as soon as it is free.
+    """
+
+    num_slots: int
+
+    def __init__(
+        self,
+        num_slots: int | None,
+        gpus_per_trial: int,
+        allow_shared_gpus: bool,
+        threads_per_trial: int | None,
+        preload: list[str],
+        grace_seconds: float,
+        job_log: str | None,
+    ) -> None:
+        self._conf = LocalLauncherConf(
+            num_slots=num_slots,
+            gpus_per_trial=gpus_per_trial,
+            allow_shared_gpus=allow_shared_gpus,
+            threads_per_trial=threads_per_trial,
+            preload=preload,
+            grace_seconds=grace_seconds,
+            job_log=job_log,
+        )
+        self._pool: Pool | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra_plugins.local_launcher._pool import Pool  # after Hydra's scan, which is part of every start
+
+        self._pool = Pool(hydra_context, task_function, config, self._conf)
+        self.num_slots = self._pool.num_slots
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return self._ready().run_all(job_overrides, initial_job_idx)
+
+    def start(self, overrides: Sequence[str], job_idx: int, *, timeout_seconds: float | None) -> None:
+        """Start a job in a free slot. RuntimeError where none is free."""
+        self._ready().start(overrides, job_idx, timeout_seconds)
+
+    def wait(self, timeout_seconds: float | None) -> list[tuple[int, JobReturn]]:
+        """The jobs that have ended, as soon as there is one; empty when the time is over or nothing runs."""
+        return self._ready().wait(timeout_seconds)
+
+    def stop(self) -> None:
+        """End every job and the server: SIGTERM, then SIGKILL after `grace_seconds`."""
+        if self._pool is not None:
+            self._pool.stop()
+
+    def _ready(self) -> "Pool":
+        assert self._pool is not None, "setup comes first"
+        return self._pool
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConf, provider="local_launcher")
