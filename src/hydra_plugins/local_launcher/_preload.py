@@ -1,7 +1,7 @@
 """Imported by multiprocessing's fork server before its first fork: importing what every job needs is its purpose."""
 
+import gc
 import importlib
-import importlib.util
 import json
 import multiprocessing
 import multiprocessing.spawn
@@ -9,7 +9,9 @@ import os
 import sys
 import traceback
 
-from hydra.core.plugins import Plugins
+from hydra import compose, initialize
+from hydra.core.utils import setup_globals
+from omegaconf import OmegaConf
 
 import hydra_plugins.local_launcher._trial  # noqa: F401  and with it Hydra
 from hydra_plugins.local_launcher._server import PRELOAD_VARIABLE, die_with_parent
@@ -18,7 +20,7 @@ from hydra_plugins.local_launcher._server import PRELOAD_VARIABLE, die_with_pare
 def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[str]]) -> None:
     os.setsid()  # no signal that is meant for the command's group may reach the server
     die_with_parent(launcher_pid)
-    Plugins.instance()  # Hydra's scan, once
+    _warm_up_hydra()
     for name in modules:
         try:
             importlib.import_module(name)
@@ -34,6 +36,16 @@ def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[st
     multiprocessing.spawn.prepare(main)
     del process._inheriting  # type: ignore[attr-defined]
     sys.stdout.flush()
+    gc.collect()
+    gc.freeze()  # else each job's first collection walks, and so copies, all that was imported here
+
+
+def _warm_up_hydra() -> None:
+    """Let every job inherit Hydra's scan for plugins and the tables of its parser, which fill as it parses."""
+    with initialize(version_base=None, config_path=None):
+        compose(overrides=["+a.b=1e-3", "+c=x", "hydra.job.num=0"], return_hydra_config=True)
+    setup_globals()
+    OmegaConf.resolve(OmegaConf.create({"name": "${now:%Y-%m-%d}/${a.b}_${c}", "a": {"b": 1}, "c": ""}))
 
 
 def _warn(name: str) -> None:
