@@ -136,7 +136,8 @@ class Pool:
             process.start()
         except (EOFError, OSError) as error:
             raise CompactHydraException(
-                "the process that starts the jobs has ended while it imported the app: see above"
+                "the process that starts the jobs ended while it imported the app: "
+                'see above, and whether the app calls its main function only under if __name__ == "__main__"'
             ) from error
         finally:
             sender.close()

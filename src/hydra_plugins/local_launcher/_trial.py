@@ -134,7 +134,8 @@ def _failure(error: Exception) -> JobFailed:
     print(trace, file=sys.stderr)
     if isinstance(error, JobFailed):
         return error
-    return JobFailed(traceback.format_exception_only(error)[-1].strip(), trace, error if _travels(error) else None)
+    reason = traceback.format_exception_only(error)[-1].strip().removeprefix("__mp_main__.")  # the app's main module
+    return JobFailed(reason, trace, error if _travels(error) else None)
 
 
 def _travels(error: Exception) -> bool:

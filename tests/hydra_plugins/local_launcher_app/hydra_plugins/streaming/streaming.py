@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -27,8 +28,8 @@ class Streaming(Sweeper):
         )
 
     def sweep(self, arguments):
-        (override,) = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
-        waiting = [[f"{override.key_or_group}={value}"] for value in override.sweep_string_iterator()]
+        overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
+        (waiting,) = BasicSweeper.split_arguments(overrides, None)
         results, running, number = {}, 0, 0
         while waiting or running:
             while waiting and running < self.launcher.num_slots:
