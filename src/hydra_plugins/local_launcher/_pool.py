@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FORKSERVER = multiprocessing.get_context("forkserver")
-TRACE_LINES = 30  # of a dead job's output
+TRACE_LINES, TRACE_BYTES = 30, 20_000  # of a dead job's output
 
 
 @dataclass
@@ -43,8 +43,7 @@ class Running:
     process: ForkServerProcess
     results: Connection
     time_limit: float | None
-    started: float  # time.monotonic, like the next two
-    ends: float = math.inf  # when it gets SIGTERM
+    ends: float  # when it gets SIGTERM; time.monotonic, like the next
     killed: float = math.inf  # when it gets SIGKILL
     timed_out: bool = False
     folder: Path | None = None
@@ -95,6 +94,8 @@ class Pool:
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
         log.info(f"Launching {len(job_overrides)} jobs in {self.num_slots} slots")
+        if self._conf.job_log is not None:
+            log.info(f"Their output: {self._config.hydra.sweep.dir}/*/{self._conf.job_log}")
         waiting = deque(enumerate(job_overrides, initial_job_idx))
         answers: dict[int, JobReturn] = {}
         try:
@@ -134,16 +135,15 @@ class Pool:
         process = FORKSERVER.Process(target=run_trial, args=(request, sender), name=f"job-{job_idx}", daemon=False)
         try:
             process.start()
-        except (EOFError, OSError) as error:
+        except (EOFError, ConnectionError) as error:
             raise CompactHydraException(
                 "the process that starts the jobs ended while it imported the app: "
                 'see above, and whether the app calls its main function only under if __name__ == "__main__"'
             ) from error
         finally:
             sender.close()
-        now = time.monotonic()
-        ends = math.inf if timeout_seconds is None else now + timeout_seconds
-        self._running[free[0]] = Running(job_idx, list(overrides), process, receiver, timeout_seconds, now, ends)
+        ends = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        self._running[free[0]] = Running(job_idx, list(overrides), process, receiver, timeout_seconds, ends)
 
     def wait(self, timeout_seconds: float | None) -> list[tuple[int, JobReturn]]:
         give_up = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -212,8 +212,10 @@ class Pool:
     def _last_lines(self, running: Running) -> str:
         if running.folder is None or self._conf.job_log is None:
             return ""
-        written = (running.folder / self._conf.job_log).read_text(errors="replace")
-        return "\n".join(written.splitlines()[-TRACE_LINES:])
+        with suppress(OSError), (running.folder / self._conf.job_log).open("rb") as file:
+            file.seek(-min(TRACE_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-TRACE_LINES:])
+        return ""
 
     def _job_return(self, running: Running, error: JobError) -> JobReturn:
         """What Hydra would have made in the job's process, had it lived."""

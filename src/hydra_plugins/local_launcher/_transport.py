@@ -11,6 +11,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.basecontainer import BaseContainer
 
+HYDRA_RESOLVERS = {"now", "hydra", "python_version"}
+
 
 @dataclass(frozen=True)
 class NamedTask:
@@ -36,27 +38,25 @@ class Job:
     task: NamedTask | TaskFunction
     context: HydraContext
     config: DictConfig
-    singletons: dict[str, Any]
+    singletons: dict[type, Any]
+    resolvers: dict[str, Any]  # OmegaConf's, that neither it nor Hydra registers
 
     def task_function(self) -> TaskFunction:
         return self.task.find() if isinstance(self.task, NamedTask) else self.task
 
 
 def pack(task_function: TaskFunction, context: HydraContext, config: DictConfig) -> bytes:
-    state = Singleton.get_state()
-    known = set(state["omegaconf_resolvers"]) & _standard_resolvers()
-    state["omegaconf_resolvers"] = {
-        name: resolver for name, resolver in BaseContainer._resolvers.items() if name not in known
+    resolvers = {
+        name: resolver
+        for name, resolver in BaseContainer._resolvers.items()
+        if name not in HYDRA_RESOLVERS and not name.startswith("oc.")
     }
-    return _dumps(Job(_name(task_function) or task_function, context, config, state))
+    singletons = Singleton.get_state()["instances"]
+    return _dumps(Job(_name(task_function) or task_function, context, config, singletons, resolvers))
 
 
 def unpack(job: bytes) -> Job:
     return pickle.loads(job)  # type: ignore[no-any-return]
-
-
-def _standard_resolvers() -> set[str]:
-    return {name for name in BaseContainer._resolvers if name.startswith("oc.")} | {"now", "hydra", "python_version"}
 
 
 def _name(task_function: TaskFunction) -> NamedTask | None:

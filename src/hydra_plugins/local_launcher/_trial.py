@@ -13,6 +13,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -51,15 +52,17 @@ def run_trial(request: Request, results: Connection) -> None:
     multiprocessing.set_start_method(request.start_method, force=True)
     os.environ.clear()
     os.environ.update(request.environment)
-    _limit_threads(request.num_threads)
+    _allow_threads(request.num_threads)
     try:
         results.send(_encode(_run(request, results)))
         results.close()
+        _flush()
     except KeyboardInterrupt:
         _flush()
+        if not _launcher().is_alive():
+            os.killpg(0, signal.SIGKILL)  # nobody else is left to end what ignores SIGTERM
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-    _flush()
 
 
 def compose(loader: ConfigLoader, master: DictConfig, overrides: list[str], job_idx: int) -> DictConfig:
@@ -92,8 +95,8 @@ def _run(request: Request, results: Connection) -> JobReturn:
 
 
 def _restore_hydra(job: Job) -> None:
-    resolvers = BaseContainer._resolvers | job.singletons["omegaconf_resolvers"]
-    instances = job.singletons["instances"] | {Plugins: Plugins.instance()}  # saves Hydra a second scan
+    resolvers = BaseContainer._resolvers | job.resolvers
+    instances = job.singletons | {Plugins: Plugins.instance()}  # saves Hydra a second scan
     Singleton.set_state({"instances": instances, "omegaconf_resolvers": resolvers})
     setup_globals()
 
@@ -154,7 +157,10 @@ def _encode(answer: JobReturn) -> bytes:
         return pickle.dumps(answer)
 
 
-def _limit_threads(num_threads: int) -> None:
+def _allow_threads(num_threads: int) -> None:
+    """Raise the one thread that everything imported by the server has."""
+    if num_threads == 1:
+        return
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(num_threads)
     if (threadpoolctl := sys.modules.get("threadpoolctl")) is not None:
@@ -168,12 +174,16 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 def _end_with_launcher(grace_seconds: float) -> None:
     """Outlive the launcher by no more than the grace: its end closes the pipe that this waits for."""
-    launcher = multiprocessing.parent_process()
-    assert launcher is not None
-    launcher.join()
+    _launcher().join()
     os.killpg(0, signal.SIGTERM)
     time.sleep(grace_seconds)
     os.killpg(0, signal.SIGKILL)
+
+
+def _launcher() -> BaseProcess:
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    return launcher
 
 
 def _flush() -> None:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -82,4 +84,13 @@ class LocalLauncher(Launcher):
         return self._pool
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConf, provider="local_launcher")
+class LocalLauncherConfigs(SearchPathPlugin):
+    """`hydra/launcher: local` is a file, as Hydra warns of one that has the name of a stored config."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("local_launcher", "pkg://hydra_plugins.local_launcher.conf")
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="local_defaults", node=LocalLauncherConf, provider="local_launcher"
+)

@@ -41,7 +41,7 @@ def facts():
 
 def sleep(seconds):
     print(f"sleeping {seconds} s")
-    subprocess.Popen(["sleep", "600"])  # must not outlive the job
+    subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600"])  # must not outlive the job
     time.sleep(seconds)
     return "slept"
 
@@ -72,6 +72,11 @@ def load():
     return [row for batch in batches for row in batch]
 
 
+def kill_server():
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
 def segfault():
     print("about to fault")
     ctypes.string_at(0)
@@ -96,6 +101,7 @@ def main(config):
         "os_exit": lambda: os._exit(0),
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "segfault": segfault,
+        "kill_server": kill_server,
         "load": load,
         "resolve": lambda: OmegaConf.create({"x": "${double:21}"}).x,
     }
