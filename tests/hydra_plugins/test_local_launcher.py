@@ -1,5 +1,6 @@
 """Real commands on a small app (local_launcher_app), and a look at the processes and files they leave."""
 
+import importlib.util
 import itertools
 import json
 import os
@@ -11,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-SRC = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
+SRC, CONF = ROOT / "src", ROOT / "conf"
 APP = Path(__file__).parent / "local_launcher_app"
 
 
@@ -94,6 +97,27 @@ def test_each_job_is_a_fresh_process_in_its_own_group(app):
     assert all(job["threads"] == str(max(1, len(os.sched_getaffinity(0)) // 2)) for job in facts)
     assert (app.folder / "sweep/0/.hydra/config.yaml").exists()
     assert "Traceback" not in done.stderr
+
+
+def test_an_app_can_say_what_its_jobs_find_imported(app):
+    config = app.folder / "hydra/launcher/local.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("defaults: [local_defaults]\npreload: [json.tool]\n")
+    (app.folder / "app.yaml").write_text((app.folder / "app.yaml").read_text().replace("    preload: []\n", ""))
+    done = app.run("repeat=0,1")
+    assert done.stderr == ""
+    assert all(job["json_tool"] for job in app.facts())
+
+
+def test_what_this_project_preloads_exists():
+    preload = OmegaConf.load(CONF / "hydra/launcher/local.yaml").preload
+    assert [name for name in preload if importlib.util.find_spec(name) is None] == []
+
+
+def test_the_output_stays_on_the_terminal_where_no_log_is_wanted(app):
+    done = app.run("kind=sleep", "repeat=0,1", "hydra.launcher.job_log=null")
+    assert done.stdout.count("sleeping 0 s") == 2
+    assert not list(app.folder.glob("sweep/*/job.log"))
 
 
 def test_a_job_that_fails_is_told_with_its_reason_and_the_others_go_on(app):

@@ -38,6 +38,7 @@ def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[st
     sys.stdout.flush()
     gc.collect()
     gc.freeze()  # else each job's first collection walks, and so copies, all that was imported here
+    gc.disable()  # until the task starts: Hydra's share of a job's start is short and makes few cycles
 
 
 def _warm_up_hydra() -> None:

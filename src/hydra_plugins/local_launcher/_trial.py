@@ -3,6 +3,7 @@
 import atexit
 import faulthandler
 import functools
+import gc
 import multiprocessing
 import os
 import pickle
@@ -120,6 +121,7 @@ def _contained(task_function: TaskFunction) -> TaskFunction:
 
     @functools.wraps(task_function)
     def task(config: DictConfig) -> Any:
+        gc.enable()
         try:
             return task_function(config)
         except SystemExit as error:
