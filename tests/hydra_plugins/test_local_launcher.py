@@ -184,6 +184,16 @@ def test_each_slot_has_its_own_gpu(app):
     assert {job["gpus"] for job in app.facts()} == {"4", "GPU-7"}
 
 
+def test_gpus_are_found_without_starting_cuda(app):
+    smi = app.folder / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\necho GPU-aa\necho GPU-bb\n")
+    smi.chmod(0o755)
+    del app.environment["CUDA_VISIBLE_DEVICES"]
+    app.stream("repeat=0,1,2", PATH=f"{smi.parent}:{os.environ['PATH']}")
+    assert {job["gpus"] for job in app.facts()} == {"GPU-aa", "GPU-bb"}
+
+
 def test_a_job_can_have_several_gpus_or_none(app):
     app.stream("repeat=0,1", "hydra.launcher.gpus_per_trial=2", CUDA_VISIBLE_DEVICES="0,1,2,3")
     assert {job["gpus"] for job in app.facts()} == {"0,1", "2,3"}
