@@ -159,11 +159,14 @@ def test_a_job_that_cannot_be_composed_is_a_failed_job(app):
         assert "no_such_key" in result["reason"]
 
 
-def test_hydras_own_sweeper_ends_with_the_jobs_trace(app):
+def test_hydras_own_sweeper_ends_with_the_reason_and_if_asked_the_trace(app):
     done = app.run("kind=raise,facts")
     assert done.returncode == 1
-    assert "raise error\nValueError: bad thing" in done.stderr
+    assert "\nValueError: bad thing\n" in done.stderr
+    assert "Traceback" not in done.stderr
     assert len(app.facts()) == 2
+    done = app.run("kind=raise,facts", HYDRA_FULL_ERROR="1")
+    assert "raise error\nValueError: bad thing" in done.stderr
 
 
 def test_a_job_past_its_time_is_stopped_even_where_it_ignores_that(app):

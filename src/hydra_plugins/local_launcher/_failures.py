@@ -1,5 +1,11 @@
-class JobError(Exception):
-    """Why a job has no result: `reason` in one line, `trace` as the job's process wrote it (may be empty)."""
+from hydra.errors import CompactHydraException
+
+
+class JobError(CompactHydraException):
+    """Why a job has no result: `reason` in one line, `trace` as the job's process wrote it (may be empty).
+
+    Compact: where a sweeper raises it, Hydra prints the reason alone, the trace with HYDRA_FULL_ERROR=1.
+    """
 
     def __init__(self, reason: str, trace: str = "", cause: Exception | None = None) -> None:
         super().__init__(reason, trace, cause)
