@@ -11,66 +11,26 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
-from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.local_launcher._failures import JobDied, JobError, JobFailed, JobTimedOut
+from hydra_plugins.local_launcher._process import Running, Spare, spare_process
 from hydra_plugins.local_launcher._server import ensure_server, stop_server
 from hydra_plugins.local_launcher._slots import THREAD_VARIABLES, slot_environments, threads_per_slot, visible_gpus
 from hydra_plugins.local_launcher._transport import pack
-from hydra_plugins.local_launcher._trial import Request, compose, run_trial
+from hydra_plugins.local_launcher._trial import Request, compose
 
 if TYPE_CHECKING:
     from hydra_plugins.local_launcher.local_launcher import LocalLauncherConf
 
 log = logging.getLogger(__name__)
-FORKSERVER = multiprocessing.get_context("forkserver")
 TRACE_LINES, TRACE_BYTES = 30, 20_000  # of a dead job's output
-
-
-@dataclass
-class Running:
-    job_idx: int
-    overrides: list[str]
-    process: ForkServerProcess
-    results: Connection
-    time_limit: float | None
-    ends: float  # when it gets SIGTERM; time.monotonic, like the next
-    killed: float = math.inf  # when it gets SIGKILL
-    timed_out: bool = False
-    folder: Path | None = None
-    answer: bytes | None = None
-
-    def send(self, signum: int) -> None:
-        """To the whole process group, which has the process's own number once it has made one."""
-        pid = self.process.pid
-        assert pid is not None
-        try:
-            os.killpg(pid, signum)
-        except ProcessLookupError:
-            with suppress(ProcessLookupError):
-                if self.process.is_alive():
-                    os.kill(pid, signum)
-
-    def read(self) -> None:
-        """Take in what the job has sent: its folder, later its pickled JobReturn."""
-        try:
-            while not self.results.closed and self.results.poll():
-                message = self.results.recv()
-                if isinstance(message, Path):
-                    self.folder = message
-                else:
-                    self.answer = message
-        except (EOFError, OSError):
-            self.results.close()
 
 
 class Pool:
@@ -87,6 +47,7 @@ class Pool:
         self._num_threads = threads_per_slot(self.num_slots, conf.threads_per_trial)
         self._context, self._task_function, self._config, self._conf = context, task_function, config, conf
         self._running: dict[int, Running] = {}  # by slot
+        self._spare: Spare | None = None
         atexit.register(self.stop)  # ahead of multiprocessing's own hook, which waits for every process
         ensure_server(conf.preload)  # it imports while the sweeper gets ready
 
@@ -127,23 +88,14 @@ class Pool:
             environment=environment,
             num_threads=self._num_threads,
             start_method=multiprocessing.get_start_method(allow_none=True),
-            grace_seconds=self._conf.grace_seconds,
             job_log=self._conf.job_log,
         )
-        ensure_server(self._conf.preload)
-        receiver, sender = FORKSERVER.Pipe(duplex=False)
-        process = FORKSERVER.Process(target=run_trial, args=(request, sender), name=f"job-{job_idx}", daemon=False)
-        try:
-            process.start()
-        except (EOFError, ConnectionError) as error:
-            raise CompactHydraException(
-                "the process that starts the jobs ended while it imported the app: "
-                'see above, and whether the app calls its main function only under if __name__ == "__main__"'
-            ) from error
-        finally:
-            sender.close()
+        spare = self._take_spare()
+        with suppress(BrokenPipeError):  # it will be found dead
+            spare.requests.send(request)
+        spare.requests.close()
         ends = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self._running[free[0]] = Running(job_idx, list(overrides), process, receiver, timeout_seconds, ends)
+        self._running[free[0]] = Running(job_idx, list(overrides), spare.process, spare.results, timeout_seconds, ends)
 
     def wait(self, timeout_seconds: float | None) -> list[tuple[int, JobReturn]]:
         give_up = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -154,6 +106,9 @@ class Pool:
             now = time.monotonic()
             if now >= give_up:
                 break
+            if self._spare is None:
+                self._spare = spare_process(self._conf.preload, self._conf.grace_seconds)
+                continue
             wake = min(give_up, *(min(running.ends, running.killed) for running in self._running.values()))
             handles = [running.process.sentinel for running in self._running.values()]
             open_pipes = [running.results for running in self._running.values() if not running.results.closed]
@@ -162,7 +117,10 @@ class Pool:
 
     def stop(self) -> None:
         running = list(self._running.values())
+        spare, self._spare = self._spare, None
         try:
+            if spare is not None:
+                spare.process.kill()
             for job in running:
                 job.send(signal.SIGTERM)
             give_up = time.monotonic() + self._conf.grace_seconds
@@ -173,6 +131,12 @@ class Pool:
                 job.send(signal.SIGKILL)
             self._running.clear()
             stop_server()
+
+    def _take_spare(self) -> Spare:
+        spare, self._spare = self._spare, None
+        if spare is None or not spare.process.is_alive():
+            spare = spare_process(self._conf.preload, self._conf.grace_seconds)
+        return spare
 
     def _has_ended(self, running: Running) -> bool:
         running.read()

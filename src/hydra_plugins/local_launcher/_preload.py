@@ -9,18 +9,14 @@ import os
 import sys
 import traceback
 
-from hydra import compose, initialize
-from hydra.core.utils import setup_globals
-from omegaconf import OmegaConf
-
-import hydra_plugins.local_launcher._trial  # noqa: F401  and with it Hydra
 from hydra_plugins.local_launcher._server import PRELOAD_VARIABLE, die_with_parent
+from hydra_plugins.local_launcher._trial import warm_up_hydra
 
 
 def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[str]]) -> None:
     os.setsid()  # no signal that is meant for the command's group may reach the server
     die_with_parent(launcher_pid)
-    _warm_up_hydra()
+    warm_up_hydra()  # every job inherits what it leaves
     for name in modules:
         try:
             importlib.import_module(name)
@@ -39,14 +35,6 @@ def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[st
     gc.collect()
     gc.freeze()  # else each job's first collection walks, and so copies, all that was imported here
     gc.disable()  # until the task starts: Hydra's share of a job's start is short and makes few cycles
-
-
-def _warm_up_hydra() -> None:
-    """Let every job inherit Hydra's scan for plugins and the tables of its parser, which fill as it parses."""
-    with initialize(version_base=None, config_path=None):
-        compose(overrides=["+a.b=1e-3", "+c=x", "hydra.job.num=0"], return_hydra_config=True)
-    setup_globals()
-    OmegaConf.resolve(OmegaConf.create({"name": "${now:%Y-%m-%d}/${a.b}_${c}", "a": {"b": 1}, "c": ""}))
 
 
 def _warn(name: str) -> None:

@@ -19,13 +19,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from hydra import compose as hydra_compose
+from hydra import initialize
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
 from hydra_plugins.local_launcher._failures import JobFailed
@@ -40,16 +42,21 @@ class Request:
     environment: dict[str, str]
     num_threads: int
     start_method: str | None
-    grace_seconds: float
     job_log: str | None
 
 
-def run_trial(request: Request, results: Connection) -> None:
-    """Send the output folder, then the JobReturn. The launcher reads both, and the exit code."""
+def run_trial(grace_seconds: float, requests: Connection, results: Connection) -> None:
+    """Wait for the job; send its output folder, then its JobReturn. The launcher reads both, and the exit code."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with_launcher, args=(request.grace_seconds,), daemon=True).start()
+    threading.Thread(target=_end_with_launcher, args=(grace_seconds,), daemon=True).start()
+    try:
+        warm_up_hydra()  # touches, and so makes its own, the memory that the start of the job will need
+        request: Request = requests.recv()
+    except (EOFError, KeyboardInterrupt):
+        return
+    requests.close()
     multiprocessing.set_start_method(request.start_method, force=True)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -93,6 +100,14 @@ def _run(request: Request, results: Connection) -> JobReturn:
     if answer.status == JobStatus.FAILED:
         answer.return_value = _failure(answer._return_value)
     return answer
+
+
+def warm_up_hydra() -> None:
+    """Scan for plugins, and fill the parsers' tables, which grow as they parse."""
+    with initialize(version_base=None, config_path=None):
+        hydra_compose(overrides=["+a.b=1e-3", "+c=x", "hydra.job.num=0"], return_hydra_config=True)
+    setup_globals()
+    OmegaConf.resolve(OmegaConf.create({"name": "${now:%Y-%m-%d}/${a.b}_${c}", "a": {"b": 1}, "c": ""}))
 
 
 def _restore_hydra(job: Job) -> None:
