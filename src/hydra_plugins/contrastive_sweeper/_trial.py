@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 RESULT_FILE = "result.json"
 
 
-class TrialPruned(Exception):
+class TrialPruned(Exception):  # noqa: N818  named as in Optuna
     """Raised by a task to end its trial as PRUNED; optuna.TrialPruned does the same."""
 
 
-class JobTimedOut(Exception):
+class JobTimedOutError(Exception):
     pass
 
 
@@ -171,7 +171,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
     if type(error).__name__ == "TrialPruned":
         return {"state": "pruned", "value": None}
     reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-    state = "timeout" if isinstance(error, JobTimedOut) else "failed"
+    state = "timeout" if isinstance(error, JobTimedOutError) else "failed"
     return {"state": state, "value": None, "reason": reason, "trace": "".join(traceback.format_exception(error))}
 
 
@@ -197,7 +197,7 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         return
 
     def expire(signum: int, frame: FrameType | None) -> None:
-        raise JobTimedOut(f"ran for more than {seconds:g} s")
+        raise JobTimedOutError(f"ran for more than {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
