@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra_plugins.contrastive_sweeper.trial import TrialPruned, current_trial
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.contrastive_sweeper.trial import TrialPruned, current_trial
 from src.command_line import check_keys, explain
 from src.experiment import CONF, Objective, build_parts, objective_names, objective_of, open_run, record_start
 

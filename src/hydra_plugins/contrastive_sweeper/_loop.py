@@ -46,8 +46,8 @@ class Loop:
                 self._settle(trial)
         self.record.reconcile(self.ledger.trials)
 
-    def run(self) -> str:
-        """Returns why it ended; SweepError when failures ended it."""
+    def run(self) -> str | None:
+        """Returns why it ended early, if it did; SweepError when failures ended it."""
         stop: str | None = None
         while True:
             while len(self.slots.running) < self.slots.num_slots:
@@ -64,13 +64,13 @@ class Loop:
             self.progress.update(self.ledger, list(self._open))
         if self.limits.broken is not None:
             raise SweepError(f"stopped: {self.limits.broken}; the first error was: {self.limits.first_error}")
-        return stop or "done"
+        return stop
 
-    def interrupt(self) -> None:
+    def abandon(self, reason: str) -> None:
         """The jobs are gone: their trials are FAIL, and queued again for the next start."""
         for number in list(self._open):
             trial = self.ledger.trials[number]
-            self.ledger.fail(number, "interrupted")
+            self.ledger.fail(number, reason)
             self.ledger.requeue(trial, counts=False)
             self.record.close_trial(self.ledger.trials[number])
         self._open.clear()

@@ -19,6 +19,7 @@ from hydra_plugins.contrastive_sweeper._samplers import is_grid, prunes, sampler
 from hydra_plugins.contrastive_sweeper._slots import Job
 from hydra_plugins.contrastive_sweeper._space import Point, Space, parse_space, quote, text
 from hydra_plugins.contrastive_sweeper._storage import check_apart, resolve
+from hydra_plugins.contrastive_sweeper._study import Direction, free_name
 from hydra_plugins.contrastive_sweeper.sweeper import OptunaSweeperConf
 
 DEFAULT_TRIALS = 20
@@ -36,7 +37,7 @@ class Plan:
     seeds: Sequence[int | None]
     study_name: str
     storage: Any
-    directions: tuple[str, ...]
+    directions: tuple[Direction, ...]
     metrics: tuple[str, ...]  # names for tables, and keys where a task returns a dict
     base: dict[str, Any]  # the configuration without what is swept, flat
     sampler: str
@@ -47,10 +48,6 @@ class Plan:
     reports: bool = True
     folder_prefix: str = ""
 
-    @property
-    def base_hash(self) -> str:
-        return digest(self.base)
-
     def identity(self, fingerprint: str | None) -> dict[str, Any]:
         identity: dict[str, Any] = {
             "space": self.space.describe(),
@@ -58,6 +55,7 @@ class Plan:
             "direction": ", ".join(self.directions),
             "config": self.base,
             "data": fingerprint,
+            "seeds": ", ".join(map(str, self.seeds)),
         }
         if self.settings.custom_search_space is not None:
             identity["custom_search_space"] = self.settings.custom_search_space
@@ -68,7 +66,7 @@ class Plan:
         return " ".join([f"{number:03d}", *(f"{self.short(name)}={compact(value)}" for name, value in params.items())])
 
     def short(self, name: str) -> str:
-        return (self.settings.labels or {}).get(name, name.lstrip("+").rsplit(".", 1)[-1])
+        return self.settings.labels.get(name, name.lstrip("+").rsplit(".", 1)[-1])
 
     def job(self, number: int, params: Mapping[str, Any], seed_index: int, *, parent: str | None, alarm: bool) -> Job:
         seed = self.seeds[seed_index]
@@ -125,13 +123,15 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(directions), custom=custom)
     points, num_trials = _points(settings, space, custom=custom)
-    for point in settings.enqueue or []:
+    for point in settings.enqueue:
         space.check_point(point)
-    base = _base(context, config, space, settings.ignored_keys or [])
+    base = _base(context, config, space, settings.ignored_keys)
     _check_composes(context, config, space)
     storage = resolve(settings.storage)
     check_apart(storage, settings.mlflow_uri)
     name = settings.study_name or _default_name(config, base, space, metrics, directions)
+    if settings.fresh and not settings.dry_run:
+        name = free_name(storage, name)
     with read_write(config), open_dict(config):
         config.hydra.sweeper.study_name = name  # for ${hydra.sweeper.study_name} in the sweep's folder
     return Plan(
@@ -212,8 +212,8 @@ def _example(distribution: Any) -> Any:
     return distribution.low
 
 
-def _directions(direction: Any) -> tuple[str, ...]:
-    names = tuple(map(str, direction)) if isinstance(direction, list) else (str(direction),)
+def _directions(direction: Any) -> tuple[Direction, ...]:
+    names = tuple(direction) if isinstance(direction, list) else (direction,)
     for name in names:
         if name not in ("minimize", "maximize"):
             raise SweepError(f"hydra.sweeper.direction must be minimize or maximize, got {name}")
@@ -240,7 +240,7 @@ def _extender(path: str | None) -> Extender | None:
 
 
 def _default_name(
-    config: DictConfig, base: dict[str, Any], space: Space, metrics: tuple[str, ...], directions: tuple[str, ...]
+    config: DictConfig, base: dict[str, Any], space: Space, metrics: tuple[str, ...], directions: tuple[Direction, ...]
 ) -> str:
     what = [base, space.describe(), metrics, directions]
     return f"{config.hydra.job.config_name or config.hydra.job.name}-{digest(what)[:8]}"

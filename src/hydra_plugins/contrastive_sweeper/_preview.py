@@ -31,16 +31,14 @@ def print_preview(plan: Plan) -> None:
 
 def _first_points(plan: Plan) -> list[Point]:
     study = optuna.create_study(directions=list(plan.directions))
-    for point in plan.settings.enqueue or []:
+    for point in plan.settings.enqueue:
         study.enqueue_trial(point)
     study.sampler = make_sampler(plan.settings.sampler, plan.sampler, len(study.trials))
     wanted = min(FIRST, plan.num_trials)
     points: list[Point] = []
     for index in range(wanted):
-        if plan.extend is None and plan.space.is_discrete and index >= len(plan.settings.enqueue or []):
-            point = propose_unseen(study, plan.space)
-            assert point is not None
-            study.enqueue_trial(point)
+        if plan.extend is None and plan.space.is_discrete and index >= len(plan.settings.enqueue):
+            study.enqueue_trial(propose_unseen(study, plan.space) or {})
         trial = study.ask(plan.space.distributions)
         if plan.extend is not None:
             plan.extend(plan.config, trial)
@@ -51,10 +49,11 @@ def _first_points(plan: Plan) -> list[Point]:
 def _cost(plan: Plan) -> str:
     settings = plan.settings
     runs = plan.num_trials * len(plan.seeds)
-    confirm = settings.confirm.top_k * settings.confirm.num_seeds
+    arms = settings.confirm.top_k + int(settings.confirm.baseline is not None)
+    confirm = arms * settings.confirm.num_seeds if settings.confirm.top_k else 0
     parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs"]
     if confirm:
-        parts.append(f"{confirm} runs to confirm the best {settings.confirm.top_k}")
+        parts.append(f"{confirm} runs of {arms} configurations to confirm")
     if settings.trial_timeout is not None:
         parts.append(f"at most {settings.trial_timeout * (runs + confirm):g} s of trials")
     if settings.timeout is not None:

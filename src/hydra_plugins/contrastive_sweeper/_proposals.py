@@ -16,7 +16,7 @@ def propose_unseen(study: optuna.Study, space: Space) -> Point | None:
     unseen = [point for point in space.points() if point not in taken]
     if not unseen:
         return None
-    shadow = optuna.create_study(directions=[direction.name.lower() for direction in study.directions])
+    shadow = optuna.create_study(directions=study.directions)
     shadow.sampler = study.sampler
     shadow.add_trials([trial for trial in trials if trial.state in DONE])
     for point in (planned_params(trial) for trial in trials if trial.state == TrialState.RUNNING):

@@ -1,5 +1,8 @@
 """The sweep's parent run in MLflow, and the truth about its children."""
 
+import copy
+import itertools
+import json
 import logging
 import os
 import re
@@ -22,9 +25,11 @@ class Record(Protocol):
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None: ...
 
-    def finish(
-        self, outcome: str, metrics: Mapping[str, float], tags: Mapping[str, str], files: list[Path]
-    ) -> None: ...
+    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None: ...
+
+    def of_study(self, name: str) -> "Record":
+        """The same parent, for the trials of another study."""
+        ...
 
 
 class NoRecord:
@@ -36,12 +41,15 @@ class NoRecord:
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
         return None
 
-    def finish(self, outcome: str, metrics: Mapping[str, float], tags: Mapping[str, str], files: list[Path]) -> None:
+    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
         return None
+
+    def of_study(self, name: str) -> "NoRecord":
+        return self
 
 
 class MlflowRecord:
-    def __init__(self, uri: str, experiment: str, study_name: str, tags: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, experiment: str, study_name: str, facts: Mapping[str, str]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -50,7 +58,7 @@ class MlflowRecord:
         with _creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = _experiment_id(self._client, uri, experiment)
-            self.parent_run_id: str | None = self._open_parent(tags)
+            self.parent_run_id: str | None = self._open_parent(facts)
 
     def close_trial(self, trial: FrozenTrial) -> None:
         for run in self._children(f" and tags.`sweep.trial` = '{trial.number}'"):
@@ -63,17 +71,25 @@ class MlflowRecord:
             if trial is not None and trial.state.is_finished():
                 self._mirror(run, trial)
 
-    def finish(self, outcome: str, metrics: Mapping[str, float], tags: Mapping[str, str], files: list[Path]) -> None:
+    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
         parent = self.parent_run_id
-        for name, value in metrics.items():
-            self._client.log_metric(parent, name, value)
-        for name, text in tags.items():
-            self._client.set_tag(parent, name, text)
+        if best is not None:
+            for index, value in enumerate(best.values):
+                self._client.log_metric(parent, "best/value" if index == 0 else f"best/value_{index}", value)
+            self._client.set_tag(parent, "best.trial", str(best.number))
+            self._client.set_tag(parent, "best.params", json.dumps(best.params, ensure_ascii=False, default=str))
+            for run in itertools.islice(self._children(f" and tags.`sweep.trial` = '{best.number}'"), 1):
+                self._client.set_tag(parent, "best.run_id", run.info.run_id)
         for file in files:
             self._client.log_artifact(parent, str(file))
         self._client.set_terminated(parent, STATUS[outcome])
 
-    def _open_parent(self, tags: Mapping[str, str]) -> str:
+    def of_study(self, name: str) -> "MlflowRecord":
+        other = copy.copy(self)
+        other._study_name = name
+        return other
+
+    def _open_parent(self, facts: Mapping[str, str]) -> str:
         found = self._client.search_runs(
             [self._experiment_id],
             f"tags.`sweep.study` = '{self._study_name}' and tags.`sweep.kind` = 'parent'",
@@ -85,15 +101,16 @@ class MlflowRecord:
             return run_id
         own = {"sweep.study": self._study_name, "sweep.id": self._study_name, "sweep.kind": "parent"}
         user = {"mlflow.user": os.environ.get("USER", "unknown")}
-        run = self._client.create_run(self._experiment_id, run_name=self._study_name, tags=user | own | dict(tags))
+        run = self._client.create_run(self._experiment_id, run_name=self._study_name, tags=user | own)
+        for name, text in facts.items():
+            self._client.log_param(run.info.run_id, re.sub(r"[^\w\-. :/]", "_", name), text)
         return str(run.info.run_id)
 
     def _children(self, condition: str) -> Iterable[Any]:
+        mine = f"tags.mlflow.parentRunId = '{self.parent_run_id}' and tags.`sweep.id` = '{self._study_name}'"
         token = None
         while True:
-            page = self._client.search_runs(
-                [self._experiment_id], f"tags.mlflow.parentRunId = '{self.parent_run_id}'{condition}", page_token=token
-            )
+            page = self._client.search_runs([self._experiment_id], mine + condition, page_token=token)
             yield from page
             token = page.token
             if not token:

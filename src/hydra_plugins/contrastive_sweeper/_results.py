@@ -1,9 +1,11 @@
 """What a sweep leaves behind: a table on the screen, and files in the sweep's folder."""
 
 import csv
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from hydra_plugins.contrastive_sweeper._confirm import report
 from hydra_plugins.contrastive_sweeper._plan import Plan, compact, compose
 from hydra_plugins.contrastive_sweeper._study import Ledger, is_feasible
 
@@ -44,7 +47,15 @@ def write_files(plan: Plan, ledger: Ledger, choice: Choice | None, context: Hydr
     return files
 
 
-def print_table(plan: Plan, ledger: Ledger, console: Console) -> None:
+def print_summary(plan: Plan, ledger: Ledger, choice: Choice | None) -> None:
+    console = Console(file=sys.stderr)
+    console.print(_table(plan, ledger))
+    if choice is not None and choice.confirmed is not None:
+        report(choice.confirmed, partial(console.print, highlight=False, soft_wrap=True))
+    console.print(f"Results: {plan.sweep_dir}", highlight=False, soft_wrap=True)
+
+
+def _table(plan: Plan, ledger: Ledger) -> Table:
     ranked = ledger.ranked()
     several = len(plan.directions) > 1
     front = {trial.number for trial in ledger.study.best_trials} if several and ranked else set()
@@ -63,7 +74,7 @@ def print_table(plan: Plan, ledger: Ledger, console: Console) -> None:
         values = [f"{value:.4f}" for value in trial.values]
         seconds = f"{trial.user_attrs.get('seconds', 0):.1f}"
         table.add_row(f"{trial.number:03d}{mark}", *cells, *values, behind, seconds)
-    console.print(table)
+    return table
 
 
 def _summary(plan: Plan, ledger: Ledger, choice: Choice) -> dict[str, Any]:

@@ -68,10 +68,12 @@ def this_owner() -> str:
 
 def is_alive(owner: str) -> bool:
     """Of another machine nothing is known: its sweep counts as alive."""
+    if not owner:
+        return False
     host, pid, started = owner.rsplit(":", 2)
     if host != socket.gethostname():
         return True
     try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 1
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 1)
     except psutil.NoSuchProcess:
         return False

@@ -3,20 +3,22 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._space import Point, Space
 from hydra_plugins.contrastive_sweeper._storage import is_alive, open_storage, storage_lock, this_owner
 
 IDENTITY = "identity"
+NOBODY = ""  # the owner of a trial whose sweep was killed between asking for it and signing it
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
+Direction = Literal["minimize", "maximize"]
 Identity = dict[str, Any]  # what all trials of a study share
 
 
@@ -33,8 +35,8 @@ class Ledger:
         return self.study.get_trials(deepcopy=False)
 
     @property
-    def directions(self) -> list[str]:
-        return [direction.name.lower() for direction in self.study.directions]
+    def directions(self) -> list[Direction]:
+        return ["minimize" if direction.name == "MINIMIZE" else "maximize" for direction in self.study.directions]
 
     def count(self, *states: TrialState) -> int:
         return sum(trial.state in states for trial in self.trials)
@@ -61,9 +63,9 @@ class Ledger:
         self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def abandoned(self) -> list[FrozenTrial]:
-        """Trials that are RUNNING, but whose sweep is gone."""
+        """Trials that are RUNNING, but whose sweep is gone. Needs the lock, under which trials are signed."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", self.owner))]
+        return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
 
     def ranked(self) -> list[FrozenTrial]:
         """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first."""
@@ -90,8 +92,8 @@ class Ledger:
 def open_ledger(
     storage: Any,
     name: str,
-    directions: Sequence[str],
-    identity: Identity,
+    directions: Sequence[Direction],
+    identity: Mapping[str, Any],
     pruner: optuna.pruners.BasePruner,
 ) -> Ledger:
     """Make or load the study; SweepError with the difference where it holds trials of something else."""
@@ -110,47 +112,46 @@ def open_ledger(
             load_if_exists=True,
         )
         if IDENTITY not in study.user_attrs:
-            study.set_user_attr(IDENTITY, identity)
+            study.set_user_attr(IDENTITY, dict(identity))
     return Ledger(study, lock, this_owner())
 
 
 def free_name(storage: Any, name: str) -> str:
-    taken = set(optuna.get_all_study_names(open_storage(storage)))
+    """The name, or the first of name-2, name-3, … that no study has."""
+    with storage_lock(storage):
+        taken = set(optuna.get_all_study_names(open_storage(storage)))
     number = 2
     while f"{name}-{number}" in taken:
         number += 1
     return f"{name}-{number}" if name in taken else name
 
 
-def import_known(ledger: Ledger, space: Space, base: str) -> int:
-    """COMPLETE points of this grid that another study of the storage has, under the same configuration and data."""
-    storage = ledger.study._storage
+def import_known(ledger: Ledger, space: Space) -> None:
+    """COMPLETE points of this grid that another study of the storage has, all else being equal."""
+    storage, same = ledger.study._storage, ledger.study.user_attrs[IDENTITY]
     wanted = {_key(point): point for point in space.points()}
     with ledger.lock:
         have = {_key(planned_params(trial)) for trial in ledger.trials if trial.state in (*DONE, *OPEN)}
-        imported = 0
         for name in optuna.get_all_study_names(storage):
-            if name == ledger.study.study_name:
-                continue
             other = optuna.load_study(study_name=name, storage=storage)
-            if other.user_attrs.get("base") != base:
+            if name == ledger.study.study_name or not _differ_in_space_only(other.user_attrs.get(IDENTITY), same):
                 continue
             for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 key = _key(trial.params)
-                if key not in wanted or key in have:
-                    continue
-                origin = trial.user_attrs.get("reused_from", f"{name}/{trial.number}")
-                ledger.study.add_trial(
-                    optuna.trial.create_trial(
-                        params=wanted[key],
-                        distributions=space.distributions,
-                        values=trial.values,
-                        user_attrs=trial.user_attrs | {"reused_from": origin},
-                    )
-                )
-                have.add(key)
-                imported += 1
-    return imported
+                if key in wanted and key not in have:
+                    ledger.study.add_trial(_linked(trial, name, wanted[key], space))
+                    have.add(key)
+
+
+def _linked(trial: FrozenTrial, study_name: str, point: Point, space: Space) -> FrozenTrial:
+    origin = trial.user_attrs.get("reused_from", f"{study_name}/{trial.number}")
+    attributes = trial.user_attrs | {"reused_from": origin}
+    distributions = space.distributions
+    return create_trial(params=point, distributions=distributions, values=trial.values, user_attrs=attributes)
+
+
+def _differ_in_space_only(one: Identity | None, other: Identity) -> bool:
+    return one is not None and {**one, "space": None} == {**other, "space": None}
 
 
 def planned_params(trial: FrozenTrial) -> Point:
@@ -172,7 +173,7 @@ def _key(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, repr(value)) for name, value in params.items()))
 
 
-def _check_identity(stored: Identity | None, identity: Identity, name: str) -> None:
+def _check_identity(stored: Identity | None, identity: Mapping[str, Any], name: str) -> None:
     if stored is None:
         return
     changes = [

@@ -3,9 +3,8 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,16 +15,18 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.contrastive_sweeper._confirm import arms_of, confirm_plan, findings
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._loop import Loop
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose, make_plan
 from hydra_plugins.contrastive_sweeper._preview import print_preview
 from hydra_plugins.contrastive_sweeper._progress import Progress
 from hydra_plugins.contrastive_sweeper._record import MlflowRecord, NoRecord, Record
-from hydra_plugins.contrastive_sweeper._results import choose, print_table, write_files
+from hydra_plugins.contrastive_sweeper._results import Choice, choose, print_summary, write_files
 from hydra_plugins.contrastive_sweeper._samplers import make_pruner
 from hydra_plugins.contrastive_sweeper._slots import Slots, slots_of
-from hydra_plugins.contrastive_sweeper._study import Ledger, free_name, import_known, open_ledger
+from hydra_plugins.contrastive_sweeper._storage import resolve
+from hydra_plugins.contrastive_sweeper._study import Ledger, import_known, open_ledger
 from hydra_plugins.contrastive_sweeper._trial import RecordedTask
 from hydra_plugins.contrastive_sweeper.sweeper import OptunaSweeperConf
 
@@ -43,57 +44,81 @@ def sweep(
         print_preview(plan)
         return
     with _interruptible():
-        _run(plan, context, task)
+        try:
+            _run(plan, context, task)
+        except KeyboardInterrupt as interrupt:
+            print(f"interrupted; the same command continues: {_command()}", file=sys.stderr)
+            sys.exit(143 if "SIGTERM" in interrupt.args else 130)
 
 
 def _run(plan: Plan, context: HydraContext, task: TaskFunction) -> None:
-    ledger = _open_study(plan, context)
-    record = _open_record(plan)
     launcher = Plugins.instance().instantiate_launcher(
         config=plan.config, hydra_context=context, task_function=RecordedTask(task)
     )
     slots = slots_of(launcher, plan.settings.n_jobs, plan.settings.trial_timeout)
-    try:
-        _search(plan, ledger, record, slots, context)
+    try:  # a launcher that prepares its processes does so during the preflight
+        identity = plan.identity(_preflight(plan, context))
+        ledger = _open(plan, identity)
+        if plan.points is not None and not plan.settings.fresh:
+            import_known(ledger, plan.space)
+        _search(plan, ledger, _open_record(plan), slots, context)
     finally:
         slots.stop()
 
 
 def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: HydraContext) -> None:
-    outcome = "failed"
+    outcome, choice = "failed", None
+    try:
+        _complete(plan, ledger, record, slots)
+        choice = choose(ledger)
+        if choice is not None and plan.settings.confirm.top_k > 0:
+            choice = _confirm(plan, ledger, record, slots)
+        outcome = "ok"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        choice = choice or choose(ledger)
+        files = write_files(plan, ledger, choice, context)
+        record.finish(outcome, None if choice is None else choice.trial, files)
+    print_summary(plan, ledger, choice)
+
+
+def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
+    """Run what is left of the plan; on an interrupt leave nothing RUNNING."""
     with Progress(plan, slots.num_slots, live=slots.streams) as progress:
         loop = Loop(plan, ledger, record, slots, progress)
         try:
             loop.recover()
-            _queue(plan, ledger, progress)
+            ledger.add_missing(plan.settings.enqueue)
+            ledger.add_missing(plan.points or [])
             ended = loop.run()
-            outcome = "ok"
-        except KeyboardInterrupt as interrupt:
-            _ignore_signals()
-            outcome = "interrupted"
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                _ignore_signals()
             slots.stop()
-            loop.interrupt()
-            progress.say(f"interrupted; the same command continues: {_command()}")
-            sys.exit(143 if "SIGTERM" in interrupt.args else 130)
-        finally:
-            slots.stop() if outcome != "ok" else None
-            choice = choose(ledger)
-            files = write_files(plan, ledger, choice, context)
-            metrics = {} if choice is None else {"best/value": choice.trial.values[0]}
-            record.finish(outcome, metrics, {}, files)
-    if ended != "done":
-        progress.say(f"stopped: {ended}")
-    if choice is None:
-        raise SweepError(f"no trial is COMPLETE; the first error was: {loop.limits.first_error}")
-    print_table(plan, ledger, progress.console)
-    progress.say(f"Results: {plan.sweep_dir}")
+            loop.abandon("interrupted" if isinstance(error, KeyboardInterrupt) else f"the sweep ended: {error}")
+            raise
+        if ended is not None:
+            progress.say(f"stopped: {ended}")
+        if ledger.best() is None:
+            raise SweepError(f"no trial is COMPLETE; the first error was: {loop.limits.first_error}")
 
 
-def _open_study(plan: Plan, context: HydraContext) -> Ledger:
-    fingerprint = _preflight(plan, context)
-    pruner = make_pruner(plan.settings.pruner)
-    ledger = open_ledger(plan.storage, plan.study_name, plan.directions, plan.identity(fingerprint), pruner)
-    return ledger
+def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:
+    arms = arms_of(plan, ledger)
+    stage = confirm_plan(plan, arms)
+    stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}})
+    _complete(stage, stage_ledger, record.of_study(stage.study_name), slots)
+    found = findings(plan, stage_ledger, arms)
+    if found is None:
+        return choose(ledger)
+    chosen = next(arm.trial for arm in arms if arm.name == found["chosen"])
+    return Choice(chosen, found)
+
+
+def _open(plan: Plan, identity: Mapping[str, Any]) -> Ledger:
+    return open_ledger(plan.storage, plan.study_name, plan.directions, identity, make_pruner(plan.settings.pruner))
 
 
 def _preflight(plan: Plan, context: HydraContext) -> str | None:
@@ -104,7 +129,12 @@ def _preflight(plan: Plan, context: HydraContext) -> str | None:
         check = get_method(plan.settings.preflight)
     except (HydraException, ValueError, ImportError) as error:
         raise SweepError(f"preflight: {error}") from error
-    fingerprint = check(OmegaConf.create(compose(context, plan.config, plan.space.fixed)))
+    try:
+        fingerprint = check(OmegaConf.create(compose(context, plan.config, plan.space.fixed)))
+    except HydraException:
+        raise
+    except Exception as error:  # whatever the app's own check raises
+        raise SweepError(str(error)) from error
     return None if fingerprint is None else str(fingerprint)
 
 
@@ -112,20 +142,10 @@ def _open_record(plan: Plan) -> Record:
     settings = plan.settings
     if settings.mlflow_uri is None:
         return NoRecord()
-    tags = {"sweep.metric": ", ".join(plan.metrics), "sweep.direction": ", ".join(plan.directions)}
-    return MlflowRecord(_absolute(settings.mlflow_uri), settings.mlflow_experiment or "Default", plan.study_name, tags)
-
-
-def _queue(plan: Plan, ledger: Ledger, progress: Progress) -> None:
-    if plan.settings.enqueue:
-        ledger.add_missing(plan.settings.enqueue)
-    if plan.points is not None:
-        ledger.add_missing(plan.points)
-
-
-def _absolute(uri: str) -> str:
-    path = uri.removeprefix("sqlite:///")
-    return uri if path == uri else f"sqlite:///{Path(path).expanduser().resolve()}"
+    facts = {"metric": ", ".join(plan.metrics), "direction": ", ".join(plan.directions), "sampler": plan.sampler}
+    facts |= {f"space.{name}": description for name, description in plan.space.describe().items()}
+    experiment = settings.mlflow_experiment or "Default"
+    return MlflowRecord(resolve(settings.mlflow_uri), experiment, plan.study_name, facts)
 
 
 def _command() -> str:

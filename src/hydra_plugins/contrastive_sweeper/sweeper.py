@@ -15,7 +15,7 @@ class ConfirmConf:
 
     top_k: int = 0  # 0 = no confirm stage
     num_seeds: int = 3
-    baseline: list[str] | None = None  # overrides of the best that make the opponent: [loss.lambda_contrastive=0]
+    baseline: Any = None  # what makes the best's opponent of it: {loss.lambda_contrastive: 0}
 
 
 @dataclass
@@ -33,16 +33,15 @@ class OptunaSweeperConf:
     study_name: str | None = None  # null: from the configuration, so that the same command finds its study
     n_trials: int | None = None  # a total, COMPLETE and PRUNED; null: a grid whole, else 20
     n_jobs: int | None = None  # trials at a time; null: the launcher's slots; in batches 2, or 1 in this process
-    params: dict[str, Any] | None = None  # key: interval(0.1, 1), choice(a, b), range(1, 4), tag(log, interval(1, 9))
-    search_space: dict[str, Any] | None = None  # the older form of params
+    params: dict[str, Any] | None = field(default_factory=dict)  # key: interval(0.1, 1), choice(a, b), range(1, 4), tag(log, interval(1, 9))
+    search_space: dict[str, Any] | None = field(default_factory=dict)  # the older form of params
     custom_search_space: str | None = None  # path of a function (config, trial) that suggests more
 
-    enqueue: list[dict[str, Any]] | None = None  # points to start with
-    seeds: list[int] | None = None  # each configuration with each of them; its value is the mean
+    enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to start with
+    seeds: list[int] = field(default_factory=list)  # each configuration with each of them; its value is the mean
     seed_key: str = "seed"
     confirm: ConfirmConf = field(default_factory=ConfirmConf)
-    force: bool = False  # run points of a grid again that another study has
-    fresh: bool = False  # leave an older study of the name alone and take the next free name
+    fresh: bool = False  # under the next free name, with nothing reused from older studies
 
     timeout: float | None = None  # seconds; no trial starts later
     trial_timeout: float | None = None  # seconds
@@ -55,8 +54,8 @@ class OptunaSweeperConf:
 
     dry_run: bool = False
     top_k: int = 5  # rows of the table at the end
-    labels: dict[str, str] | None = None  # key: short name in tables and run names
-    ignored_keys: list[str] | None = None  # configuration that may differ between the trials of a study
+    labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
+    ignored_keys: list[str] = field(default_factory=list)  # configuration that may differ between the trials of a study
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
     mlflow_uri: str | None = None
     mlflow_experiment: str | None = None
@@ -76,6 +75,9 @@ class OptunaSweeper(Sweeper):
     def __init__(self, **settings: Any) -> None:
         settings["confirm"] = ConfirmConf(**settings["confirm"])
         self.settings = OptunaSweeperConf(**settings)
+
+    hydra_context: HydraContext
+    config: DictConfig
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
