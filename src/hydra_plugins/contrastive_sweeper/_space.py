@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -139,7 +141,8 @@ def _axis(key: str, override: Override) -> Axis:
     sweep = override.value()
     if isinstance(sweep, IntervalSweep):
         return Axis(key, _interval(key, sweep), None)
-    texts = list(dict.fromkeys(override.sweep_string_iterator()))
+    decimal = isinstance(sweep, RangeSweep) and isinstance(sweep.start, float)
+    texts = _decimal_range(sweep) if decimal else list(dict.fromkeys(override.sweep_string_iterator()))
     parser = OverridesParser.create()
     choices = {_plain(parser.parse_override(f"{key}={item}").value(), item): item for item in texts}
     if not choices:
@@ -166,6 +169,16 @@ def _interval(key: str, sweep: IntervalSweep) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(low, high, log=log)
+
+
+def _decimal_range(sweep: RangeSweep) -> list[str]:
+    """range(0.1, 0.4, 0.1) is 0.1, 0.2, 0.3; adding up binary fractions gives noise, and at times the end."""
+    start, stop, step = (Decimal(repr(value)) for value in (sweep.start, sweep.stop, sweep.step))
+    count = max(0, math.ceil((stop - start) / step))
+    values = [repr(float(start + index * step)) for index in range(count)]
+    if sweep.shuffle:
+        random.shuffle(values)
+    return values
 
 
 def _range(values: list[Any]) -> BaseDistribution:
