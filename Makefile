@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+STUDY ?= temperature_lambda
 ARGS ?=
 
-.PHONY: install train test test-fast lint format bench ui clean
+.PHONY: install train sweep test test-fast lint format bench ui clean
 
 install: $(INSTALLED)
 
@@ -19,6 +20,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 train: $(INSTALLED)  ## train the default model on the sample data: make train ARGS="loss.temperature=0.1"
 	$(BIN)/python -m src.train $(ARGS)
+
+sweep: $(INSTALLED)  ## search, or continue a search: make sweep STUDY=temperature_lambda ARGS="hydra.sweeper.n_trials=40"
+	$(BIN)/python -m src.train --config-dir sweeps --config-name $(STUDY) $(ARGS)
 
 test: $(INSTALLED)  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)

@@ -3,35 +3,30 @@
 python -m src.train loss=supcon loss.temperature=0.1
 """
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.contrastive_sweeper.trial import TrialPruned, current_trial
 from src.command_line import check_keys, explain
+from src.experiment import CONF, Objective, build_parts, objective_names, objective_of, open_run, record_start
 
-if TYPE_CHECKING:
-    from contrastive_learning.tracking import Tracker
-
-ROOT = Path(__file__).resolve().parents[1]
-CONF = ROOT / "conf"
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
 
 
-def train(config: DictConfig) -> float:
-    """One training run as `config` says. Returns the objective at the best epoch."""
+def train(config: DictConfig) -> Objective:
+    """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from torch.utils.data import DataLoader
 
@@ -42,19 +37,9 @@ def train(config: DictConfig) -> float:
     from contrastive_learning.evaluation import write_embeddings
     from contrastive_learning.progress import TrainingProgress, results_table
 
-    settings, recipe, loss, optimizer, make_sampler, source, tracking = (
-        instantiate(node, _convert_="all")
-        for node in (
-            config.trainer,
-            config.model,
-            config.loss,
-            config.optimizer,
-            config.sampler,
-            config.data.source,
-            config.tracking,
-        )
-    )
-    _check_objective(config.objective.metric)
+    settings, recipe, loss, optimizer, make_sampler, source, tracking = build_parts(config)
+    names = objective_names(config)
+    trial = current_trial()
     output = Path(settings.resume_from or HydraConfig.get().runtime.output_dir).expanduser().resolve()
     data = tokenize(
         source,
@@ -80,13 +65,20 @@ def train(config: DictConfig) -> float:
     for remark in (*data.remarks, *anchor_report(loss, splits["train"].examples(), batches, data.criteria)):
         progress.remark(remark)
 
-    with _open_run(tracking, output, config.seed, data.fingerprint) as run, progress:
+    last: dict[str, float] = {}
+    tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
+    with open_run(tracking, output, trial, tags) as run, progress:
 
         def log(metrics: dict[str, float], epoch: int) -> None:
+            last.update(metrics)
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
             if epoch > settings.lambda_warmup_epochs:
                 progress.remark_once(remarks(metrics, data.criteria))
+            if epoch > 0:
+                trial.report(metrics[names[0]], epoch)
+                if trial.should_prune():
+                    raise TrialPruned
 
         trainer = ContrastiveTrainer(
             model,
@@ -103,14 +95,17 @@ def train(config: DictConfig) -> float:
             log=log,
         )
         if settings.resume_from is None:
-            _record_start(run, config, str(trainer.device))
+            record_start(run, config, str(trainer.device))
         else:
             trainer.resume(output / "checkpoints")
             progress.epoch = trainer.epoch
-        trainer.fit()
+        try:
+            trainer.fit()
+        except TrialPruned:
+            progress.console.print(f"pruned after epoch {trainer.epoch}")
+            return objective_of(last, names)
         final, evaluations = trainer.evaluate_all()
-        objective = final[config.objective.metric]
-        run.log({f"final/{config.objective.metric}": objective}, trainer.epoch)
+        run.log({f"final/{name}": final[name] for name in names}, trainer.epoch)
         for name, prefix in PREFIXES.items():
             if prefix in evaluations:
                 write_embeddings(output / f"{name}.parquet", splits[name], evaluations[prefix])
@@ -119,40 +114,11 @@ def train(config: DictConfig) -> float:
     progress.console.print(results_table(final, data.criteria, evaluations))
     progress.console.print(f"Recorded: {run.location()}", highlight=False, soft_wrap=True)
     progress.console.print(f"Output:   {output}", highlight=False, soft_wrap=True)
-    return float(objective)
-
-
-def _open_run(tracking: "Tracker", output: Path, seed: int, fingerprint: str) -> "Tracker":
-    """Open a run, or the one that a resumed output folder belongs to."""
-    from contrastive_learning.provenance import git_state
-
-    run_file = output / "run.json"
-    resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
-    tags = {"seed": str(seed), "data.fingerprint": fingerprint}
-    tags |= {f"git.{name}": value for name, value in git_state(ROOT).items()}
-    run = tracking.open(None, tags, resume_run_id=resumed)
-    run_file.write_text(json.dumps({"run_id": run.run_id}))
-    return run
-
-
-def _record_start(run: "Tracker", config: DictConfig, device: str) -> None:
-    from contrastive_learning.provenance import environment, flatten, git_diff
-
-    run.params(flatten(OmegaConf.to_container(config, resolve=True)))
-    run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
-    run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
-    run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
-    if diff := git_diff(ROOT):
-        run.text(diff, "uncommitted.diff")
-
-
-def _check_objective(metric: str) -> None:
-    if "total_loss" in metric or "contrastive_loss" in metric:
-        raise ValueError(f"objective.metric must not depend on temperature or lambda by construction, got {metric}")
+    return objective_of(final, names)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-def run_from_hydra(config: DictConfig) -> float:
+def run_from_hydra(config: DictConfig) -> Objective:
     try:
         check_keys(config, CONF)
         return train(config)

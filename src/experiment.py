@@ -1,0 +1,90 @@
+"""What a run is made of: the parts that its configuration names, its objective, its record."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+from src.command_line import check_keys
+
+if TYPE_CHECKING:
+    from contrastive_learning.tracking import Tracker
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+
+Objective = float | tuple[float, ...]
+
+
+class Parts(NamedTuple):
+    settings: Any  # TrainerSettings
+    recipe: Any  # ModelRecipe
+    loss: Any  # JointLoss
+    optimizer: Any
+    make_sampler: Any
+    source: Any  # DataSource
+    tracking: "Tracker"
+
+
+def build_parts(config: DictConfig) -> Parts:
+    nodes = (
+        config.trainer,
+        config.model,
+        config.loss,
+        config.optimizer,
+        config.sampler,
+        config.data.source,
+        config.tracking,
+    )
+    return Parts(*(instantiate(node, _convert_="all") for node in nodes))
+
+
+def preflight(config: DictConfig) -> str:
+    """What a sweep checks before its first trial. Returns the fingerprint of the data."""
+    check_keys(config, CONF)
+    fingerprint: str = build_parts(config).source.fingerprint()
+    objective_names(config)
+    return fingerprint
+
+
+def objective_names(config: DictConfig) -> tuple[str, ...]:
+    metric = config.objective.metric
+    names = (metric,) if isinstance(metric, str) else tuple(metric)
+    for name in names:
+        if "total_loss" in name or "contrastive_loss" in name:
+            raise ValueError(f"objective.metric must not depend on temperature or lambda by construction, got {name}")
+    return names
+
+
+def objective_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> Objective:
+    """What a run returns: one number, or one for each of several objectives."""
+    values = tuple(float(metrics[name]) for name in names)
+    return values[0] if len(values) == 1 else values
+
+
+def open_run(tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]) -> "Tracker":
+    """Open a run, or the one that a resumed output folder belongs to."""
+    from contrastive_learning.provenance import git_state
+
+    run_file = output / "run.json"
+    resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
+    git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
+    run = tracking.open(trial.run_name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
+    run_file.write_text(json.dumps({"run_id": run.run_id}))
+    return run
+
+
+def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
+    from contrastive_learning.provenance import environment, flatten, git_diff
+
+    run.params(flatten(OmegaConf.to_container(config, resolve=True)))
+    run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
+    run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
+    run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
+    if diff := git_diff(ROOT):
+        run.text(diff, "uncommitted.diff")

@@ -1,0 +1,202 @@
+"""Ask, launch, tell, until the plan is done or a limit says stop."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hydra_plugins.contrastive_sweeper._errors import SweepError
+from hydra_plugins.contrastive_sweeper._limits import Limits
+from hydra_plugins.contrastive_sweeper._plan import Plan
+from hydra_plugins.contrastive_sweeper._progress import Progress
+from hydra_plugins.contrastive_sweeper._proposals import propose_unseen
+from hydra_plugins.contrastive_sweeper._record import Record
+from hydra_plugins.contrastive_sweeper._samplers import make_sampler
+from hydra_plugins.contrastive_sweeper._slots import Ending, Job, Slots, saved_ending
+from hydra_plugins.contrastive_sweeper._study import DONE, Ledger
+from hydra_plugins.contrastive_sweeper._trial import RESULT_FILE
+
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class OpenTrial:
+    params: Mapping[str, Any]
+    started: float = field(default_factory=time.time)
+    values: list[list[float]] = field(default_factory=list)  # of each seed that is done
+
+
+class Loop:
+    def __init__(self, plan: Plan, ledger: Ledger, record: Record, slots: Slots, progress: Progress) -> None:
+        self.plan, self.ledger, self.record, self.slots, self.progress = plan, ledger, record, slots, progress
+        self.limits = Limits(plan.settings, slots.num_slots)
+        self._open: dict[int, OpenTrial] = {}
+        self._next_seeds: deque[Job] = deque()
+        self._sampler_made = False
+
+    def recover(self) -> None:
+        """Settle what a killed sweep left RUNNING: take its results, fail and repeat the rest."""
+        with self.ledger.lock:
+            for trial in self.ledger.abandoned():
+                self._settle(trial)
+        self.record.reconcile(self.ledger.trials)
+
+    def run(self) -> str | None:
+        """Returns why it ended early, if it did; SweepError when failures ended it."""
+        stop: str | None = None
+        while True:
+            while len(self.slots.running) < self.slots.num_slots:
+                stop = stop or self.limits.stops(self.ledger)
+                job = self._next_job(stop)
+                if job is None:
+                    break
+                (job.folder / RESULT_FILE).unlink(missing_ok=True)
+                self.slots.start(job)
+            if not self.slots.running:
+                break
+            for job, ending in self.slots.wait(POLL_SECONDS):
+                self._take(job, ending)
+            self.progress.update(self.ledger, list(self._open))
+        if self.limits.broken is not None:
+            raise SweepError(f"stopped: {self.limits.broken}; the first error was: {self.limits.first_error}")
+        return stop
+
+    def abandon(self, reason: str) -> None:
+        """The jobs are gone: their trials are FAIL, and queued again for the next start."""
+        for number in list(self._open):
+            trial = self.ledger.trials[number]
+            self.ledger.fail(number, reason)
+            self.ledger.requeue(trial, counts=False)
+            self.record.close_trial(self.ledger.trials[number])
+        self._open.clear()
+
+    def _next_job(self, stop: str | None) -> Job | None:
+        if self._next_seeds:
+            return self._next_seeds.popleft()
+        if stop is not None:
+            return None
+        trial = self._claim()
+        if trial is None:
+            return None
+        try:
+            params = self._params(trial)
+        except BaseException as error:
+            self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
+            raise
+        self._open[trial.number] = OpenTrial(params)
+        return self._job(trial.number, 0)
+
+    def _claim(self) -> optuna.Trial | None:
+        """The next trial, RUNNING and owned by this process; None when there is none left to run."""
+        ledger, plan = self.ledger, self.plan
+        with ledger.lock:
+            waiting = ledger.count(TrialState.WAITING)
+            if plan.points is None and ledger.count(*DONE, TrialState.RUNNING) >= plan.num_trials:
+                return None
+            if plan.points is not None and not waiting:
+                return None
+            if plan.points is None:
+                self._make_sampler()
+            if plan.points is None and not waiting and plan.extend is None and plan.space.is_discrete:
+                point = propose_unseen(ledger.study, plan.space)
+                if point is None:
+                    return None
+                ledger.study.enqueue_trial(point)
+            trial = ledger.study.ask()
+            trial.set_user_attr("owner", ledger.owner)
+        return trial
+
+    def _make_sampler(self) -> None:
+        if not self._sampler_made:
+            sampler = make_sampler(self.plan.settings.sampler, self.plan.sampler, len(self.ledger.trials))
+            self.ledger.study.sampler = sampler
+            self._sampler_made = True
+
+    def _params(self, trial: optuna.Trial) -> dict[str, Any]:
+        for name, distribution in self.plan.space.distributions.items():
+            trial._suggest(name, distribution)
+        if self.plan.extend is not None:
+            self.plan.extend(self.plan.config, trial)
+            fixed = {line.partition("=")[0] for line in self.plan.space.fixed}
+            if both := fixed & trial.params.keys():
+                raise SweepError(f"custom_search_space suggests {', '.join(sorted(both))}, which the overrides fix")
+        return dict(trial.params)
+
+    def _job(self, number: int, seed_index: int) -> Job:
+        parent, alarm = self.record.parent_run_id, not self.slots.streams
+        return self.plan.job(number, self._open[number].params, seed_index, parent=parent, alarm=alarm)
+
+    def _take(self, job: Job, ending: Ending) -> None:
+        trial = self._open[job.trial_number]
+        if ending.state == "ok":
+            try:
+                trial.values.append(self.plan.values(ending.value))
+            except ValueError as error:
+                ending = Ending("failed", reason=str(error))
+        if ending.state == "ok" and len(trial.values) < len(self.plan.seeds):
+            self._next_seeds.append(self._job(job.trial_number, len(trial.values)))
+            return
+        self._tell(job.trial_number, trial, ending)
+        del self._open[job.trial_number]
+
+    def _tell(self, number: int, trial: OpenTrial, ending: Ending) -> None:
+        study = self.ledger.study
+        folder = str(self.plan.job(number, trial.params, 0, parent=None, alarm=False).folder)
+        self._note(number, output_dir=folder, seconds=round(time.time() - trial.started, 3))
+        if ending.state == "ok":
+            if len(trial.values) > 1:
+                self._note(number, seed_values=trial.values)
+            means = [fmean(values) for values in zip(*trial.values, strict=True)]
+            study.tell(number, means, skip_if_finished=True)
+        elif ending.state == "pruned":
+            study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+        else:
+            reason = ending.reason if ending.state != "timeout" else f"timeout: {ending.reason}"
+            self.ledger.fail(number, reason, ending.trace)
+            if ending.state == "died":
+                self._retry(self.ledger.trials[number])
+        self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=f"trial {number}: {ending.reason}")
+        finished = self.ledger.trials[number]
+        self.record.close_trial(finished)
+        self.progress.finished(self.ledger, finished)
+
+    def _settle(self, trial: FrozenTrial) -> None:
+        missing = set(self.plan.space.axes) - trial.params.keys()  # killed before it had its parameters
+        endings = (
+            []
+            if missing
+            else [
+                saved_ending(self.plan.job(trial.number, trial.params, index, parent=None, alarm=False).folder)
+                for index in range(len(self.plan.seeds))
+            ]
+        )
+        saved = OpenTrial(trial.params)
+        for ending in endings:
+            if ending is None or ending.state != "ok":
+                break
+            try:
+                saved.values.append(self.plan.values(ending.value))
+            except ValueError:
+                break
+        if len(saved.values) == len(self.plan.seeds):
+            self._tell(trial.number, saved, Ending("ok"))
+        elif endings and endings[0] is not None and endings[0].state == "pruned":
+            self._tell(trial.number, saved, endings[0])
+        else:
+            self.ledger.fail(trial.number, "the sweep that ran it was killed")
+            self._retry(trial)
+
+    def _retry(self, trial: FrozenTrial) -> None:
+        if trial.user_attrs.get("retries", 0) < self.plan.settings.max_retries:
+            self.ledger.requeue(trial, counts=True)
+
+    def _note(self, number: int, **attributes: Any) -> None:
+        study = self.ledger.study
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        for name, value in attributes.items():
+            study._storage.set_trial_user_attr(trial_id, name, value)

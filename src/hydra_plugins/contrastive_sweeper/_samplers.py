@@ -1,0 +1,57 @@
+"""Samplers and pruners from their config groups."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from hydra.utils import instantiate
+
+from hydra_plugins.contrastive_sweeper._errors import SweepError
+from hydra_plugins.contrastive_sweeper._space import Space
+
+GP_DIMENSIONS = 6  # beyond, TPE is the better bet
+GRID = ("grid", "optuna.samplers.GridSampler")
+
+
+def is_grid(conf: Mapping[str, Any]) -> bool:
+    return conf["_target_"] in GRID
+
+
+def sampler_name(conf: Mapping[str, Any], space: Space, num_objectives: int, *, custom: bool) -> str:
+    """The class to use, `auto` resolved."""
+    target = str(conf["_target_"])
+    if target != "auto":
+        return target
+    continuous = space.axes and not any(
+        isinstance(axis.distribution, optuna.distributions.CategoricalDistribution) for axis in space.axes.values()
+    )
+    few = len(space.axes) <= GP_DIMENSIONS
+    use_gp = continuous and few and num_objectives == 1 and not custom
+    return "optuna.samplers.GPSampler" if use_gp else "optuna.samplers.TPESampler"
+
+
+def make_sampler(conf: Mapping[str, Any], target: str, num_trials: int) -> optuna.samplers.BaseSampler:
+    """`num_trials`: how many the study has; a resumed study must not repeat its first random points."""
+    arguments = {key: value for key, value in conf.items() if value is not None and key not in ("_target_", "seed")}
+    arguments.pop("_partial_", None)
+    seed = conf.get("seed") or 0
+    if not target.endswith("QMCSampler"):  # its place in the sequence is in the study; the seed scrambles all of it
+        seed += num_trials
+    try:
+        sampler = instantiate({"_target_": target, "seed": seed, **arguments})
+    except ModuleNotFoundError as error:
+        raise SweepError(f"{target.rsplit('.', 1)[-1]} needs the package {error.name}") from error
+    assert isinstance(sampler, optuna.samplers.BaseSampler)
+    return sampler
+
+
+def make_pruner(conf: Any) -> optuna.pruners.BasePruner:
+    if not isinstance(conf, Mapping):  # a pruner that is made already, or none
+        return conf or optuna.pruners.NopPruner()
+    pruner = instantiate({key: value for key, value in conf.items() if value is not None or key == "wrapped_pruner"})
+    assert isinstance(pruner, optuna.pruners.BasePruner)
+    return pruner
+
+
+def prunes(conf: Any) -> bool:
+    return not isinstance(make_pruner(conf), optuna.pruners.NopPruner)

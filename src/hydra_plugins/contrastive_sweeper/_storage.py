@@ -1,0 +1,79 @@
+"""Where the study lives: a journal file or a database, created by one process at a time."""
+
+import hashlib
+import os
+import socket
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+from hydra.utils import instantiate
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from hydra_plugins.contrastive_sweeper._errors import SweepError
+
+DEFAULT_JOURNAL = "optuna.journal"
+SQLITE_TIMEOUT_SECONDS = 60
+
+
+def resolve(storage: Any) -> Any:
+    """A journal file as an absolute path, a sqlite URL with an absolute path; anything else as it is."""
+    if storage is None:
+        return str(Path(DEFAULT_JOURNAL).resolve())
+    if not isinstance(storage, str):
+        return storage
+    if storage.startswith("sqlite:///"):
+        return f"sqlite:///{Path(storage.removeprefix('sqlite:///')).expanduser().resolve()}"
+    return storage if "://" in storage else str(Path(storage).expanduser().resolve())
+
+
+def check_apart(storage: Any, mlflow_uri: str | None) -> None:
+    if mlflow_uri is not None and resolve(mlflow_uri) == storage:
+        raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {storage}")
+
+
+def open_storage(storage: Any) -> BaseStorage:
+    """`storage` as `resolve` gives it."""
+    if isinstance(storage, Mapping):
+        opened = instantiate(dict(storage))
+        assert isinstance(opened, BaseStorage)
+        return opened
+    if "://" not in storage:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(storage))
+    arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}} if storage.startswith("sqlite") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return RDBStorage(storage, engine_kwargs=arguments)
+
+
+def storage_lock(storage: Any) -> FileLock:
+    """Held while a study is made and a trial is claimed. Between commands on one machine, not across machines."""
+    if isinstance(storage, str) and ("://" not in storage or storage.startswith("sqlite:///")):
+        path = Path(storage.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{path}.sweep.lock")
+    digest = hashlib.sha256(repr(storage).encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"contrastive-sweeper-{digest}.lock")
+
+
+def this_owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_alive(owner: str) -> bool:
+    """Of another machine nothing is known: its sweep counts as alive."""
+    if not owner:
+        return False
+    host, pid, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 1)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,196 @@
+"""The study as the single truth: who owns a trial, what is still to run, what may not be mixed."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hydra_plugins.contrastive_sweeper._errors import SweepError
+from hydra_plugins.contrastive_sweeper._space import Point, Space
+from hydra_plugins.contrastive_sweeper._storage import is_alive, open_storage, storage_lock, this_owner
+
+IDENTITY = "identity"
+NOBODY = ""  # the owner of a trial whose sweep was killed between asking for it and signing it
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+OPEN = (TrialState.RUNNING, TrialState.WAITING)
+
+Direction = Literal["minimize", "maximize"]
+Identity = dict[str, Any]  # what all trials of a study share
+
+
+@dataclass
+class Ledger:
+    """A study with its lock and this process's name in it."""
+
+    study: optuna.Study
+    lock: FileLock
+    owner: str
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    @property
+    def directions(self) -> list[Direction]:
+        return ["minimize" if direction.name == "MINIMIZE" else "maximize" for direction in self.study.directions]
+
+    def count(self, *states: TrialState) -> int:
+        return sum(trial.state in states for trial in self.trials)
+
+    def add_missing(self, points: Iterable[Mapping[str, Any]]) -> int:
+        """Queue the points that no trial has, or has tried in vain."""
+        with self.lock:
+            known = {_key(planned_params(trial)) for trial in self.trials if trial.state in (*DONE, *OPEN)}
+            missing = [point for point in points if _key(point) not in known]
+            for point in missing:
+                self.study.enqueue_trial(dict(point))
+        return len(missing)
+
+    def requeue(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """The same parameters once more; `counts` towards the limit of retries."""
+        attributes = {"retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + int(counts)}
+        self.study.enqueue_trial(planned_params(trial), user_attrs=attributes)
+
+    def fail(self, number: int, reason: str, trace: str = "") -> None:
+        trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        self.study._storage.set_trial_user_attr(trial_id, "reason", reason[:2000])
+        if trace:
+            self.study._storage.set_trial_user_attr(trial_id, "trace", trace[-8000:])
+        self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def abandoned(self) -> list[FrozenTrial]:
+        """Trials that are RUNNING, but whose sweep is gone. Needs the lock, under which trials are signed."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
+
+    def ranked(self) -> list[FrozenTrial]:
+        """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first."""
+        complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        if len(self.directions) > 1:
+            front = {trial.number for trial in self.study.best_trials} if complete else set()
+            return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
+        sign = 1 if self.directions[0] == "minimize" else -1
+        return sorted(complete, key=lambda trial: (not is_feasible(trial), sign * trial.values[0], trial.number))
+
+    def best(self) -> FrozenTrial | None:
+        ranked = self.ranked()
+        return ranked[0] if ranked else None
+
+    def since_best(self) -> int:
+        """Finished trials after the best one."""
+        best = self.best()
+        if best is None or best.datetime_complete is None:
+            return 0
+        later = (trial for trial in self.trials if trial.state in DONE and trial.number != best.number)
+        return sum(trial.datetime_complete > best.datetime_complete for trial in later if trial.datetime_complete)
+
+
+def open_ledger(
+    storage: Any,
+    name: str,
+    directions: Sequence[Direction],
+    identity: Mapping[str, Any],
+    pruner: optuna.pruners.BasePruner,
+) -> Ledger:
+    """Make or load the study; SweepError with the difference where it holds trials of something else."""
+    lock = storage_lock(storage)
+    with lock:
+        opened = open_storage(storage)
+        names = optuna.get_all_study_names(opened)
+        if name in names:
+            _check_identity(optuna.load_study(study_name=name, storage=opened).user_attrs.get(IDENTITY), identity, name)
+        study = optuna.create_study(
+            study_name=name,
+            storage=opened,
+            directions=list(directions),
+            sampler=optuna.samplers.RandomSampler(),  # until the first trial is asked for
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        if IDENTITY not in study.user_attrs:
+            study.set_user_attr(IDENTITY, dict(identity))
+    return Ledger(study, lock, this_owner())
+
+
+def free_name(storage: Any, name: str) -> str:
+    """The name, or the first of name-2, name-3, … that no study has."""
+    with storage_lock(storage):
+        taken = set(optuna.get_all_study_names(open_storage(storage)))
+    number = 2
+    while f"{name}-{number}" in taken:
+        number += 1
+    return f"{name}-{number}" if name in taken else name
+
+
+def import_known(ledger: Ledger, space: Space) -> None:
+    """COMPLETE points of this grid that another study of the storage has, all else being equal."""
+    storage, same = ledger.study._storage, ledger.study.user_attrs[IDENTITY]
+    wanted = {_key(point): point for point in space.points()}
+    with ledger.lock:
+        have = {_key(planned_params(trial)) for trial in ledger.trials if trial.state in (*DONE, *OPEN)}
+        for name in optuna.get_all_study_names(storage):
+            other = optuna.load_study(study_name=name, storage=storage)
+            if name == ledger.study.study_name or not _differ_in_space_only(other.user_attrs.get(IDENTITY), same):
+                continue
+            for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+                key = _key(trial.params)
+                if key in wanted and key not in have:
+                    ledger.study.add_trial(_linked(trial, name, wanted[key], space))
+                    have.add(key)
+
+
+def _linked(trial: FrozenTrial, study_name: str, point: Point, space: Space) -> FrozenTrial:
+    origin = trial.user_attrs.get("reused_from", f"{study_name}/{trial.number}")
+    attributes = trial.user_attrs | {"reused_from": origin}
+    distributions = space.distributions
+    return create_trial(params=point, distributions=distributions, values=trial.values, user_attrs=attributes)
+
+
+def _differ_in_space_only(one: Identity | None, other: Identity) -> bool:
+    return one is not None and {**one, "space": None} == {**other, "space": None}
+
+
+def planned_params(trial: FrozenTrial) -> Point:
+    """Of a queued trial, what it will be."""
+    queued: Point = trial.system_attrs.get("fixed_params", {})
+    return {**queued, **trial.params}
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def is_better(value: float, than: float, direction: str) -> bool:
+    """Or equal."""
+    return value <= than if direction == "minimize" else value >= than
+
+
+def _key(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+
+
+def _check_identity(stored: Identity | None, identity: Mapping[str, Any], name: str) -> None:
+    if stored is None:
+        return
+    changes = [
+        f"{label}: {old} -> {new}"
+        for part in stored.keys() | identity.keys()
+        for label, old, new in _differences(part, stored.get(part), identity.get(part))
+    ]
+    if changes:
+        raise SweepError(
+            f"study {name} has trials of something else, and mixing them would mislead: {'; '.join(sorted(changes))}. "
+            "Choose another hydra.sweeper.study_name, or hydra.sweeper.fresh=true for the next free one"
+        )
+
+
+def _differences(part: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = old.keys() | new.keys()
+        return [item for key in keys for item in _differences(f"{part} {key}", old.get(key), new.get(key))]
+    same = old == new or (isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new))
+    return [] if same else [(part, old, new)]

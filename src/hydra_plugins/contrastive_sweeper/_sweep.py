@@ -1,0 +1,175 @@
+"""One `sweep()` from the command line to the files at its end."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import optuna
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.contrastive_sweeper._confirm import arms_of, confirm_plan, findings
+from hydra_plugins.contrastive_sweeper._errors import SweepError
+from hydra_plugins.contrastive_sweeper._loop import Loop
+from hydra_plugins.contrastive_sweeper._plan import Plan, compose, make_plan
+from hydra_plugins.contrastive_sweeper._preview import print_preview
+from hydra_plugins.contrastive_sweeper._progress import Progress
+from hydra_plugins.contrastive_sweeper._record import MlflowRecord, NoRecord, Record
+from hydra_plugins.contrastive_sweeper._results import Choice, choose, print_summary, write_files
+from hydra_plugins.contrastive_sweeper._samplers import make_pruner
+from hydra_plugins.contrastive_sweeper._slots import Slots, slots_of
+from hydra_plugins.contrastive_sweeper._storage import resolve
+from hydra_plugins.contrastive_sweeper._study import Ledger, import_known, open_ledger
+from hydra_plugins.contrastive_sweeper._trial import RecordedTask
+from hydra_plugins.contrastive_sweeper.sweeper import OptunaSweeperConf
+
+
+def sweep(
+    settings: OptunaSweeperConf,
+    context: HydraContext,
+    task: TaskFunction,
+    config: DictConfig,
+    arguments: Sequence[str],
+) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    plan = make_plan(settings, context, config, arguments)
+    if settings.dry_run:
+        print_preview(plan)
+        return
+    with _interruptible():
+        try:
+            _run(plan, context, task)
+        except KeyboardInterrupt as interrupt:
+            print(f"interrupted; the same command continues: {_command()}", file=sys.stderr)
+            sys.exit(143 if "SIGTERM" in interrupt.args else 130)
+
+
+def _run(plan: Plan, context: HydraContext, task: TaskFunction) -> None:
+    launcher = Plugins.instance().instantiate_launcher(
+        config=plan.config, hydra_context=context, task_function=RecordedTask(task)
+    )
+    slots = slots_of(launcher, plan.settings.n_jobs, plan.settings.trial_timeout)
+    try:  # a launcher that prepares its processes does so during the preflight
+        identity = plan.identity(_preflight(plan, context))
+        ledger = _open(plan, identity)
+        if plan.points is not None and not plan.settings.fresh:
+            import_known(ledger, plan.space)
+        _search(plan, ledger, _open_record(plan), slots, context)
+    finally:
+        slots.stop()
+
+
+def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: HydraContext) -> None:
+    outcome, choice = "failed", None
+    try:
+        _complete(plan, ledger, record, slots)
+        choice = choose(ledger)
+        if choice is not None and plan.settings.confirm.top_k > 0:
+            choice = _confirm(plan, ledger, record, slots)
+        outcome = "ok"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        choice = choice or choose(ledger)
+        files = write_files(plan, ledger, choice, context)
+        record.finish(outcome, None if choice is None else choice.trial, files)
+    print_summary(plan, ledger, choice)
+
+
+def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
+    """Run what is left of the plan; on an interrupt leave nothing RUNNING."""
+    with Progress(plan, slots.num_slots, live=slots.streams) as progress:
+        loop = Loop(plan, ledger, record, slots, progress)
+        try:
+            loop.recover()
+            ledger.add_missing(plan.settings.enqueue)
+            ledger.add_missing(plan.points or [])
+            ended = loop.run()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                _ignore_signals()
+            slots.stop()
+            loop.abandon("interrupted" if isinstance(error, KeyboardInterrupt) else f"the sweep ended: {error}")
+            raise
+        if ended is not None:
+            progress.say(f"stopped: {ended}")
+        if ledger.best() is None:
+            raise SweepError(f"no trial is COMPLETE; the first error was: {loop.limits.first_error}")
+
+
+def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:
+    arms = arms_of(plan, ledger)
+    stage = confirm_plan(plan, arms)
+    stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}})
+    _complete(stage, stage_ledger, record.of_study(stage.study_name), slots)
+    found = findings(plan, stage_ledger, arms)
+    if found is None:
+        return choose(ledger)
+    chosen = next(arm.trial for arm in arms if arm.name == found["chosen"])
+    return Choice(chosen, found)
+
+
+def _open(plan: Plan, identity: Mapping[str, Any]) -> Ledger:
+    return open_ledger(plan.storage, plan.study_name, plan.directions, identity, make_pruner(plan.settings.pruner))
+
+
+def _preflight(plan: Plan, context: HydraContext) -> str | None:
+    """The app's own checks on the first configuration, before any trial."""
+    if plan.settings.preflight is None:
+        return None
+    try:
+        check = get_method(plan.settings.preflight)
+    except (HydraException, ValueError, ImportError) as error:
+        raise SweepError(f"preflight: {error}") from error
+    try:
+        fingerprint = check(OmegaConf.create(compose(context, plan.config, plan.space.fixed)))
+    except HydraException:
+        raise
+    except Exception as error:  # whatever the app's own check raises
+        raise SweepError(str(error)) from error
+    return None if fingerprint is None else str(fingerprint)
+
+
+def _open_record(plan: Plan) -> Record:
+    settings = plan.settings
+    if settings.mlflow_uri is None:
+        return NoRecord()
+    facts = {"metric": ", ".join(plan.metrics), "direction": ", ".join(plan.directions), "sampler": plan.sampler}
+    facts |= {f"space.{name}": description for name, description in plan.space.describe().items()}
+    experiment = settings.mlflow_experiment or "Default"
+    return MlflowRecord(resolve(settings.mlflow_uri), experiment, plan.study_name, facts)
+
+
+def _command() -> str:
+    """The command line as a shell takes it."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    start = ["python", "-m", module.name] if module is not None else ["python", sys.argv[0]]
+    return shlex.join([*start, *sys.argv[1:]])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a sweep as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, _raise_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _raise_interrupt(signum: int, frame: FrameType | None) -> Any:
+    raise KeyboardInterrupt(signal.Signals(signum).name)
+
+
+def _ignore_signals() -> None:
+    """A second one would break off the clean-up."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)

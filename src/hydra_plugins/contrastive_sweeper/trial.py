@@ -1,0 +1,13 @@
+"""For a task: the trial that it runs as.
+
+trial = current_trial()
+for epoch in range(epochs):
+    trial.report(metric, epoch)
+    if trial.should_prune():
+        break
+"""
+
+# Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
+from hydra_plugins.contrastive_sweeper._trial import CurrentTrial, TrialPruned, current_trial
+
+__all__ = ["CurrentTrial", "TrialPruned", "current_trial"]

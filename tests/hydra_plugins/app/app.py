@@ -1,0 +1,106 @@
+"""A task without a model: x^2 + y^2, and every way to fail."""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import hydra
+
+from hydra_plugins.contrastive_sweeper.trial import current_trial
+
+
+class UnpicklableError(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+        self.handle = lambda: None
+
+
+def fail(kind):
+    match kind:
+        case "exception":
+            raise RuntimeError("boom")
+        case "nan":
+            return float("nan")
+        case "none":
+            return None
+        case "text":
+            return "good"
+        case "missing":
+            return {"other": 1.0}
+        case "exit":
+            sys.exit(3)
+        case "unpicklable":
+            raise UnpicklableError("cannot", "travel")
+        case "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            time.sleep(60)
+    return None
+
+
+@hydra.main(version_base="1.3", config_path=".", config_name="config")
+def main(config):
+    with Path("started.log").open("a") as log:
+        log.write(f"{time.time()} {os.getpid()} {current_trial().number} {config.x!r} {config.y!r} {config.seed}\n")
+    value = config.x**2 + config.y**2 + random.Random(f"{config.seed} {config.x}").gauss(0, config.noise)
+    if config.seed == 0 and config.x == config.lucky_x:
+        value -= config.lucky
+    with run(config) as client:
+        trial = current_trial()
+        for epoch in range(1, config.epochs + 1):
+            time.sleep(config.epoch_seconds)
+            trial.report(value + config.epochs - epoch, epoch)
+            client.log_metric(epoch)
+            if trial.should_prune():
+                return value
+        if config.failure is not None and config.failing_x in (None, config.x):
+            return fail(config.failure)
+    if config.limit is not None:
+        trial.set_constraint("limit", config.x - config.limit)
+    return {"single": value, "pair": (value, -config.x), "dict": {"loss": value, "other": 1.0}}[config.kind]
+
+
+class run:  # noqa: N801  reads as in `with run(config)`
+    """An MLflow run like the one of a real task, where `tracking` is set."""
+
+    def __init__(self, config):
+        self.uri = config.tracking
+
+    def __enter__(self):
+        if self.uri is not None:
+            from mlflow import MlflowClient
+
+            self.client = MlflowClient(tracking_uri=self.uri)
+            experiment = self.client.get_experiment_by_name("app").experiment_id
+            trial = current_trial()
+            self.run_id = self.client.create_run(experiment, run_name=trial.run_name, tags=trial.tags()).info.run_id
+        return self
+
+    def log_metric(self, epoch):
+        if self.uri is not None:
+            self.client.log_metric(self.run_id, "epoch", epoch, step=epoch)
+
+    def __exit__(self, kind, error, trace):
+        if self.uri is not None:
+            status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+            self.client.set_terminated(self.run_id, status)
+
+
+def configure(config, trial):
+    """The custom search space of the official plugin's example."""
+    x = trial.params["x"]
+    trial.suggest_float("y", x - 1, x + 1)
+    trial.suggest_float("+w", 0.0, 1.0)
+
+
+def preflight(config):
+    if config.name == "missing":
+        raise ValueError("there is no data called missing")
+    return config.name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The real command in a subprocess, and the real stores that it leaves."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+ROOT = Path(__file__).parents[2]
+APP = Path(__file__).parent / "app"
+STREAMS = importlib.util.find_spec("hydra_plugins.local_launcher") is not None
+LAUNCHERS = ["basic", pytest.param("local", marks=pytest.mark.skipif(not STREAMS, reason="no local launcher"))]
+
+
+class Sweeps:
+    """Commands in one folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def start(self, *overrides, app=None):
+        paths = [str(path) for path in (ROOT / "src", ROOT, APP)]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        command = [sys.executable, str(APP / "app.py"), "-m"] if app is None else [sys.executable, "-m", app]
+        return subprocess.Popen(
+            [*command, *overrides],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *overrides, app=None, code=0):
+        process = self.start(*overrides, app=app)
+        out, errors = process.communicate(timeout=300)
+        assert process.returncode == code, out + errors
+        return out + errors
+
+    def study(self, name="s"):
+        storage = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
+        return optuna.load_study(study_name=name, storage=storage)
+
+    def states(self, name="s"):
+        return [trial.state.name for trial in self.study(name).trials]
+
+    def params(self, name="s", states=("COMPLETE", "PRUNED")):
+        return [trial.params for trial in self.study(name).trials if trial.state.name in states]
+
+    def started(self):
+        """When, which process, and with which trial, x, y and seed each job began."""
+        file = self.folder / "started.log"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [line.split() for line in lines]
+
+    def children(self, name="s"):
+        """The sweep's parent run and its children, from MLflow."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=f"sqlite:///{self.folder}/mlflow.db")
+        experiments = [item.experiment_id for item in client.search_experiments()]
+        runs = client.search_runs(experiments)
+        parents = [run for run in runs if run.data.tags.get("sweep.kind") == "parent"]
+        children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+        return parents, children
+
+
+@pytest.fixture
+def sweeps(tmp_path):
+    return Sweeps(tmp_path)

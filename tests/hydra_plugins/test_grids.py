@@ -1,0 +1,153 @@
+"""Commas, choice and range are exact grids; a space with an interval is searched."""
+
+import math
+
+import pytest
+import yaml
+
+NAME = "hydra.sweeper.study_name=s"
+
+
+def test_two_values_are_two_runs_and_a_product_multiplies(sweeps):
+    sweeps.run(NAME, "x=0.05,0.1,0.05", "y=choice(1,2,3)")
+    points = [(params["x"], params["y"]) for params in sweeps.params()]
+    assert points == [(x, y) for x in (0.05, 0.1) for y in (1, 2, 3)]
+    assert sweeps.states() == ["COMPLETE"] * 6
+    assert [line[3:5] for line in sweeps.started()] == [[str(x), str(y)] for x, y in points]
+    assert sorted(path.name for path in (sweeps.folder / "runs/s").iterdir() if path.is_dir()) == [
+        f"{number:03d}" for number in range(6)
+    ]
+
+
+def test_a_range_stops_before_its_end_and_texts_stay_exact(sweeps):
+    sweeps.run(NAME, "x=range(0.1,0.4,0.1)", "name='a,b','c=d',null,true,'it\\'s'")
+    assert len(sweeps.params()) == 15
+    assert sorted({params["x"] for params in sweeps.params()}) == [0.1, 0.2, 0.3]
+    assert {params["name"] for params in sweeps.params()} == {"a,b", "c=d", None, True, "it's"}
+
+
+def test_the_same_command_again_runs_nothing_and_one_more_value_runs_one(sweeps):
+    sweeps.run("x=1,2")
+    sweeps.run("x=1,2")
+    assert len(sweeps.started()) == 2
+    sweeps.run("x=1,2,3")
+    assert len(sweeps.started()) == 3
+    sweeps.run("x=1,2,3", "hydra.sweeper.fresh=true")
+    assert len(sweeps.started()) == 6
+
+
+def test_another_fixed_value_is_another_study(sweeps):
+    sweeps.run("x=1,2")
+    sweeps.run("x=1,2", "y=5")
+    assert len(sweeps.started()) == 4
+
+
+def test_fewer_trials_than_points_repeats_none(sweeps):
+    sweeps.run(NAME, "x=range(0,4)", "y=range(0,3)", "hydra.sweeper.n_trials=11")
+    points = [tuple(params.values()) for params in sweeps.params()]
+    assert len(points) == len(set(points)) == 11
+
+
+def test_continuous_values_stay_in_the_box(sweeps):
+    space = ("x=tag(log,interval(0.05,0.2))", "y=interval(0.05,0.5)", "hydra.sweeper.n_trials=8")
+    out = sweeps.run(NAME, *space, "hydra.sweeper.sampler.seed=3", "hydra.sweeper.sampler.seed=3")
+    assert len(sweeps.params()) == 8
+    assert all(0.05 <= params["x"] <= 0.2 and 0.05 <= params["y"] <= 0.5 for params in sweeps.params())
+    assert "\x1b" not in out
+    assert len([line for line in out.splitlines() if line.startswith("trial 0")]) == 8
+    assert "FutureWarning" not in out
+    assert "ExperimentalWarning" not in out
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "qmc", "nsgaii"])
+def test_every_sampler_gives_the_same_table_twice(sweeps, sampler):
+    space = ("x=interval(-2.0,2.0)", "y=interval(-2.0,2.0)", "hydra.sweeper.n_trials=6")
+    for name in ("one", "two"):
+        sweeps.run(*space, f"hydra/sweeper/sampler={sampler}", f"hydra.sweeper.study_name={name}")
+    assert sweeps.params("one") == sweeps.params("two")
+
+
+def test_the_starting_points_come_first_and_must_be_in_the_box(sweeps):
+    space = ("x=interval(0.0,1.0)", "y=interval(0.0,1.0)", "hydra.sweeper.n_trials=3")
+    out = sweeps.run(NAME, *space, "hydra.sweeper.enqueue=[{x:0.07,y:2}]", code=1)
+    assert "enqueue: y=2 is outside 0.0 to 1.0" in out
+    assert not (sweeps.folder / "optuna.journal").exists()
+    sweeps.run(NAME, *space, "hydra.sweeper.enqueue=[{x:0.07,y:0.1},{x:0.5,y:0.5}]")
+    assert sweeps.params()[:2] == [{"x": 0.07, "y": 0.1}, {"x": 0.5, "y": 0.5}]
+    assert len(sweeps.params()) == 3
+
+
+def test_a_dry_run_touches_nothing(sweeps):
+    out = sweeps.run(NAME, "x=1,2,3", "y=1,2", "hydra.sweeper.dry_run=true")
+    assert "a grid of 6 trials" in out
+    assert "005 x=3 y=2" in out
+    out = sweeps.run(NAME, "x=interval(0,1)", "hydra.sweeper.n_trials=9", "hydra.sweeper.dry_run=true")
+    assert "9 trials" in out
+    assert "4 more depend on the results" in out
+    assert list(sweeps.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["xx=1,2"], "Key 'xx' is not in struct"),
+        (["x=1,2", "hydra.sweeper.direction=up"], "direction must be minimize or maximize, got up"),
+        (["x=interval(2,1)"], "x: an interval goes up; got 2.0 to 1.0"),
+        (["x=interval(0,1)", "hydra/sweeper/sampler=grid"], "sampler=grid needs choices or ranges"),
+        (["x=1,2", "name=missing", "hydra.sweeper.preflight=app.preflight"], "there is no data called missing"),
+        (
+            ["x=1,2", "hydra.sweeper.direction=[minimize,maximize]", "hydra/sweeper/pruner=median"],
+            "Optuna cannot prune for several objectives",
+        ),
+        (
+            ["x=1,2", "hydra.sweeper.storage=sqlite:///m.db", "tracking=sqlite:///m.db"],
+            "storage and MLflow cannot share one database",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_before_the_first_trial(sweeps, overrides, message):
+    out = sweeps.run(*overrides, code=1)
+    assert message in out
+    assert "Traceback" not in out
+    assert sweeps.started() == []
+
+
+def test_results_are_files_and_the_best_config_runs(sweeps):
+    sweeps.run(NAME, "x=2,1,3", "y=5", "name=b")
+    folder = sweeps.folder / "runs/s"
+    results = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert results["name"] == "optuna"
+    assert results["best_params"] == {"x": 1}
+    assert results["best_value"] == 26
+    assert results["trials"] == {"COMPLETE": 3}
+    rows = (folder / "trials.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert rows[0].startswith("trial,state,x,value")
+    best = yaml.safe_load((folder / "best_config.yaml").read_text())
+    assert (best["x"], best["y"], best["name"]) == (1, 5, "b")
+    sweeps.run("--config-dir", str(folder), "--config-name", "best_config", "hydra/sweeper=optuna", "seed=7")
+    assert sweeps.started()[-1][3:] == ["1", "5", "7"]
+
+
+def test_several_seeds_are_averaged(sweeps):
+    sweeps.run(NAME, "x=1,2", "hydra.sweeper.seeds=[1,2,3]", "noise=0.5")
+    assert [line[5] for line in sweeps.started()] == ["1", "2", "3"] * 2
+    for trial in sweeps.study().trials:
+        values = [value for (value,) in trial.user_attrs["seed_values"]]
+        assert len(set(values)) == 3
+        assert math.isclose(trial.value, sum(values) / 3)
+
+
+def test_the_confirm_stage_can_overturn_a_lucky_single_run(sweeps):
+    confirm = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=3")
+    lucky = ("x=1,1.1", "lucky_x=1.1", "lucky=0.5", "noise=0.0001")  # with the seed of the search
+    sweeps.run(NAME, *lucky, *confirm, "hydra.sweeper.confirm.baseline={x:3}")
+    results = yaml.safe_load((sweeps.folder / "runs/s/optimization_results.yaml").read_text())
+    assert sweeps.study().best_params == {"x": 1.1}
+    assert results["best_params"] == {"x": 1}
+    assert results["confirm"]["chosen"] == "trial 0"
+    assert results["confirm"]["arms"].keys() == {"trial 0", "trial 1", "baseline"}
+    assert results["confirm"]["against_baseline"]["verdict"].startswith("a gain: +8.0")
+    assert len(sweeps.started()) == 2 + 3 * 3
+    sweeps.run(NAME, *lucky, *confirm, "hydra.sweeper.confirm.baseline={x:3}")
+    assert len(sweeps.started()) == 2 + 3 * 3
