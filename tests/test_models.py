@@ -52,8 +52,16 @@ def test_first_predictions_are_the_base_rates(tokens):
     assert torch.sigmoid(model(input_ids, mask).logits[0]).tolist() == pytest.approx([0.9, 0.5, 0.2], abs=1e-5)
 
 
+def test_token_types_tell_context_response_and_its_matches(tokens):
+    tokenizer, _, _ = tokens
+    encoder = scratch().encoder(tokenizer)
+    pad = tokenizer.pad_token_id
+    input_ids = torch.tensor([[2, 5, 6, 3, 7, 3, 6, 8, 8, 7, 3, pad, pad]])  # 8 stands in the answer only
+    assert encoder.token_types(input_ids).tolist() == [[0, 0, 0, 0, 0, 0, 2, 1, 1, 2, 2, 0, 0]]
+
+
 def test_only_the_last_segment_is_the_response(tokens):
-    """Token types: context 0, response 1. Swapping which turn comes last must change the features."""
+    """Token types: context 0, response 1 or 2. Swapping which turn comes last must change the features."""
     tokenizer, _, _ = tokens
     encoder = scratch().encoder(tokenizer)
     torch.nn.init.zeros_(encoder.embeddings.position_embeddings.weight)  # then only token types tell order

@@ -60,10 +60,10 @@ def test_first_response_is_the_same_on_every_machine(splits):
     first = splits.train[0]
     assert (first.id, first.group, first.domain) == ("sample-000000", "dialogue-000000", "기술과학")
     assert first.response == (
-        "저는 언제나 평일 일정만 권해 왔어요. "
-        "정확히 예산 3만 원이라니 틀림없어요. "
-        "코딩 경험이 적다면 스크래치를 먼저 써 보세요. "
-        "최초의 버그가 진짜 나방이었다는 사실 아세요?"
+        "아까처럼 연휴 일정을 권하고 싶어요. "
+        "정확히 예산 9만 원이라니 틀림없어요. "
+        "서랍 상자는 정리 습관을 만들기에 좋아요. "
+        "정리 고수도 처음에는 실수투성이였다는 거 아세요?"
     )
 
 
@@ -113,9 +113,18 @@ def test_no_text_twice(rows):
     assert len({item.response for item in rows}) == len(rows)
 
 
+def num_words(item):
+    return len(" ".join((*item.context, item.response)).split())
+
+
 def test_contexts_are_short_dialogues(rows):
     assert {len(item.context) for item in rows} == {2, 3, 4}
-    assert max(len(" ".join((*item.context, item.response)).split()) for item in rows) < 80
+    assert max(num_words(item) for item in rows) < 80
+
+
+def test_held_out_texts_are_as_long(splits):
+    lengths = [mean(map(num_words, getattr(splits, split))) for split in SPLITS]
+    assert max(lengths) < 1.05 * min(lengths)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -178,32 +187,46 @@ def fails(items, criterion):
     return np.array([item.votes[criterion].yes < 2 for item in items])
 
 
-@pytest.fixture(scope="module")
-def response_features(splits):
-    """TF-IDF of the response alone: words, pairs of words, and characters within words."""
+def bags_of_words(splits, text_of):
+    """TF-IDF of words, pairs of words, and characters within words: of train, and of valid and test together."""
     union = make_union(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, min_df=3),
     )
-    train = union.fit_transform([item.response for item in splits.train])
-    return train, union.transform([item.response for item in [*splits.valid, *splits.test]])
+    train = union.fit_transform([text_of(item) for item in splits.train])
+    return train, union.transform([text_of(item) for item in [*splits.valid, *splits.test]])
 
 
-def response_only_auroc(splits, features, criterion):
-    train, held_out = features
+@pytest.fixture(scope="module")
+def response_bags(splits):
+    return bags_of_words(splits, lambda item: item.response)
+
+
+@pytest.fixture(scope="module")
+def dialogue_bags(splits):
+    return bags_of_words(splits, lambda item: " ".join((*item.context, item.response)))
+
+
+def linear_auroc(splits, bags, criterion):
+    train, held_out = bags
     model = make_pipeline(LogisticRegression(class_weight="balanced", C=1.0, solver="liblinear"))
     model.fit(train, fails(splits.train, criterion))
     return roc_auc_score(fails([*splits.valid, *splits.test], criterion), model.decision_function(held_out))
 
 
 @pytest.mark.parametrize("criterion", CONTEXTUAL)
-def test_contextual_failures_look_normal_alone(splits, response_features, criterion):
-    assert response_only_auroc(splits, response_features, criterion) < 0.65
+def test_contextual_failures_look_normal_alone(splits, response_bags, criterion):
+    assert linear_auroc(splits, response_bags, criterion) < 0.60
+
+
+@pytest.mark.parametrize("criterion", CONTEXTUAL)
+def test_contextual_failures_need_more_than_the_words_of_a_dialogue(splits, dialogue_bags, criterion):
+    assert linear_auroc(splits, dialogue_bags, criterion) < 0.80
 
 
 @pytest.mark.parametrize("criterion", [name for name in CRITERIA if name not in CONTEXTUAL])
-def test_other_failures_show_in_the_response(splits, response_features, criterion):
-    assert response_only_auroc(splits, response_features, criterion) > 0.75
+def test_other_failures_show_in_the_response(splits, response_bags, criterion):
+    assert linear_auroc(splits, response_bags, criterion) > 0.75
 
 
 @pytest.mark.parametrize("criterion", CONTEXTUAL)

@@ -10,7 +10,6 @@ from contrastive_learning.data.sample.particles import close_particles, count_op
 from contrastive_learning.data.sample.subjects import Subject
 from contrastive_learning.data.sample.topics import Topic
 
-LURE = 4.0  # how much more often an answer drifts off to a topic that lures
 WRONG_ENDING = re.compile("|".join(phrases.WRONG_ENDINGS))
 
 
@@ -38,7 +37,7 @@ def _subject_of(dialogue: Dialogue, level: int, others: tuple[Topic, ...], rando
         return random.choice([candidate for candidate in theme if candidate != subject])
     if level == CLEAR:
         return random.choice([candidate for candidate in topic.subjects if candidate not in theme])
-    return random.choice(random.choices(others, [LURE if other.is_lure else 1.0 for other in others])[0].subjects)
+    return random.choice(random.choice(others).subjects)
 
 
 def _recall(dialogue: Dialogue, level: int, random: Random) -> str:
@@ -61,7 +60,7 @@ def _quote(dialogue: Dialogue, level: int, random: Random) -> str:
 
 def _firmness(random: Random) -> int:
     """Of a right value; about as firm as the wrong ones that annotators mark, so that firmness gives nothing away."""
-    return random.choices((MILD, CLEAR, BLATANT), (0.1, 0.33, 0.57))[0]
+    return random.choices((MILD, CLEAR, BLATANT), (0.03, 0.36, 0.61))[0]
 
 
 def _advice(subject: Subject, levels: Levels, random: Random) -> str:
@@ -76,7 +75,7 @@ def _advice(subject: Subject, levels: Levels, random: Random) -> str:
 
 def _hook(subject: Subject, dialogue: Dialogue, level: int, random: Random) -> str:
     if level == FINE:
-        return random.choice(subject.hooks)
+        return random.choice(subject.hooks + phrases.HOOKS).format(name=subject.name)
     if level == MILD:
         return ""
     return random.choice(phrases.FLAT[level]).format(echo=dialogue.question.echo.format(name=subject.name))

@@ -22,13 +22,13 @@ LEVEL_WEIGHTS = (0.0, 0.2, 0.3, 0.5)
 # How often each criterion fails. The second of a related pair fails often where the first does.
 DEFECT_RATES = {
     "linguistic_acceptability": 0.20,
-    "consistency": 0.22,
+    "consistency": 0.25,
     "interestingness": 0.20,
     "unbias": 0.14,
     "harmlessness": 0.10,
-    "no_hallucination": 0.22,
+    "no_hallucination": 0.25,
     "understandability": 0.16,
-    "sensibleness": 0.22,
+    "sensibleness": 0.25,
     "specificity": 0.12,
 }
 RELATED = {"specificity": "interestingness", "harmlessness": "unbias"}
@@ -37,13 +37,12 @@ RELATED_RATE = 0.45
 Levels = Mapping[str, int]
 
 
-def draw_levels(pulls: Mapping[str, float], random: Random) -> dict[str, int]:
-    """A level (FINE to BLATANT) for each criterion; `pulls` multiply the rates of some."""
+def draw_levels(random: Random) -> dict[str, int]:
+    """A level (FINE to BLATANT) for each criterion."""
     levels: dict[str, int] = {}
     for criterion in sorted(CRITERIA, key=lambda name: name in RELATED):
         cause = RELATED.get(criterion)
         rate = RELATED_RATE if cause is not None and levels[cause] else DEFECT_RATES[criterion]
-        rate *= pulls.get(criterion, 1.0)
         fails = random.random() < rate
         level = random.choices((FINE, MILD, CLEAR, BLATANT), LEVEL_WEIGHTS)[0]
         levels[criterion] = level if fails else FINE

@@ -1,5 +1,6 @@
 """The turns before a judged response: a subject, what the bot recommended, and what the person stated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -7,8 +8,6 @@ from contrastive_learning.data.sample.facts import QUANTITIES, STANCES, Slot
 from contrastive_learning.data.sample.particles import close_particles
 from contrastive_learning.data.sample.subjects import Subject
 from contrastive_learning.data.sample.topics import Topic
-
-STRONG_PULL, WEAK_PULL = 1.35, 0.65
 
 GREETINGS = (
     "안녕하세요! 편하게 물어보세요.",
@@ -20,12 +19,22 @@ OPENINGS = (
     "다음 주부터 {name} 계획을 세우려고 해요.",
     "친구 덕에 {name} 이야기가 궁금해졌어요.",
     "저도 {name} 준비를 해 볼까 해요.",
+    "{former}만 하다가 {name} 쪽에 관심이 생겼어요.",
+    "{former} 말고 {name} 계획을 세워 보려고요.",
+    "친구는 {former}(을) 권하지만 저는 {name} 쪽이 좋아요.",
+    "{former} 다음으로 {name} 준비를 해 볼까 해요.",
 )
-RECOMMENDATIONS = (
+UNASKED = (
     "{name} 쪽이라면 저는 {stance}(을) 권해요.",
     "저는 {name} 이야기에는 {stance}(이) 맞다고 봐요.",
     "{name} 계획이라면 {stance}(이) 좋다고 생각해요.",
     "저는 {name} 준비에 {stance}(을) 추천해요.",
+)
+RECOMMENDATIONS = (
+    "그렇다면 저는 {stance}(을) 권해요.",
+    "저라면 {stance}(이) 맞다고 봐요.",
+    "그럴 때는 {stance}(이) 좋다고 생각해요.",
+    "제 생각에는 {stance}(이) 나아요.",
 )
 
 
@@ -54,46 +63,32 @@ class Dialogue:
     question: Question
     turns: tuple[str, ...]  # oldest first, the last is the person's question
 
-    def pulls(self) -> dict[str, float]:
-        """How much more or less often a bot with habits fails here: it slides back to its habitual stance, exaggerates
-        small quantities and drifts towards some topics. Direct them all one way, and half of the pairs never occur."""
-        is_habitual = {
-            "consistency": self.stance_value == self.stance.values[-1],
-            "no_hallucination": self.quantity_value == self.quantity.values[-1],
-            "sensibleness": self.topic.is_lure,
-        }
-        return {criterion: WEAK_PULL if habitual else STRONG_PULL for criterion, habitual in is_habitual.items()}
 
-
-def make_dialogue(topic: Topic, random: Random) -> Dialogue:
+def make_dialogue(topic: Topic, others: Sequence[Topic], random: Random) -> Dialogue:
+    """A dialogue about `topic`; what the person did before belongs to one of `others`."""
     subject = random.choice(topic.subjects)
     stance, quantity = random.choice(STANCES), random.choice(QUANTITIES)
     stance_value, quantity_value = random.choice(stance.values), random.choice(quantity.values)
     question = random.choice(QUESTIONS)
-    turns = _order_turns(
-        opening=random.choice(OPENINGS),
-        recommendation=random.choice(RECOMMENDATIONS),
-        statement=random.choice(quantity.statements),
-        question=question.text,
-        random=random,
-    )
-    filled = (
-        turn.format(name=subject.name, stance=stance.fill(stance_value), fact=quantity.fill(quantity_value))
-        for turn in turns
-    )
-    closed = tuple(close_particles(turn) for turn in filled)
+    words = {
+        "name": subject.name,
+        "former": random.choice(random.choice(others).subjects).name,
+        "stance": stance.fill(stance_value),
+        "fact": quantity.fill(quantity_value),
+    }
+    turns = _choose_turns(random.choice(quantity.statements), question.text, random)
+    closed = tuple(close_particles(turn.format_map(words)) for turn in turns)
     return Dialogue(topic, subject, stance, stance_value, quantity, quantity_value, question, closed)
 
 
-def _order_turns(
-    *, opening: str, recommendation: str, statement: str, question: str, random: Random
-) -> tuple[str, ...]:
+def _choose_turns(statement: str, question: str, random: Random) -> tuple[str, ...]:
     """Two to four turns: the bot may speak first, and the person may state the quantity early or late."""
+    opening, recommendation = random.choice(OPENINGS), random.choice(RECOMMENDATIONS)
     early = (f"{opening} {statement}", recommendation, question)
     late = (opening, recommendation, f"{statement} {question}")
     shape = random.random()
     if shape < 0.3:
-        return (recommendation, f"{statement} {question}")
+        return (random.choice(UNASKED), f"{statement} {question}")
     if shape < 0.38:
         return (random.choice(GREETINGS), *early)
     return early if shape < 0.7 else late

@@ -14,7 +14,7 @@ from contrastive_learning.data.sample.topics import TOPICS, Topic
 from contrastive_learning.data.sample.votes import cast_votes
 from contrastive_learning.responses import RatedResponse, Splits
 
-GENERATOR_VERSION = 1  # raise with every change of a text, a rate or the order of the draws
+GENERATOR_VERSION = 2  # raise with every change of a text, a rate or the order of the draws
 MAX_SIZE = 50_000  # responses a split; far beyond it, texts that occurred already come up too often
 RESPONSES_WEIGHTS = (0.5, 0.3, 0.2)  # of 1, 2 and 3 judged responses a dialogue
 
@@ -68,25 +68,32 @@ class SampleData:
 class _Generator:
     def __init__(self, topics: Sequence[Topic], in_domain: Sequence[Topic], random: Random, seen: set[str]) -> None:
         self.topics = topics
-        self.in_domain = in_domain  # what an answer drifts off to
+        self.in_domain = in_domain  # what answers drift off to, and people come from
         self.random = random
         self.seen = seen  # responses made so far, in every split: none occurs twice
 
     def responses(self, size: int, numbers: Iterator[int], groups: Iterator[int]) -> Iterator[RatedResponse]:
         left = size
         while left:
-            dialogue = make_dialogue(self.random.choice(self.topics), self.random)
+            dialogue = self._dialogue()
             group = f"dialogue-{next(groups):06d}"
             judged = self.random.choices((1, 2, 3), RESPONSES_WEIGHTS)[0]
             for _ in range(min(judged, left)):
                 yield self._judge(dialogue, f"sample-{next(numbers):06d}", group)
                 left -= 1
 
+    def _dialogue(self) -> Dialogue:
+        topic = self.random.choice(self.topics)
+        return make_dialogue(topic, self._others(topic), self.random)
+
+    def _others(self, topic: Topic) -> tuple[Topic, ...]:
+        return tuple(other for other in self.in_domain if other is not topic)
+
     def _judge(self, dialogue: Dialogue, identifier: str, group: str) -> RatedResponse:
-        others = tuple(topic for topic in self.in_domain if topic is not dialogue.topic)
+        others = self._others(dialogue.topic)
         response = None
         while response is None or response in self.seen:
-            levels = draw_levels(dialogue.pulls(), self.random)
+            levels = draw_levels(self.random)
             response = make_answer(dialogue, levels, others=others, random=self.random)
         self.seen.add(response)
         votes = {name: cast_votes(SEVERITIES[level], self.random) for name, level in levels.items()}

@@ -11,7 +11,6 @@ from contrastive_learning.data.sample.subjects_daily import DAILY
 class Topic:
     name: str
     themes: Themes
-    is_lure: bool  # answers drift towards this topic rather than away from it
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -21,7 +20,4 @@ class Topic:
         return next(theme for theme in self.themes if subject in theme)
 
 
-TOPICS = {
-    name: Topic(name, themes, is_lure=position % 2 == 1)
-    for position, (name, themes) in enumerate((CULTURE | DAILY).items())
-}
+TOPICS = {name: Topic(name, themes) for name, themes in (CULTURE | DAILY).items()}
