@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.command_line import check_keys, explain
 
 if TYPE_CHECKING:
+    from contrastive_learning.evaluation import Evaluation
     from contrastive_learning.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,10 +40,12 @@ def train(config: DictConfig) -> float:
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.dataset import tokenize
     from contrastive_learning.evaluation import write_embeddings
+    from contrastive_learning.pictures import RunPictures
     from contrastive_learning.progress import TrainingProgress, results_table
+    from contrastive_learning.serving import export_judge
     from contrastive_learning.trainer import seed_everything
 
-    settings, recipe, loss, optimizer, make_sampler, source, tracking = (
+    settings, recipe, loss, optimizer, make_sampler, source, tracking, picture_settings = (
         instantiate(node, _convert_="all")
         for node in (
             config.trainer,
@@ -51,6 +55,7 @@ def train(config: DictConfig) -> float:
             config.sampler,
             config.data.source,
             config.tracking,
+            config.pictures,
         )
     )
     _check_objective(config.objective.metric)
@@ -75,6 +80,15 @@ def train(config: DictConfig) -> float:
         for name, prefix in PREFIXES.items()
         if name in splits
     }
+    pictures = RunPictures(
+        picture_settings,
+        splits["valid"],
+        data.criteria,
+        output,
+        temperature=loss.temperature,
+        lambda_contrastive=loss.lambda_contrastive,
+        objective=config.objective.metric,
+    )
     progress = TrainingProgress(settings.epochs, settings.monitor)
     for remark in data.remarks:
         progress.console.print(remark, highlight=False)
@@ -84,6 +98,10 @@ def train(config: DictConfig) -> float:
         def log(metrics: dict[str, float], epoch: int) -> None:
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
+
+        def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
+            png = pictures.at_epoch(evaluations["val"], epoch, metrics[config.objective.metric])
+            run.image(png, "val/embedding", epoch)
 
         trainer = ContrastiveTrainer(
             model,
@@ -98,6 +116,7 @@ def train(config: DictConfig) -> float:
             checkpoint_dir=output / "checkpoints",
             on_step=progress.on_step,
             log=log,
+            on_evaluation=picture,
         )
         if settings.resume_from is None:
             _record_start(run, config, str(trainer.device))
@@ -112,9 +131,24 @@ def train(config: DictConfig) -> float:
             if prefix in evaluations:
                 write_embeddings(output / f"{name}.parquet", splits[name], evaluations[prefix])
                 run.artifact(output / f"{name}.parquet", "embeddings")
+        assert trainer.best is not None
+        for path, folder in pictures.at_end(evaluations["val"], trainer.best[0], objective):
+            run.artifact(path, folder)
+        export_judge(
+            output / "judge",
+            model,
+            data.tokenizer,
+            data.criteria,
+            evaluations["val"],
+            max_length=config.data.max_length,
+            prefix=config.data.prefix,
+        )
+        served = run.model(output / "judge", data.criteria)
         run.artifact(output / "checkpoints")
     progress.console.print(results_table(final, data.criteria, evaluations))
     progress.console.print(f"Recorded: {run.location()}", highlight=False, soft_wrap=True)
+    if served is not None:
+        progress.console.print(f"Model:    {served}", highlight=False, soft_wrap=True)
     progress.console.print(f"Output:   {output}", highlight=False, soft_wrap=True)
     return float(objective)
 

@@ -67,6 +67,10 @@ def test_a_run_is_recorded_whole(finished):
     assert steps == [0, 1, 2]
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {"config.yaml", "overrides.txt", "environment.json", "embeddings", "checkpoints"} <= names
+    assert {"embedding.png", "embedding.html", "images"} <= names  # MLflow compares pictures at the root only
+    series = {item.path for item in client.list_artifacts(run.info.run_id, "images")}
+    assert {path.split("+")[2] for path in series if path.endswith(".png")} == {"0", "1", "2"}
+    assert [output.model_id for output in run.outputs.model_outputs] == [done.stderr.split("models:/")[1].split()[0]]
     table = pq.read_table(next(folder.glob("mlartifacts/**/embeddings/valid.parquet")))
     assert table.column_names[:2] == ["id", "domain"]
     assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)

@@ -93,6 +93,7 @@ class ContrastiveTrainer:
         checkpoint_dir: Path | None = None,
         on_step: Callable[[int, int, Metrics], None] = lambda step, num_steps, losses: None,
         log: Callable[[Metrics, int], None] = lambda metrics, step: None,
+        on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = lambda held_out, metrics, epoch: None,
     ) -> None:
         if not isinstance(settings, TrainerSettings):
             settings, loss, optimizer = _from_brief(dict(settings), model, train_loader, loss, optimizer)
@@ -104,7 +105,7 @@ class ContrastiveTrainer:
         self.held_out = dict(held_out or {})  # more sets to evaluate each epoch: metric prefix -> loader
         self.criteria = tuple(criteria) if criteria is not None else _numbered(model)
         self.checkpoint_dir = checkpoint_dir
-        self.on_step, self.log = on_step, log
+        self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
         self.accelerator = _accelerator(str(device), settings)
         self.device = self.accelerator.device
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
@@ -121,17 +122,19 @@ class ContrastiveTrainer:
         Returns the metrics of each epoch, `train/…` and `val/…`.
         """
         if self.epoch == 0:
-            start, _ = self.evaluate_all()
+            start, evaluations = self.evaluate_all()
             self._check_monitor(start)  # a misspelt name must not cost an epoch
             self.log(start, 0)
+            self.on_evaluation(evaluations, start, 0)
         history = []
         while self.epoch < self.settings.epochs and not self._out_of_patience():
             started = time.perf_counter()
             train = {f"train/{name}": value for name, value in self.train_epoch().items()}
             train["train/epoch_seconds"] = time.perf_counter() - started
-            held_out, _ = self.evaluate_all()
+            held_out, evaluations = self.evaluate_all()
             metrics = train | held_out
             self.log(metrics, self.epoch)  # before the checkpoint: a kill between the two repeats an epoch, loses none
+            self.on_evaluation(evaluations, metrics, self.epoch)
             self._remember(metrics[self.settings.monitor])
             history.append(metrics)
         if self.best is not None:
