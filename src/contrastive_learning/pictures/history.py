@@ -62,7 +62,8 @@ class EmbeddingHistory:
             }
         )
         temporary = self.path.with_suffix(".tmp")
-        pq.write_table(table, temporary, row_group_size=items)
+        # floats neither repeat nor compress, and this is written every epoch
+        pq.write_table(table, temporary, row_group_size=items, use_dictionary=["id"], compression="none")
         temporary.replace(self.path)
 
 

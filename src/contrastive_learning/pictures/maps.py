@@ -63,12 +63,12 @@ class EmbeddingMap:
 
 
 def draw_map(shown: EmbeddingMap, criterion: str) -> bytes:
-    """A PNG of one criterion."""
+    """A PNG of one criterion, 500 pixels wide: one is drawn every epoch, and the time goes into encoding it."""
     page = _Page(shown, height=700)
     page.head(criterion)
     page.large(criterion)
     page.foot(f"{shown.note}; {ALIGNMENT}")
-    return page.png()
+    return page.png(width=500)
 
 
 def draw_overview(shown: EmbeddingMap, criterion: str) -> bytes:
@@ -163,10 +163,10 @@ class _Page:
     def name(self, criterion: str) -> str:
         return legible(criterion, f"criterion {self.shown.criteria.index(criterion) + 1}", self._hangul)
 
-    def png(self) -> bytes:
+    def png(self, width: int = WIDTH) -> bytes:
         buffer = BytesIO()
         FigureCanvasAgg(self.figure)
-        self.figure.savefig(buffer, format="png")
+        self.figure.savefig(buffer, format="png", dpi=DPI * width / WIDTH)
         return buffer.getvalue()
 
     def _axes(self, box: tuple[float, float, float, float]) -> Axes:
