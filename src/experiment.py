@@ -13,10 +13,16 @@ from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from contrastive_learning.dataset import TokenizedSplit
+    from contrastive_learning.evaluation import Evaluation
     from contrastive_learning.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
+EVAL_BATCH_SIZE = 128
 
 Objective = float | tuple[float, ...]
 
@@ -29,6 +35,7 @@ class Parts(NamedTuple):
     make_sampler: Any
     source: Any  # DataSource
     tracking: "Tracker"
+    pictures: Any  # PictureSettings
 
 
 def build_parts(config: DictConfig) -> Parts:
@@ -40,6 +47,7 @@ def build_parts(config: DictConfig) -> Parts:
         config.sampler,
         config.data.source,
         config.tracking,
+        config.pictures,
     )
     return Parts(*(instantiate(node, _convert_="all") for node in nodes))
 
@@ -61,10 +69,13 @@ def objective_names(config: DictConfig) -> tuple[str, ...]:
     return names
 
 
-def objective_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> Objective:
-    """What a run returns: one number, or one for each of several objectives."""
-    values = tuple(float(metrics[name]) for name in names)
-    return values[0] if len(values) == 1 else values
+def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple[float, ...]:
+    from contrastive_learning.choices import did_you_mean
+
+    for name in names:
+        if name not in metrics:
+            raise ValueError(f"objective.metric: no {name} each epoch{did_you_mean(name, metrics)}")
+    return tuple(float(metrics[name]) for name in names)
 
 
 def open_run(tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]) -> "Tracker":
@@ -77,6 +88,36 @@ def open_run(tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mappi
     run = tracking.open(trial.run_name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
     run_file.write_text(json.dumps({"run_id": run.run_id}))
     return run
+
+
+def held_out_loaders(splits: Mapping[str, "TokenizedSplit"]) -> "dict[str, DataLoader[int]]":
+    """Metric prefix -> loader."""
+    from torch.utils.data import DataLoader
+
+    return {
+        prefix: DataLoader(
+            splits[name],
+            batch_sampler=splits[name].batches_by_length(EVAL_BATCH_SIZE),
+            collate_fn=splits[name].collate,
+        )
+        for name, prefix in PREFIXES.items()
+        if name in splits
+    }
+
+
+def record_embeddings(
+    run: "Tracker",
+    output: Path,
+    splits: Mapping[str, "TokenizedSplit"],
+    evaluations: Mapping[str, "Evaluation"],
+) -> None:
+    from contrastive_learning.evaluation import write_embeddings
+
+    for name, prefix in PREFIXES.items():
+        if prefix in evaluations:
+            path = output / f"{name}.parquet"
+            write_embeddings(path, splits[name], evaluations[prefix])
+            run.artifact(path, "embeddings")
 
 
 def record_start(run: "Tracker", config: DictConfig, device: str) -> None:

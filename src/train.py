@@ -6,9 +6,10 @@ python -m src.train loss=supcon loss.temperature=0.1
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,10 +20,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.contrastive_sweeper.trial import TrialPruned, current_trial
 from src.command_line import check_keys, explain
-from src.experiment import CONF, Objective, build_parts, objective_names, objective_of, open_run, record_start
+from src.experiment import (
+    CONF,
+    Objective,
+    build_parts,
+    held_out_loaders,
+    objective_names,
+    objectives_of,
+    open_run,
+    record_embeddings,
+    record_start,
+)
 
-PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
-EVAL_BATCH_SIZE = 128
+if TYPE_CHECKING:
+    from contrastive_learning.evaluation import Evaluation
 
 
 def train(config: DictConfig) -> Objective:
@@ -34,43 +45,37 @@ def train(config: DictConfig) -> Objective:
     from contrastive_learning.dataset import tokenize
     from contrastive_learning.devices import seed_everything
     from contrastive_learning.diagnostics import anchor_report, remarks
-    from contrastive_learning.evaluation import write_embeddings
+    from contrastive_learning.pictures import RunPictures
     from contrastive_learning.progress import TrainingProgress, results_table
+    from contrastive_learning.serving import export_judge
 
-    settings, recipe, loss, optimizer, make_sampler, source, tracking = build_parts(config)
+    settings, recipe, loss, optimizer, make_sampler, source, tracking, picture_settings = build_parts(config)
     names = objective_names(config)
     trial = current_trial()
     output = Path(settings.resume_from or HydraConfig.get().runtime.output_dir).expanduser().resolve()
-    data = tokenize(
-        source,
-        recipe.encoder,
-        max_length=config.data.max_length,
-        prefix=config.data.prefix,
-        cache_dir=Path(config.data.cache_dir).expanduser().resolve(),
-    ).with_training_sample(config.data.train_examples, config.seed)
-    splits = data.splits
+    text = {"max_length": config.data.max_length, "prefix": config.data.prefix}
+    cache_dir = Path(config.data.cache_dir).expanduser().resolve()
+    data = tokenize(source, recipe.encoder, **text, cache_dir=cache_dir)
+    data = data.with_training_sample(config.data.train_examples, config.seed)
+    train_split = data.splits["train"]
     seed_everything(config.seed)
     model = recipe.build(data.tokenizer, data.yes_rates)
-    batches = make_sampler(splits["train"].examples())
-    loaders = {
-        prefix: DataLoader(
-            splits[name],
-            batch_sampler=splits[name].batches_by_length(EVAL_BATCH_SIZE),
-            collate_fn=splits[name].collate,
-        )
-        for name, prefix in PREFIXES.items()
-        if name in splits
-    }
+    batches = make_sampler(train_split.examples())
+    loaders = held_out_loaders(data.splits)
+    look = {"temperature": loss.temperature, "lambda_contrastive": loss.lambda_contrastive, "objective": names[0]}
+    pictures = RunPictures(picture_settings, data.splits["valid"], data.criteria, output, **look)
     progress = TrainingProgress(settings.epochs, settings.monitor)
-    for remark in (*data.remarks, *anchor_report(loss, splits["train"].examples(), batches, data.criteria)):
+    for remark in (*data.remarks, *anchor_report(loss, train_split.examples(), batches, data.criteria)):
         progress.remark(remark)
 
-    last: dict[str, float] = {}
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
     with open_run(tracking, output, trial, tags) as run, progress:
 
+        def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
+            png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
+            run.image(png, "val/embedding", epoch)
+
         def log(metrics: dict[str, float], epoch: int) -> None:
-            last.update(metrics)
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
             if epoch > settings.lambda_warmup_epochs:
@@ -82,7 +87,7 @@ def train(config: DictConfig) -> Objective:
 
         trainer = ContrastiveTrainer(
             model,
-            DataLoader(splits["train"], batch_sampler=batches, collate_fn=splits["train"].collate),
+            DataLoader(train_split, batch_sampler=batches, collate_fn=train_split.collate),
             loaders["val"],
             settings.device,
             settings,
@@ -92,6 +97,7 @@ def train(config: DictConfig) -> Objective:
             held_out={prefix: loader for prefix, loader in loaders.items() if prefix != "val"},
             checkpoint_dir=output / "checkpoints",
             on_step=progress.on_step,
+            on_evaluation=picture,
             log=log,
         )
         if settings.resume_from is None:
@@ -102,19 +108,20 @@ def train(config: DictConfig) -> Objective:
         try:
             trainer.fit()
         except TrialPruned:
-            progress.console.print(f"pruned after epoch {trainer.epoch}")
-            return objective_of(last, names)
-        final, evaluations = trainer.evaluate_all()
-        run.log({f"final/{name}": final[name] for name in names}, trainer.epoch)
-        for name, prefix in PREFIXES.items():
-            if prefix in evaluations:
-                write_embeddings(output / f"{name}.parquet", splits[name], evaluations[prefix])
-                run.artifact(output / f"{name}.parquet", "embeddings")
-        run.artifact(output / "checkpoints")
-    progress.console.print(results_table(final, data.criteria, evaluations))
-    progress.console.print(f"Recorded: {run.location()}", highlight=False, soft_wrap=True)
-    progress.console.print(f"Output:   {output}", highlight=False, soft_wrap=True)
-    return objective_of(final, names)
+            progress.remark(f"pruned after epoch {trainer.epoch}")
+        metrics, evaluations, epoch = trainer.result()
+        objectives = objectives_of(metrics, names)
+        record_embeddings(run, output, data.splits, evaluations)
+        for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
+            run.artifact(path, folder)
+        if not trial.pruned:
+            run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
+            export_judge(output / "judge", model, data.tokenizer, data.criteria, evaluations["val"], **text)
+            run.model(output / "judge", data.criteria)
+    progress.console.print(results_table(metrics, data.criteria, evaluations))
+    progress.remark(f"Recorded: {run.location()}")
+    progress.remark(f"Output:   {output}")
+    return objectives[0] if len(objectives) == 1 else objectives
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

@@ -1,13 +1,15 @@
 from concurrent.futures import ProcessPoolExecutor
+from io import BytesIO
 from multiprocessing import get_context
 
 import pytest
+from PIL import Image
 
 from contrastive_learning.tracking import MlflowTracking, NoTracking
 
 
 def tracking_in(folder):
-    return MlflowTracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="a project/with spaces")
+    return MlflowTracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="a project/with spaces", log_model=True)
 
 
 def stored(run):
@@ -75,16 +77,41 @@ def test_four_processes_create_a_fresh_store_together(tmp_path):
 
 def test_a_server_that_does_not_answer_is_one_line():
     with pytest.raises(ValueError, match=r"cannot reach the MLflow server http://127\.0\.0\.1:9: .*refused"):
-        MlflowTracking(uri="http://127.0.0.1:9", experiment="x")
+        MlflowTracking(uri="http://127.0.0.1:9", experiment="x", log_model=True)
 
 
 def test_credentials_stay_out_of_errors_and_records(tmp_path):
     with pytest.raises(ValueError, match="tracking.uri must start") as error:
-        MlflowTracking(uri="ftp://me:secret@host/x", experiment="x")
+        MlflowTracking(uri="ftp://me:secret@host/x", experiment="x", log_model=True)
     assert "secret" not in str(error.value)
     with tracking_in(tmp_path).open("first", {}) as run:
         run.params({"tracking.uri": "http://me:secret@host"})
     assert stored(run).data.params["tracking.uri"] == "http://***@host"
+
+
+def png():
+    buffer = BytesIO()
+    Image.new("RGB", (40, 30), "navy").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_pictures_of_each_epoch_are_a_series_with_steps(tmp_path):
+    """The names are what MLflow's image grid reads: key+step+0+timestamp+…, with / written as ~."""
+    with tracking_in(tmp_path).open("first", {}) as run:
+        for epoch in (0, 1):
+            run.image(png(), "val/embedding", epoch)
+    names = sorted(path.name for path in tmp_path.glob("mlartifacts/*/*/artifacts/images/*.png"))
+    assert [name.split("+")[:3] for name in names] == [["val~embedding", "step", "0"], ["val~embedding", "step", "1"]]
+    assert stored(run).data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_a_model_that_cannot_be_recorded_is_marked_as_failed(tmp_path):
+    from mlflow import MlflowClient
+
+    with tracking_in(tmp_path).open("first", {}) as run, pytest.raises(Exception, match="nowhere"):
+        run.model(tmp_path / "nowhere", ["safe"])
+    (model,) = MlflowClient(tracking_uri=run.uri).search_logged_models([run.experiment_id])
+    assert model.status == "FAILED"
 
 
 def test_no_tracking_takes_the_same_calls(tmp_path):
@@ -93,5 +120,7 @@ def test_no_tracking_takes_the_same_calls(tmp_path):
         run.log({"val/macro_f1": 0.5}, 0)
         run.text("x", "y")
         run.artifact(tmp_path)
+        run.image(png(), "val/embedding", 0)
+        assert run.model(tmp_path, ["safe"]) is None
     assert run.run_id is None
     assert "tracking=none" in run.location()

@@ -66,7 +66,11 @@ def test_a_run_is_recorded_whole(finished):
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
     assert steps == [0, 1, 2]
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "overrides.txt", "environment.json", "embeddings", "checkpoints"} <= names
+    assert {"config.yaml", "overrides.txt", "environment.json", "embeddings"} <= names
+    assert {"embedding.png", "embedding.html", "images"} <= names  # MLflow compares pictures at the root only
+    series = {item.path for item in client.list_artifacts(run.info.run_id, "images")}
+    assert {path.split("+")[2] for path in series if path.endswith(".png")} == {"0", "1", "2"}
+    assert [output.model_id for output in run.outputs.model_outputs] == [done.stderr.split("models:/")[1].split()[0]]
     table = pq.read_table(next(folder.glob("mlartifacts/**/embeddings/valid.parquet")))
     assert table.column_names[:2] == ["id", "domain"]
     assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
@@ -168,5 +172,6 @@ def test_help_answers_without_the_heavy_imports(tmp_path):
 @pytest.mark.slow
 def test_two_temperatures_are_two_runs(tmp_path):
     train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1")
-    found = {run.data.params["loss.temperature"] for run in runs(tmp_path)[1]}
-    assert found == {"0.05", "0.1"}
+    children = [run for run in runs(tmp_path)[1] if "mlflow.parentRunId" in run.data.tags]
+    assert sorted(run.info.run_name for run in children) == ["000 τ=0.05", "001 τ=0.1"]
+    assert {run.data.params["loss.temperature"] for run in children} == {"0.05", "0.1"}

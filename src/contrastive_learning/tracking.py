@@ -1,21 +1,27 @@
 """The record of a run. The only module that knows MLflow."""
 
+import importlib.metadata
 import logging
 import os
 import re
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from filelock import FileLock
+from PIL import Image
 
 from contrastive_learning.provenance import redact
 
 SERVER_TIMEOUT_SECONDS = 8
+SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
+EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
 MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
 
 
@@ -39,6 +45,14 @@ class Tracker(Protocol):
     def text(self, text: str, name: str) -> None: ...
 
     def artifact(self, path: Path, folder: str | None = None) -> None: ...
+
+    def image(self, png: bytes, key: str, step: int) -> None:
+        """One of a series of pictures that a person can slide through."""
+        ...
+
+    def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
+        """Record the folder that `export_judge` wrote as a model that can be served. Returns its address, if it was."""
+        ...
 
     def location(self) -> str:
         """Where a person finds the run."""
@@ -73,6 +87,12 @@ class NoTracking:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         return None
 
+    def image(self, png: bytes, key: str, step: int) -> None:
+        return None
+
+    def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
+        return None
+
     def location(self) -> str:
         return "nowhere (tracking=none)"
 
@@ -80,17 +100,20 @@ class NoTracking:
 class MlflowTracking:
     """One MLflow run, through the client API: MLflow's own `with` would call a SIGTERM RUNNING for ever."""
 
-    def __init__(self, *, uri: str, experiment: str) -> None:
+    def __init__(self, *, uri: str, experiment: str, log_model: bool) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.uri = _absolute(uri)
         self.experiment = experiment
+        self.log_model = log_model
         self.run_id: str | None = None
         _check_reachable(self.uri)
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
         from mlflow import MlflowClient
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         with _creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._experiment_id()
@@ -138,6 +161,40 @@ class MlflowTracking:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._client.log_artifact(self._run, str(path), folder)
 
+    def image(self, png: bytes, key: str, step: int) -> None:
+        with Image.open(BytesIO(png)) as image:
+            self._client.log_image(self._run, image, key=key, step=step, synchronous=True)
+
+    def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
+        if not self.log_model:
+            return None
+        import mlflow.pyfunc
+        import pandas as pd
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        from contrastive_learning.serving import JUDGE_CODE
+
+        logged = self._client.create_logged_model(self.experiment_id, name="judge", source_run_id=self._run)
+        status = "FAILED"
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                mlflow.pyfunc.save_model(
+                    Path(scratch) / "judge",
+                    python_model=str(JUDGE_CODE),  # a file of code, never a pickle
+                    artifacts={"judge": str(judge)},
+                    signature=_judge_signature(criteria),
+                    input_example=pd.DataFrame(EXAMPLE),
+                    pip_requirements=[f"{name}=={_public_version(name)}" for name in SERVING_PACKAGES],
+                    mlflow_model=Model(run_id=self._run, model_id=logged.model_id),
+                )
+                self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "judge"))
+            status = "READY"
+        finally:
+            self._client.finalize_logged_model(logged.model_id, status)
+        self._client.log_outputs(self._run, [LoggedModelOutput(logged.model_id, step=0)])
+        return f"models:/{logged.model_id}"
+
     def location(self) -> str:
         where = f"run {self.run_id} of experiment {self.experiment} in {redact(self.uri)}"
         if self.uri.startswith("http"):
@@ -158,6 +215,26 @@ class MlflowTracking:
         # absolute and explicit: MLflow's default depends on the folder that the first run was started from
         location = None if path is None else (path.parent / "mlartifacts" / _safe(self.experiment)).as_uri()
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+
+def _judge_signature(criteria: Sequence[str]) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    kinds = {"probability": "double", "decision": "boolean", "vote_share": "double"}
+    context = ColSpec(AnyType(), "context", required=False)  # a list of turns, or one text
+    outputs = [ColSpec(type, f"{kind}/{criterion}") for criterion in criteria for kind, type in kinds.items()]
+    embedding = ColSpec(Array(DataType.double), "embedding", required=False)
+    return ModelSignature(
+        Schema([context, ColSpec("string", "response")]),
+        Schema([*outputs, embedding]),
+        ParamSchema([ParamSpec("embeddings", "boolean", default=False)]),
+    )
+
+
+def _public_version(package: str) -> str:
+    """Without +cpu and the like, which package indexes do not know."""
+    return importlib.metadata.version(package).partition("+")[0]
 
 
 def _user_tags() -> dict[str, str]:

@@ -50,6 +50,7 @@ class ContrastiveTrainer:
         checkpoint_dir: Path | None = None,
         on_step: Callable[[int, int, Metrics], None] = lambda step, num_steps, losses: None,
         log: Callable[[Metrics, int], None] = lambda metrics, step: None,
+        on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = lambda held_out, metrics, epoch: None,
     ) -> None:
         if not isinstance(settings, TrainerSettings):
             loss = loss or brief.loss_of(settings, model.temperature)
@@ -63,7 +64,7 @@ class ContrastiveTrainer:
         self.held_out = dict(held_out or {})  # more sets to evaluate each epoch: metric prefix -> loader
         self.criteria = tuple(criteria) if criteria is not None else _numbered(model)
         self.checkpoint_dir = checkpoint_dir
-        self.on_step, self.log = on_step, log
+        self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self._whole_batches = train_loader  # of all processes
@@ -76,6 +77,9 @@ class ContrastiveTrainer:
         self._first_temperature = loss.temperature
         self.epoch = 0  # epochs finished
         self.best: tuple[int, float] | None = None  # (epoch, monitored value)
+        self._finished = False
+        self._last_metrics: Metrics = {}
+        self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
         self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
 
     def fit(self) -> list[Metrics]:
@@ -86,19 +90,28 @@ class ContrastiveTrainer:
         if self.epoch == 0:
             start = self._evaluate_epoch()
             self._check_monitor(start)  # a misspelt name must not cost an epoch
-            self.log(start, 0)
+            self._report(start)
         history = []
         while self.epoch < self.settings.epochs and not self._out_of_patience():
             started = time.perf_counter()
             train = {f"train/{name}": value for name, value in self.train_epoch().items()}
             train["train/epoch_seconds"] = time.perf_counter() - started
             metrics = train | self._evaluate_epoch()
-            self.log(metrics, self.epoch)  # before the checkpoint: a kill between the two repeats an epoch, loses none
+            self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             self._remember(metrics[self.settings.monitor])
             history.append(metrics)
         if self.best is not None:
             self._restore_best()
+        self._finished = True
         return history
+
+    def result(self) -> tuple[Metrics, dict[str, Evaluation], int]:
+        """Metrics and evaluations after `fit`, and the epoch they belong to: the best; where it was broken off, the
+        last.
+        """
+        if self._finished and self.best is not None:
+            return *self.evaluate_all(), self.best[0]
+        return self._last_metrics, self._last_evaluations, self.epoch
 
     def train_epoch(self) -> Metrics:
         """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
@@ -207,8 +220,16 @@ class ContrastiveTrainer:
 
     def _evaluate_epoch(self) -> Metrics:
         if self.settings.held_out_each_epoch:
-            return self.evaluate_all()[0]
-        return {f"val/{name}": value for name, value in self.evaluate().items()}
+            metrics, self._last_evaluations = self.evaluate_all()
+            return metrics
+        valid = self.predict(self.val_loader)
+        self._last_evaluations = {"val": valid}
+        return {f"val/{name}": value for name, value in valid.metrics(self.criteria, valid.thresholds()).items()}
+
+    def _report(self, metrics: Metrics) -> None:
+        self._last_metrics = metrics
+        self.on_evaluation(self._last_evaluations, metrics, self.epoch)
+        self.log(metrics, self.epoch)  # last, as it may end the run
 
     def predict(self, loader: Loader) -> Evaluation:
         with self.accelerator.autocast():

@@ -1,0 +1,7 @@
+"""What the embeddings look like: pictures, an offline page, and the record they are drawn from."""
+
+from contrastive_learning.pictures.maps import EmbeddingMap, draw_grid
+from contrastive_learning.pictures.reliability import Judged, draw_reliability
+from contrastive_learning.pictures.run import PictureSettings, RunPictures
+
+__all__ = ["EmbeddingMap", "Judged", "PictureSettings", "RunPictures", "draw_grid", "draw_reliability"]

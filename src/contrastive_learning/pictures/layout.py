@@ -1,0 +1,98 @@
+"""Embeddings in the plane, turned so that the pictures of all runs on the same data can be laid side by side.
+
+A PCA (or t-SNE, UMAP) is free to come out mirrored or turned: with another seed, the same clusters would stand
+elsewhere. So each layout is turned and mirrored, never bent, by orthogonal Procrustes (Schoenemann 1966) onto a layout
+of the votes, which depends on the data alone: in every picture up is more yes votes, and responses that fail on the
+same criteria lie on the same side. Every epoch of every run is turned onto the same layout, so epochs agree as well.
+Scale is kept: in a PCA of unit embeddings, a small cloud is an embedding space that is little used.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.pictures.sample import IntArray, vote_shares
+
+FloatArray = NDArray[np.floating[Any]]
+PROJECTIONS = ("pca", "tsne", "umap")
+SPREAD = 0.5  # root mean square radius that t-SNE and UMAP, whose scale means nothing, are given
+
+
+class Layout(NamedTuple):
+    points: FloatArray  # [items, 2], the middle of their range at (0, 0)
+    note: str  # how they came about, in a few words
+
+
+def lay_out(embeddings: FloatArray, yes_votes: IntArray, num_votes: IntArray, projection: str) -> Layout:
+    """embeddings: [items, dim]; votes: [items, criteria]. Deterministic."""
+    check_choice("pictures.projection", projection, PROJECTIONS)
+    centred = np.asarray(embeddings, dtype=np.float64)
+    centred = centred - centred.mean(axis=0)
+    points, share = _principal(centred)
+    points = _turn(points, vote_layout(yes_votes, num_votes))
+    if projection == "pca":
+        return Layout(_centred(points), f"PCA, {share:.0%} of variance".replace("%", " %"))
+    start = points / max(float(points.std()), 1e-12) * 1e-4  # as scikit-learn starts from PCA
+    bent = _tsne(centred, start) if projection == "tsne" else _umap(centred, start)
+    bent = bent - bent.mean(axis=0)
+    bent *= SPREAD / max(float(np.sqrt((bent**2).sum(axis=1).mean())), 1e-12)
+    return Layout(_centred(_turn(bent, points)), "t-SNE" if projection == "tsne" else "UMAP")
+
+
+def vote_layout(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
+    """[items, 2], both axes of equal weight: y is the mean share of yes, x what most sets the criteria apart beyond it.
+
+    x is the first principal component of the shares less the item's mean. What nobody judged counts as the mean.
+    """
+    shares = vote_shares(yes_votes, num_votes)
+    judged = num_votes > 0
+    means = np.where(judged, shares, 0).sum(axis=0) / np.maximum(judged.sum(axis=0), 1)
+    shares = np.where(judged, shares, means) - means
+    quality = shares.mean(axis=1, keepdims=True)
+    profile = shares - quality
+    _, _, loadings = np.linalg.svd(profile, full_matrices=False)
+    sign = np.sign(loadings[0, np.argmax(np.abs(loadings[0]))])
+    layout = np.column_stack([sign * profile @ loadings[0], quality[:, 0]])
+    scaled: FloatArray = layout / np.maximum(layout.std(axis=0), 1e-12)
+    return scaled
+
+
+def _principal(centred: FloatArray) -> tuple[FloatArray, float]:
+    """The first two components [items, 2] and their share of the variance."""
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    points = np.zeros((len(centred), 2))
+    kept = min(2, len(singular))
+    points[:, :kept] = left[:, :kept] * singular[:kept]
+    total = float((singular**2).sum())
+    return points, float((singular[:2] ** 2).sum()) / total if total else 0.0
+
+
+def _turn(points: FloatArray, reference: FloatArray) -> FloatArray:
+    left, _, right = np.linalg.svd(points.T @ reference)
+    turned: FloatArray = points @ (left @ right)
+    return turned
+
+
+def _centred(points: FloatArray) -> FloatArray:
+    centred: FloatArray = points - (points.min(axis=0) + points.max(axis=0)) / 2
+    return centred
+
+
+def _tsne(centred: FloatArray, start: FloatArray) -> FloatArray:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(centred) - 1) / 3)
+    points: FloatArray = TSNE(init=start, perplexity=perplexity, random_state=0).fit_transform(centred)
+    return points
+
+
+def _umap(centred: FloatArray, start: FloatArray) -> FloatArray:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise ValueError("pictures.projection=umap needs the package umap-learn: pip install -e '.[umap]'") from None
+    neighbours = min(15, len(centred) - 1)
+    points: FloatArray = UMAP(init=start, n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(centred)
+    return points

@@ -1,0 +1,192 @@
+"""embedding.png: one criterion large, all of them small; and a grid of several runs."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from contrastive_learning.pictures.colours import colours_of, drawing_order, legend
+from contrastive_learning.pictures.fonts import families, hangul_family, legible
+from contrastive_learning.pictures.sample import FloatArray, IntArray
+
+DPI = 100
+WIDTH = 800  # pixels; every size below is one too
+COLUMNS = 3
+ASPECT = 1.5  # width to height of a map
+STEPS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)  # few, so that similar runs have the same scale
+ALIGNMENT = "turned to match the votes: up = more yes votes, in every run"
+INK, FAINT = "#1a1a1a", "#5f5f5f"
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """What one picture shows of one run at one epoch."""
+
+    title: str  # temperature, lambda, epoch
+    subtitle: str  # the metric
+    note: str  # how the points came about
+    points: FloatArray  # [items, 2]
+    yes_votes: IntArray  # [items, criteria]
+    num_votes: IntArray
+    criteria: tuple[str, ...]
+
+    def write(self, path: Path) -> None:
+        """As Parquet, for a later grid of several runs."""
+        heads = {name: getattr(self, name) for name in ("title", "subtitle", "note", "criteria")}
+        columns = {name: getattr(self, name).tolist() for name in ("points", "yes_votes", "num_votes")}
+        metadata = {b"embedding_map": json.dumps(heads).encode()}
+        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        table = pq.read_table(path)
+        heads: dict[str, Any] = json.loads(table.schema.metadata[b"embedding_map"])
+        columns = {name: np.array(table[name].to_pylist()) for name in table.column_names}
+        return cls(**(heads | {"criteria": tuple(heads["criteria"])} | columns))
+
+    @property
+    def half_height(self) -> float:
+        """One of STEPS: a frame of this half height and ASPECT times this half width holds every point."""
+        reach = max(float(np.maximum(np.abs(self.points[:, 0]) / ASPECT, np.abs(self.points[:, 1])).max()), 1e-6)
+        unit = 10.0 ** math.floor(math.log10(reach))
+        return next(step for step in STEPS if step * unit >= reach) * unit
+
+
+def draw_map(shown: EmbeddingMap, criterion: str) -> bytes:
+    """A PNG of one criterion, 500 pixels wide: one is drawn every epoch, and the time goes into encoding it."""
+    page = _Page(shown, height=700)
+    page.head(criterion)
+    page.large(criterion)
+    page.foot(f"{shown.note}; {ALIGNMENT}")
+    return page.png(width=500)
+
+
+def draw_overview(shown: EmbeddingMap, criterion: str) -> bytes:
+    """A PNG of one criterion, and all of them small below."""
+    rows = math.ceil(len(shown.criteria) / COLUMNS)
+    page = _Page(shown, height=706 + 204 * rows)
+    page.head(criterion)
+    page.large(criterion)
+    for index, name in enumerate(shown.criteria):
+        page.small(name, left=16 + 260 * (index % COLUMNS), top=672 + 204 * (index // COLUMNS))
+    page.foot(f"{shown.note}; {ALIGNMENT}")
+    return page.png()
+
+
+def draw_grid(maps: Sequence[EmbeddingMap], criterion: str) -> bytes:
+    """A PNG of one criterion in several runs on the same data, in the order given."""
+    rows = math.ceil(len(maps) / COLUMNS)
+    page = _Page(maps[0], height=156 + 232 * rows)
+    page.text(16, 30, page.name(criterion), 24, weight="bold")
+    page.text(16, 60, f"{len(maps)} runs, best first", 18, FAINT)
+    page.legend(top=76)
+    for index, shown in enumerate(maps):
+        left, top = 16 + 260 * (index % COLUMNS), 120 + 232 * (index // COLUMNS)
+        page.text(left, top + 18, shown.title, 17, weight="bold")
+        page.text(left, top + 40, shown.subtitle, 16, FAINT)
+        page.scatter(shown, criterion, (left, top + 48, 249, 166), size=8)
+    page.foot(ALIGNMENT.capitalize())
+    return page.png()
+
+
+class _Page:
+    """A figure that is laid out in pixels from the top left."""
+
+    def __init__(self, shown: EmbeddingMap, height: int) -> None:
+        self.shown, self.height = shown, height
+        self.figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
+        self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words()) else None
+
+    def head(self, criterion: str) -> None:
+        self.text(16, 34, self.shown.title, 25, weight="bold")
+        subtitle = legible(self.shown.subtitle, self.shown.subtitle.rpartition(" ")[2], self._hangul)
+        self.text(16, 66, subtitle, 20)
+        self.text(16, 95, self.name(criterion), 20, FAINT)
+
+    def foot(self, note: str) -> None:
+        self.text(16, self.height - 12, note, 16, FAINT)
+
+    def large(self, criterion: str) -> None:
+        self.scatter(self.shown, criterion, (16, 104, 768, 512), size=34)
+        self.legend(top=622)
+
+    def small(self, criterion: str, left: int, top: int) -> None:
+        self.text(left, top + 16, self.name(criterion), 17)
+        self.scatter(self.shown, criterion, (left, top + 24, 249, 166), size=7)
+
+    def scatter(
+        self, shown: EmbeddingMap, criterion: str, box: tuple[float, float, float, float], *, size: float
+    ) -> None:
+        """box: left, top, width, height."""
+        axes = self._axes(box)
+        half = shown.half_height * 1.06
+        axes.set(xlim=(-ASPECT * half, ASPECT * half), ylim=(-half, half))
+        column = shown.criteria.index(criterion)
+        yes, num = shown.yes_votes[:, column], shown.num_votes[:, column]
+        order = drawing_order(yes, num)
+        colours = colours_of(yes[order], num[order])
+        x, y = shown.points[order].T
+        axes.scatter(x, y, s=size, c=colours, linewidths=0.4, edgecolors="white")
+        _scale_bar(axes, half / 4)
+
+    def legend(self, top: int) -> None:
+        entries = legend(self.shown.num_votes)
+        self.text(16, top + 22, "votes for yes:" if " of " in entries[0].label else "share of yes:", 18)
+        axes = self._axes((160, top, WIDTH - 176, 32))
+        axes.set(xlim=(0, len(entries)), ylim=(0, 1))
+        axes.axis("off")
+        for index, entry in enumerate(entries):
+            axes.scatter(index + 0.12, 0.5, s=120, color=entry.colour)
+            axes.text(index + 0.24, 0.5, entry.label, va="center", fontsize=18 * 72 / DPI, color=INK)
+
+    def text(self, x: float, y: float, text: str, pixels: float, color: str = INK, weight: str = "normal") -> None:
+        self.figure.text(
+            x / WIDTH,
+            1 - y / self.height,
+            text,
+            fontsize=pixels * 72 / DPI,
+            color=color,
+            weight=weight,
+            fontfamily=families([text], self._hangul),
+        )
+
+    def name(self, criterion: str) -> str:
+        return legible(criterion, f"criterion {self.shown.criteria.index(criterion) + 1}", self._hangul)
+
+    def png(self, width: int = WIDTH) -> bytes:
+        buffer = BytesIO()
+        FigureCanvasAgg(self.figure)
+        self.figure.savefig(buffer, format="png", dpi=DPI * width / WIDTH)
+        return buffer.getvalue()
+
+    def _axes(self, box: tuple[float, float, float, float]) -> Axes:
+        left, top, width, height = box
+        place = (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
+        axes = self.figure.add_axes(place)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set_color("#c8c8c8")
+        return axes
+
+    def _words(self) -> str:
+        return " ".join((*self.shown.criteria, self.shown.title, self.shown.subtitle))
+
+
+def _scale_bar(axes: Axes, least: float) -> None:
+    unit = 10.0 ** math.floor(math.log10(least))
+    length = next(step for step in (1, 2, 5, 10) if step * unit >= least) * unit
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    end, height = right - 0.03 * (right - left), bottom + 0.04 * (top - bottom)
+    axes.plot([end - length, end], [height, height], color=FAINT, linewidth=1.5)
+    middle = end - length / 2
+    axes.text(middle, height + 0.02 * (top - bottom), f"{length:g}", ha="center", va="bottom", fontsize=10, color=FAINT)

@@ -1,0 +1,61 @@
+"""Reliability curves: how often annotators say yes where the model says so with probability p."""
+
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from contrastive_learning.metrics import reliability
+from contrastive_learning.pictures.fonts import families, hangul_family, legible
+from contrastive_learning.pictures.sample import FloatArray
+
+COLUMNS = 3
+STYLES = (("#174f8f", "o"), ("#b34700", "s"), ("#2a7f62", "^"), ("#7a4fa3", "D"))  # one a curve
+
+
+class Judged(NamedTuple):
+    """One model on one split, each [responses, criteria]."""
+
+    probabilities: FloatArray
+    yes_votes: FloatArray
+    num_votes: FloatArray
+
+
+def draw_reliability(curves: Mapping[str, Judged], criteria: Sequence[str]) -> bytes:
+    """A PNG, one panel a criterion; `curves`: label -> what it judged, at most four."""
+    if not 1 <= len(curves) <= len(STYLES):
+        raise ValueError(f"a reliability figure takes 1 to {len(STYLES)} curves, got {len(curves)}")
+    rows = math.ceil(len(criteria) / COLUMNS)
+    figure = Figure(figsize=(8, 2.75 * rows + 0.5), dpi=100, facecolor="white", layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+    hangul = hangul_family() if any("가" <= mark <= "힣" for mark in "".join((*criteria, *curves))) else None
+    for index, axes in enumerate(panels):
+        if index >= len(criteria):
+            axes.set_axis_off()
+            continue
+        name = legible(criteria[index], f"criterion {index + 1}", hangul)
+        axes.set_title(name, fontsize=12, loc="left", fontfamily=families([name], hangul))
+        _draw_panel(axes, curves, index)
+    labels = [legible(label, f"run {index + 1}", hangul) for index, label in enumerate(curves)]
+    handles = list(panels[0].get_lines()[1:])
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(curves), frameon=False, fontsize=12)
+    figure.supxlabel("predicted probability of yes", fontsize=12)
+    figure.supylabel("share of yes votes", fontsize=12)
+    buffer = BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _draw_panel(axes: Axes, curves: Mapping[str, Judged], criterion: int) -> None:
+    axes.plot([0, 1], [0, 1], color="#9a9a9a", linewidth=1, linestyle="--")
+    for (colour, marker), judged in zip(STYLES, curves.values(), strict=False):
+        probabilities, yes_votes, num_votes = (values[:, criterion] for values in judged)
+        curve = reliability(probabilities, yes_votes, num_votes)
+        axes.plot(curve.mean_probability, curve.vote_share, color=colour, marker=marker, markersize=5, linewidth=1.6)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
+    axes.tick_params(labelsize=11)

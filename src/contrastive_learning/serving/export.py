@@ -1,0 +1,83 @@
+"""Write what judge.py reads."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+from contrastive_learning.encoders import SegmentedBert
+from contrastive_learning.evaluation import Evaluation
+from contrastive_learning.models import ContrastiveQualityModel
+
+JUDGE_CODE = Path(__file__).with_name("judge.py")
+PRIOR_VOTES = 10.0  # so many votes weigh as much as the belief that probabilities need no correction
+NORMALIZATION_NAMES = {nn.LayerNorm: "layer_norm", nn.BatchNorm1d: "batch_norm", nn.Identity: "none"}
+FloatArray = NDArray[np.floating[Any]]
+
+
+def export_judge(
+    folder: Path,
+    model: ContrastiveQualityModel,
+    tokenizer: PreTrainedTokenizerFast,
+    criteria: Sequence[str],
+    valid: Evaluation,
+    *,
+    max_length: int,
+    prefix: str,
+) -> None:
+    """Weights, tokenizer and settings. Thresholds and vote shares are fitted on `valid`, an evaluation of `model`."""
+    config = model.encoder.config
+    if not isinstance(config, PreTrainedConfig):
+        raise ValueError(f"only a transformers encoder can be served, got {type(model.encoder).__name__}")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    config.to_json_file(folder / "encoder.json")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    settings = {
+        "criteria": list(criteria),
+        "thresholds": valid.thresholds().tolist(),
+        "vote_shares": fit_vote_shares(valid).tolist(),
+        "pooling": model.pooling,
+        "normalization": NORMALIZATION_NAMES[type(model.normalization)],
+        "projection_dim": model.projection_head[-1].out_features,
+        "response_token_type": isinstance(model.encoder, SegmentedBert),
+        "sep_token_id": tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "max_length": max_length,
+        "prefix": prefix,
+    }
+    (folder / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def fit_vote_shares(valid: Evaluation) -> FloatArray:
+    """(slope, offset) of each criterion [criteria, 2]: the share of yes is about sigmoid(slope x logit + offset).
+
+    Platt (1999) on all votes, drawn towards (1, 0) by a penalty worth PRIOR_VOTES, so that few votes change little.
+    """
+    columns = zip(valid.probabilities.T, valid.yes_votes.T, valid.num_votes.T, strict=True)
+    return np.array([_fit(*column) for column in columns])
+
+
+def _fit(probability: FloatArray, yes_votes: FloatArray, num_votes: FloatArray) -> FloatArray:
+    logits = logit(np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6))
+
+    def objective(slope_and_offset: FloatArray) -> tuple[float, FloatArray]:
+        """Negative log likelihood with penalty, and its gradient."""
+        values = slope_and_offset[0] * logits + slope_and_offset[1]
+        away = slope_and_offset - (1.0, 0.0)
+        loss = (num_votes * np.logaddexp(0, values) - yes_votes * values).sum() + PRIOR_VOTES * (away**2).sum() / 2
+        error = num_votes * expit(values) - yes_votes
+        gradient = np.array([(error * logits).sum(), error.sum()]) + PRIOR_VOTES * away
+        return float(loss), gradient
+
+    fitted: FloatArray = minimize(objective, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
+    return fitted

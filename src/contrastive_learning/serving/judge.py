@@ -1,0 +1,141 @@
+"""The served judge: MLflow copies this one file beside the weights and runs it without this package installed.
+
+So it imports nothing of the package, and says again, for inference only, what models.py, encoders.py (SegmentedBert)
+and dataset.py (encode) do; a test holds both to the same probabilities. Needs torch, transformers, safetensors, numpy
+and pandas. The folder `judge` beside it: judge.json, encoder.json, model.safetensors, tokenizer/.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from mlflow.pyfunc import PythonModel
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+BATCH_SIZE = 32
+
+
+class Network(nn.Module):
+    """ContrastiveQualityModel without what only training needs; the names of its weights are the same."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        super().__init__()
+        encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder.json"))
+        if getattr(encoder, "pooler", None) is not None:
+            encoder.pooler = None
+        self.encoder = encoder
+        self.settings = settings
+        hidden, dim = encoder.config.hidden_size, settings["projection_dim"]
+        normalizations = {"none": nn.Identity, "layer_norm": nn.LayerNorm, "batch_norm": nn.BatchNorm1d}
+        self.normalization = normalizations[settings["normalization"]](hidden)
+        self.projection_head = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.classification_head = nn.Linear(hidden, len(settings["criteria"]))
+        self.load_state_dict(load_file(folder / "model.safetensors"))
+        self.eval()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [batch, criteria] and unit embeddings [batch, dim]."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.settings["response_token_type"]:
+            separators = (input_ids == self.settings["sep_token_id"]).long()
+            inputs["token_type_ids"] = (separators.flip(1).cumsum(1).flip(1) == 1).long()
+        states = self.encoder(**inputs).last_hidden_state
+        weights = attention_mask.unsqueeze(-1).to(states.dtype)
+        mean = (states * weights).sum(1) / weights.sum(1).clamp_min(1)
+        features = self.normalization(states[:, 0] if self.settings["pooling"] == "cls" else mean)
+        embeddings = F.normalize(self.projection_head(features).float(), dim=-1, eps=1e-8)
+        return self.classification_head(features).float(), embeddings
+
+
+class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
+    """context (list of turns, oldest first, or one text) and response -> one column a criterion and kind.
+
+    `probability/…` of yes as in training; `decision/…` whether it is above the threshold chosen on the validation set;
+    `vote_share/…`, the share of annotators expected to say yes: the probability, calibrated on the validation votes.
+    """
+
+    def load_context(self, context: Any) -> None:
+        folder = Path(context.artifacts["judge"])
+        self.settings: dict[str, Any] = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = Network(folder, self.settings).to(self.device)
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        responses = model_input["response"]
+        contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
+        tokens = [self._tokens(turns, response) for turns, response in zip(contexts, responses, strict=True)]
+        logits, embeddings = self._judge(tokens)
+        judged = self._columns(logits)
+        if (params or {}).get("embeddings"):
+            judged["embedding"] = embeddings.tolist()
+        return pd.DataFrame(judged, index=model_input.index)
+
+    def _columns(self, logits: np.ndarray[Any, Any]) -> dict[str, Any]:
+        columns: dict[str, Any] = {}
+        for index, criterion in enumerate(self.settings["criteria"]):
+            values = logits[:, index].astype(np.float64)
+            slope, offset = self.settings["vote_shares"][index]
+            columns[f"probability/{criterion}"] = _sigmoid(values)
+            columns[f"decision/{criterion}"] = _sigmoid(values) > self.settings["thresholds"][index]
+            columns[f"vote_share/{criterion}"] = _sigmoid(slope * values + offset)
+        return columns
+
+    def _judge(self, tokens: list[list[int]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        logits = np.zeros((len(tokens), len(self.settings["criteria"])), dtype=np.float32)
+        embeddings = np.zeros((len(tokens), self.settings["projection_dim"]), dtype=np.float32)
+        order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
+        for start in range(0, len(order), BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
+            width = len(tokens[rows[0]])
+            padded = [tokens[row] + [self.settings["pad_token_id"]] * (width - len(tokens[row])) for row in rows]
+            mask = [[1] * len(tokens[row]) + [0] * (width - len(tokens[row])) for row in rows]
+            with torch.inference_mode():
+                output = self.network(torch.tensor(padded, device=self.device), torch.tensor(mask, device=self.device))
+            logits[rows], embeddings[rows] = (part.cpu().numpy() for part in output)
+        return logits, embeddings
+
+    def _tokens(self, context: Any, response: str) -> list[int]:
+        """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; when too long, the oldest context goes first."""
+        turns = [self._pieces(turn) for turn in _turns(context)]
+        first = self.tokenizer.cls_token_id
+        start = ([] if first is None else [first]) + self._pieces(self.settings["prefix"])
+        separator, longest = self.settings["sep_token_id"], self.settings["max_length"]
+        answer = self._pieces(response)[: longest - len(start) - 1]
+        room = longest - len(start) - len(answer) - 1
+        kept: list[int] = []
+        for turn in reversed(turns):
+            if room < 2:
+                break
+            turn = turn[-(room - 1) :]
+            kept = [*turn, separator, *kept]
+            room -= len(turn) + 1
+        return [*start, *kept, *answer, separator]
+
+    def _pieces(self, text: str) -> list[int]:
+        pieces: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return pieces
+
+
+def _turns(context: Any) -> list[str]:
+    if context is None or (isinstance(context, float) and math.isnan(context)):
+        return []
+    turns = [context] if isinstance(context, str) else list(context)
+    if not all(isinstance(turn, str) for turn in turns):
+        raise ValueError(f"context must be a list of turns or one text, got {context!r}")
+    return [turn for turn in turns if turn.strip()]
+
+
+def _sigmoid(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(torch.sigmoid(torch.from_numpy(values)))
+
+
+mlflow.models.set_model(Judge())

@@ -1,0 +1,121 @@
+import logging
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from PIL import Image
+
+from contrastive_learning.pictures import EmbeddingMap, Judged, draw_grid, draw_reliability, fonts
+from contrastive_learning.pictures.colours import ANCHORS, colours_of, drawing_order, legend
+from contrastive_learning.pictures.maps import draw_map, draw_overview
+
+
+@pytest.fixture
+def shown(criteria):
+    rng = np.random.default_rng(0)
+    votes = rng.integers(0, 4, (60, 3))
+    return EmbeddingMap(
+        "τ 0.07   λ 0.1   epoch 3",
+        "val/macro_f1 0.716",
+        "PCA, 61 % of variance",
+        rng.normal(0, 0.05, (60, 2)),
+        votes,
+        np.full((60, 3), 3),
+        criteria,
+    )
+
+
+def pixels(png):
+    with Image.open(BytesIO(png)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def has_colour(picture, colour):
+    wanted = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+    return bool((np.abs(picture.astype(int) - wanted).max(axis=-1) <= 2).any())
+
+
+def test_the_overview_shows_every_vote_colour_and_is_800_wide(shown):
+    picture = pixels(draw_overview(shown, "safe"))
+    assert picture.shape[1] == 800
+    assert picture.shape[0] > pixels(draw_map(shown, "safe")).shape[0]
+    assert all(has_colour(picture, colour) for colour in ANCHORS)
+
+
+def test_the_same_map_is_the_same_file(shown):
+    assert draw_overview(shown, "safe") == draw_overview(shown, "safe")
+
+
+def test_a_map_survives_its_file(shown, tmp_path):
+    shown.write(tmp_path / "map.parquet")
+    again = EmbeddingMap.read(tmp_path / "map.parquet")
+    assert (again.title, again.criteria) == (shown.title, shown.criteria)
+    assert draw_overview(again, "safe") == draw_overview(shown, "safe")
+
+
+@pytest.mark.parametrize("num_runs", [1, 7])
+def test_a_grid_has_a_row_for_three_runs(shown, num_runs):
+    picture = pixels(draw_grid([shown] * num_runs, "safe"))
+    assert picture.shape[:2] == (156 + 232 * -(-num_runs // 3), 800)
+
+
+@pytest.mark.parametrize(("scale", "half_height"), [(0.9, 1), (0.11, 0.125), (3.4e-4, 4e-4), (0, 1e-6)])
+def test_the_frame_is_a_round_number_that_holds_every_point(shown, scale, half_height):
+    points = np.array([[0, -1], [1.5, 0.2], [-1, 1]]) * scale
+    assert replace(shown, points=points).half_height == pytest.approx(half_height)
+
+
+def test_the_legend_counts_few_votes_and_gives_shares_of_many():
+    assert [entry.label for entry in legend(np.full((4, 2), 3))] == ["0 of 3", "1 of 3", "2 of 3", "3 of 3"]
+    assert [entry.label for entry in legend(np.array([[3], [5], [0]]))][-2:] == ["100 %", "not judged"]
+    assert legend(np.full((4, 2), 20))[0].label == "0 %"
+
+
+def test_colours_follow_the_share_for_any_number_of_votes():
+    three, twelve = colours_of(np.array([1, 3]), np.array([3, 3])), colours_of(np.array([4, 12]), np.array([12, 12]))
+    assert three == twelve
+    assert colours_of(np.array([0]), np.array([0])) == ["#bdbdbd"]
+
+
+def test_rare_votes_lie_on_top():
+    order = drawing_order(np.array([0, 3, 3, 3, 1, 1]), np.full(6, 3))
+    assert order.tolist() == [1, 2, 3, 4, 5, 0]
+
+
+@pytest.fixture
+def no_fonts(monkeypatch):
+    fonts.hangul_family.cache_clear()
+    fonts._warn_once.cache_clear()
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    yield
+    fonts.hangul_family.cache_clear()
+
+
+def test_without_a_hangul_font_names_are_numbered_and_one_line_says_so(shown, no_fonts, caplog):
+    """filterwarnings = error: matplotlib warns of each glyph that it draws as a box."""
+    korean = replace(shown, criteria=("문법", "safe", "관련성"), subtitle="val/f1/문법 0.7")
+    with caplog.at_level(logging.WARNING):
+        first = draw_overview(korean, "문법")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    numbered = replace(shown, criteria=("criterion 1", "safe", "criterion 3"), subtitle="0.7")
+    assert first == draw_overview(numbered, "criterion 1")
+
+
+@pytest.mark.skipif(fonts.hangul_family() is None, reason="needs a font with Hangul, such as fonts-nanum")
+def test_hangul_is_drawn_with_a_font_of_the_system(shown):
+    korean, other = (replace(shown, criteria=(name, "safe", "on_topic")) for name in ("문법", "논리"))
+    assert draw_map(korean, "문법") != draw_map(other, "논리")
+
+
+def test_reliability_has_a_panel_for_each_criterion(criteria):
+    rng = np.random.default_rng(0)
+    num_votes = np.full((80, 3), 3.0)
+    num_votes[:, 2] = 0
+    judged = Judged(rng.random((80, 3)), rng.integers(0, 4, (80, 3)) * (num_votes > 0), num_votes)
+    one, two = (pixels(draw_reliability(curves, criteria)) for curves in ({"a": judged}, {"a": judged, "λ 0": judged}))
+    assert has_colour(one, "#174f8f")
+    assert has_colour(two, "#b34700")
+    with pytest.raises(ValueError, match="takes 1 to 4 curves, got 0"):
+        draw_reliability({}, criteria)

@@ -1,0 +1,155 @@
+"""The offline page, in a real browser where there is one."""
+
+import html
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from contrastive_learning.pictures import PictureSettings, RunPictures
+from contrastive_learning.pictures.page import MAX_FRAMES, thin_out
+
+IDS = [f"r{index}" for index in range(60)]
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;\u2028끝"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+in_chromium = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+
+def pictures(folder, split, criteria, **changes):
+    settings = {"projection": "pca", "criterion": None, "sample_size": 500, "projector_files": False} | changes
+    return RunPictures(
+        PictureSettings(**settings),
+        split,
+        criteria,
+        folder,
+        temperature=0.07,
+        lambda_contrastive=0.1,
+        objective="val/macro_f1",
+    )
+
+
+@pytest.fixture
+def write_page(tmp_path, make_split, evaluate, criteria):
+    """Write the page of a run of three epochs, the second of which is kept. Returns its path."""
+
+    def write(**texts):
+        split = make_split(IDS, **texts)
+        run = pictures(tmp_path, split, texts.get("criteria", criteria), criterion="safe")
+        for epoch in range(4):
+            run.at_epoch(evaluate(split, epoch), epoch, 0.5 + epoch / 10)
+        list(run.at_end(evaluate(split, 2), 2, 0.7))
+        return tmp_path / "embedding.html"
+
+    return write
+
+
+def browse(page, script):
+    """The page's DOM after `script` has run in it."""
+    driven = page.with_name("driven.html")
+    driven.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>"), "utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1000,800"]
+    options += ["--virtual-time-budget=3000", f"--user-data-dir={page.parent}/profile", "--dump-dom"]
+    command = [CHROMIUM, *options, driven.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def text_of(dom, name):
+    found = re.search(rf'<(\w+) id="{name}"[^>]*>(.*?)</\1>', dom, re.DOTALL)
+    return html.unescape(re.sub("<[^>]+>", " ", found.group(2)))
+
+
+def test_the_page_asks_nothing_of_the_network(write_page):
+    text = write_page().read_text(encoding="utf-8")
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "default-src 'none'" in text
+
+
+def test_no_text_can_end_the_script(write_page):
+    text = write_page(response=EVIL, criteria=("</script>", "safe", "c")).read_text(encoding="utf-8")
+    assert text.count("</script>") == 2
+    assert "\u2028" not in text
+    assert "<img" not in text
+
+
+def test_long_runs_keep_the_first_the_last_and_the_kept_epoch():
+    epochs = list(range(501))
+    chosen = thin_out(epochs, kept=333)
+    assert len(chosen) == MAX_FRAMES
+    assert {0, 333, 500} <= set(chosen)
+    assert thin_out([0, 1, 2], kept=1) == [0, 1, 2]
+
+
+def test_five_hundred_responses_over_forty_epochs_stay_below_a_megabyte(tmp_path, make_split, evaluate, criteria):
+    split = make_split([f"r{index}" for index in range(600)], response="바람이 불어 시원해요. " * 8)
+    run = pictures(tmp_path, split, criteria)
+    for epoch in range(40):
+        run.history.add(evaluate(split, epoch), epoch, 0.5)
+    list(run.at_end(evaluate(split, 39), 39, 0.5))
+    assert (tmp_path / "embedding.html").stat().st_size < 1_000_000
+
+
+class TestInChromium:
+    pytestmark = in_chromium
+
+    def test_it_opens_at_the_kept_epoch(self, write_page):
+        dom = browse(write_page(), "")
+        assert text_of(dom, "title") == "τ 0.07   λ 0.1"
+        assert text_of(dom, "subtitle") == "epoch 2   ·   val/macro_f1 0.700   ·   the epoch that is kept"
+        assert "% of variance; turned to match the votes" in text_of(dom, "note")
+        assert "60 responses" in text_of(dom, "item")
+
+    def test_the_slider_goes_back_to_before_training(self, write_page):
+        slide = "const e = element('epoch'); e.value = 0; e.dispatchEvent(new Event('input'));"
+        dom = browse(write_page(), slide)
+        assert text_of(dom, "when") == "before training"
+        assert text_of(dom, "subtitle") == "before training   ·   val/macro_f1 0.500"
+
+    def test_play_ends_at_the_last_epoch(self, write_page):
+        dom = browse(write_page(), "element('play').click();")
+        assert text_of(dom, "when") == "epoch 3"
+
+    def test_arrow_keys_read_out_a_response_and_its_votes(self, write_page):
+        press = "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"
+        switch = "const c = element('criterion'); c.value = 2; c.dispatchEvent(new Event('change'));"
+        dom = browse(write_page(), press + switch)
+        item = text_of(dom, "item")
+        assert "맑고 따뜻해요" in item
+        assert "오늘 날씨 어때요?" in item
+        assert re.search(r"fluent\s+\d of 3\s+[01]\.\d\d", item)
+        assert re.search(r'class="chosen"><th>on_topic</th>', dom)
+
+    def test_pointing_at_a_point_shows_it(self, write_page):
+        point = """
+            const [x, y] = place(7), box = canvas.getBoundingClientRect();
+            canvas.dispatchEvent(new PointerEvent("pointermove", {clientX: box.x + x + 1, clientY: box.y + y + 1}));
+            document.title = String(nearest(x, y, 18) === state.item && state.item >= 0);"""
+        dom = browse(write_page(), point)
+        assert "<title>true</title>" in dom
+
+    def test_every_vote_colour_is_on_the_canvas(self, write_page):
+        look = """
+            const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data, seen = new Set();
+            for (let at = 0; at < pixels.length; at += 4) seen.add([...pixels.slice(at, at + 3)].join());
+            const wanted = [0, 1 / 3, 2 / 3, 1].map(share => colour(share).replace(/[^\\d,]/g, ""));
+            document.title = String(wanted.filter(each => seen.has(each)).length);"""
+        assert "<title>4</title>" in browse(write_page(), look)
+
+    def test_texts_from_data_do_not_run(self, write_page):
+        press = "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"
+        name = "<img src=x onerror=\"document.title='owned'\">"
+        dom = browse(write_page(response=EVIL, criteria=(name, "safe", "c")), press)
+        assert "<title>owned" not in dom
+        assert "document.title='owned'" in text_of(dom, "item")
+        assert "끝" in text_of(dom, "item")
+
+
+def test_not_a_number_is_shown_as_nothing(tmp_path, make_split, evaluate, criteria):
+    split = make_split(IDS)
+    list(pictures(tmp_path, split, criteria).at_end(evaluate(split, 0), 1, np.nan))
+    assert '"value":null' in (tmp_path / "embedding.html").read_text(encoding="utf-8")

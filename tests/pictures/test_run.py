@@ -1,0 +1,60 @@
+import pytest
+from PIL import Image
+
+from contrastive_learning.pictures import EmbeddingMap, PictureSettings, RunPictures
+
+IDS = [f"r{index}" for index in range(30)]
+SETTINGS = {"projection": "pca", "criterion": None, "sample_size": 20, "projector_files": True}
+
+
+def start(folder, split, criteria, *, temperature=0.07, lambda_contrastive=0.1, **changes):
+    return RunPictures(
+        PictureSettings(**(SETTINGS | changes)),
+        split,
+        criteria,
+        folder,
+        temperature=temperature,
+        lambda_contrastive=lambda_contrastive,
+        objective="val/macro_f1",
+    )
+
+
+def test_a_run_leaves_pictures_at_the_root_and_data_in_its_folder(tmp_path, make_split, evaluate, criteria):
+    split = make_split(IDS)
+    run = start(tmp_path, split, criteria)
+    assert run.at_epoch(evaluate(split, 0), 0, 0.5).startswith(b"\x89PNG")
+    files = {path.name: folder for path, folder in run.at_end(evaluate(split, 1), 1, 0.6)}
+    assert files == {
+        "embedding.png": None,
+        "embedding.html": None,
+        "embedding_map.parquet": "embeddings",
+        "embedding_history.parquet": "embeddings",
+        "vectors.tsv": "embeddings",
+        "metadata.tsv": "embeddings",
+    }
+    with Image.open(tmp_path / "embedding.png") as image:
+        assert image.width == 800
+    shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
+    assert (shown.title, shown.subtitle) == ("τ 0.07   λ 0.1   epoch 1", "val/macro_f1 0.600")
+
+
+def test_projector_files_have_a_line_for_each_response(tmp_path, make_split, evaluate, criteria):
+    split = make_split(IDS, response="tab\tand\nnewline")
+    list(start(tmp_path, split, criteria).at_end(evaluate(split, 1), 1, 0.6))
+    vectors = (tmp_path / "vectors.tsv").read_text().splitlines()
+    metadata = (tmp_path / "metadata.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(vectors) == len(metadata) - 1 == 20
+    assert {line.count("\t") for line in vectors} == {15}
+    assert {line.count("\t") for line in metadata} == {5}
+    assert metadata[1].endswith("tab and newline")
+
+
+def test_the_baseline_has_no_temperature_in_its_title(tmp_path, make_split, criteria):
+    split = make_split(IDS)
+    assert start(tmp_path, split, criteria, temperature=None, lambda_contrastive=0.0).title == "λ 0"
+    assert start(tmp_path, split, criteria, temperature=0.07, lambda_contrastive=0.0).title == "λ 0"
+
+
+def test_a_misspelt_criterion_is_named(tmp_path, make_split, criteria):
+    with pytest.raises(ValueError, match="pictures.criterion must be one of .*; got saf .did you mean safe"):
+        start(tmp_path, make_split(IDS), criteria, criterion="saf")

@@ -1,0 +1,263 @@
+"""The recorded judge, loaded and served by a process that does not see this repository."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from contrastive_learning import ContrastiveQualityModel
+from contrastive_learning.dataset import encode
+from contrastive_learning.encoders import ScratchEncoder
+from contrastive_learning.evaluation import Evaluation, predict
+from contrastive_learning.responses import RatedResponse
+from contrastive_learning.serving import export_judge, fit_vote_shares
+from contrastive_learning.tracking import MlflowTracking
+
+CRITERIA = ("문법", "specificity")
+RESPONSES = [
+    RatedResponse(str(index), "d", context, response, {}, str(index))
+    for index, (context, response) in enumerate(
+        [
+            ((), "맑고 따뜻해요"),
+            (("오늘 날씨 어때요",), "산책하기 좋아요"),
+            (("안녕하세요 " * 9, "오늘 날씨 어때요"), "맑아요 " * 7),
+            (("안녕하세요", "좋아요 " * 40), "따뜻해요 " * 40),
+        ]
+    )
+]
+MAX_LENGTH, PREFIX = 24, "query: "
+
+
+def scratch_encoder(tokenizer_texts):
+    scratch = ScratchEncoder(vocab_size=90, hidden_size=16, num_layers=2, num_heads=2, max_positions=32, dropout=0.0)
+    tokenizer = scratch.tokenizer(tokenizer_texts)
+    return scratch.encoder(tokenizer), tokenizer
+
+
+def plain_bert(tokenizer):
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    return BertModel(config, add_pooling_layer=False)
+
+
+def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_norm"):
+    """Export a random model. Returns what it says about RESPONSES itself."""
+    torch.manual_seed(0)
+    segmented, tokenizer = scratch_encoder([turn for item in RESPONSES for turn in (*item.context, item.response)] * 3)
+    model = ContrastiveQualityModel(
+        "tiny",
+        len(CRITERIA),
+        8,
+        encoder=segmented if encoder == "segmented" else plain_bert(tokenizer),
+        pooling=pooling,
+        normalization=normalization,
+    )
+    torch.nn.init.normal_(model.classification_head.weight)
+    model.train()
+    rows = encode(RESPONSES, tokenizer, max_length=MAX_LENGTH, prefix=PREFIX)
+    width = max(map(len, rows))
+    batch = {
+        "input_ids": torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+        "yes_votes": torch.tensor([[0, 1], [3, 2], [3, 3], [1, 0]]),
+        "num_votes": torch.full((len(rows), len(CRITERIA)), 3),
+    }
+    model(batch["input_ids"], batch["attention_mask"])  # gives batch_norm some statistics
+    evaluation = predict(model, [batch], torch.device("cpu"))
+    export_judge(folder, model, tokenizer, CRITERIA, evaluation, max_length=MAX_LENGTH, prefix=PREFIX)
+    return evaluation
+
+
+def record(folder, evaluation_of=export, **changes):
+    evaluation = evaluation_of(folder / "judge", **changes)
+    with MlflowTracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="serving", log_model=True).open(
+        "a run", {}
+    ) as run:
+        return run.model(folder / "judge", CRITERIA), evaluation
+
+
+def elsewhere(folder):
+    """The environment of a process that has the packages, but neither this repository nor its editable install."""
+    site = folder / "site"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('src', 'contrastive_learning', 'hydra_plugins'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+    )
+    return os.environ | {
+        "PYTHONPATH": str(site),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+LOAD = """
+import json, sys
+import mlflow, pandas as pd
+for name in ("contrastive_learning", "src"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(f"{name} can be imported here: the test proves nothing")
+model = mlflow.pyfunc.load_model(sys.argv[1])
+rows = pd.DataFrame(json.loads(sys.argv[2]))
+judged = model.predict(rows, params={"embeddings": True})
+print(judged.to_json(orient="split", double_precision=15, force_ascii=False))
+"""
+
+
+def judged_elsewhere(folder, uri):
+    rows = json.dumps([{"context": list(item.context), "response": item.response} for item in RESPONSES])
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, uri, rows],
+        cwd=folder,
+        env=elsewhere(folder),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout.strip().splitlines()[-1])
+    return dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"encoder": "plain", "pooling": "mean", "normalization": "batch_norm"},
+        {"encoder": "plain", "normalization": "none"},
+    ],
+)
+def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path, changes):
+    uri, evaluation = record(tmp_path, **changes)
+    judged = judged_elsewhere(tmp_path, uri)
+    for column, criterion in enumerate(CRITERIA):
+        expected = evaluation.probabilities[:, column]
+        assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=1e-5)
+        decided = expected > evaluation.thresholds()[column]
+        assert list(judged[f"decision/{criterion}"]) == decided.tolist()
+        assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])
+    assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=1e-5)
+    assert not list(tmp_path.glob("mlartifacts/**/*.pkl"))
+    assert list(tmp_path.glob("mlartifacts/**/model.safetensors"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(port, payload):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps(payload, ensure_ascii=False).encode(),
+        {"Content-Type": "application/json; charset=utf-8"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())["predictions"]
+
+
+@pytest.fixture
+def server(tmp_path):
+    uri, evaluation = record(tmp_path)
+    port = free_port()
+    mlflow = Path(sys.executable).with_name("mlflow")
+    command = [mlflow, "models", "serve", "-m", uri, "--env-manager", "local", "--host", "127.0.0.1", "-p", str(port)]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*map(str, command), "--workers", "1"],
+            cwd=tmp_path,
+            env=elsewhere(tmp_path) | {"PATH": f"{mlflow.parent}{os.pathsep}{os.environ['PATH']}"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait(port, process, tmp_path / "server.log")
+            yield port, evaluation
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(20)
+
+
+def _wait(port, process, log):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"the model server does not answer:\n{log.read_text()[-3000:]}")
+
+
+@pytest.mark.slow
+def test_a_served_model_answers_korean_over_http(server):
+    port, evaluation = server
+    rows = [{"context": list(item.context), "response": item.response} for item in RESPONSES]
+    answers = ask(port, {"dataframe_records": rows})
+    for column, criterion in enumerate(CRITERIA):
+        found = [answer[f"probability/{criterion}"] for answer in answers]
+        assert found == pytest.approx(evaluation.probabilities[:, column].tolist(), abs=1e-5)
+    as_text = {"context": "오늘 날씨 어때요", "response": "산책하기 좋아요"}
+    (answer,) = ask(port, {"dataframe_records": [as_text], "params": {"embeddings": True}})
+    assert answer["probability/문법"] == pytest.approx(float(evaluation.probabilities[1, 0]), abs=1e-5)
+    assert np.linalg.norm(answer["embedding"]) == pytest.approx(1, abs=1e-5)
+    without = ask(port, {"dataframe_records": [{"response": "맑고 따뜻해요"}]})
+    assert without[0]["probability/문법"] == pytest.approx(float(evaluation.probabilities[0, 0]), abs=1e-5)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        ask(port, {"dataframe_records": [{"context": ["a"]}]})
+
+
+def evaluation_of(probability, yes_votes, num_votes):
+    nothing = np.zeros((len(probability), 1))
+    return Evaluation(probability[:, None], nothing, nothing, yes_votes[:, None], num_votes[:, None])
+
+
+def test_vote_shares_are_calibrated_where_there_are_votes_to_tell():
+    """Votes drawn from sigmoid(0.5 x logit + 1) are recovered; a handful of votes changes little."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    num_votes = np.full(4000, 3.0)
+    yes_votes = rng.binomial(3, 1 / (1 + np.exp(-(0.5 * logits + 1)))).astype(float)
+    probability = 1 / (1 + np.exp(-logits))
+    ((slope, offset),) = fit_vote_shares(evaluation_of(probability, yes_votes, num_votes))
+    assert (slope, offset) == (pytest.approx(0.5, abs=0.05), pytest.approx(1, abs=0.05))
+    ((slope, offset),) = fit_vote_shares(evaluation_of(probability[:2], yes_votes[:2], num_votes[:2]))
+    assert (slope, offset) == (pytest.approx(1, abs=0.3), pytest.approx(0, abs=0.3))
+    unjudged = fit_vote_shares(evaluation_of(probability, 0 * yes_votes, 0 * num_votes))
+    assert unjudged.tolist() == [[1, 0]]
+
+
+def test_an_encoder_that_cannot_be_rebuilt_is_refused(tmp_path):
+    class Foreign(torch.nn.Module):
+        config = type("Config", (), {"hidden_size": 4})
+
+    model = ContrastiveQualityModel("x", 1, 2, encoder=Foreign())
+    with pytest.raises(ValueError, match="only a transformers encoder can be served, got Foreign"):
+        export_judge(tmp_path, model, None, ["a"], None, max_length=8, prefix="")
