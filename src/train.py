@@ -117,7 +117,8 @@ def train(config: DictConfig) -> Objective:
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
             export_judge(output / "judge", model, data.tokenizer, data.criteria, evaluations["val"], **text)
-            run.model(output / "judge", data.criteria)
+            if served := run.model(output / "judge", data.criteria):
+                progress.remark(f"Model:    {served}")
     progress.console.print(results_table(metrics, data.criteria, evaluations))
     progress.remark(f"Recorded: {run.location()}")
     progress.remark(f"Output:   {output}")
