@@ -12,7 +12,7 @@ NAME = "hydra.sweeper.study_name=s"
 TRACKING = "tracking=sqlite:///mlflow.db"
 REASONS = {
     "exception": "RuntimeError: boom",
-    "nan": "the objective is nan",
+    "not_a_number": "the objective is nan",
     "none": "the task must return a number, got None",
     "text": "the task must return a number, got 'good'",
     "missing": "the task returned no loss; it has other",
@@ -78,7 +78,7 @@ def test_the_study_ends_at_its_time_target_or_patience(sweeps):
     assert 2 <= len(sweeps.states("time")) <= 4
     out = sweeps.run("hydra.sweeper.study_name=target", "x=3,2,1,4", "hydra.sweeper.target=4")
     assert sweeps.states("target")[:3] == ["COMPLETE", "COMPLETE", "WAITING"]
-    out = sweeps.run("hydra.sweeper.study_name=patience", "x=1,2,3,4,5", "hydra.sweeper.patience=2")
+    out = sweeps.run("hydra.sweeper.study_name=patience", "x=1,2,3,4,5", "y=1", "hydra.sweeper.patience=2")
     assert sweeps.states("patience").count("COMPLETE") == 3
 
 
@@ -101,9 +101,9 @@ def test_mlflow_holds_the_same_tree(sweeps, launcher):
     assert sorted(run.info.run_name for run in children) == ["000 x=1", "001 x=2", "002 x=3"]
     failed = next(run for run in children if run.data.tags["sweep.state"] == "FAIL")
     assert failed.data.tags["sweep.reason"] == "RuntimeError: boom"
-    sweeps.run(NAME, *launcher, TRACKING, "x=1,2,3")
-    (parent,), children = assert_mirrored(sweeps)
-    assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    sweeps.run(NAME, *launcher, TRACKING, "x=1,2,3", "failure=exception", "failing_x=2")
+    assert_mirrored(sweeps)
+    assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "FAIL"]
 
 
 SLOW = ("epochs=20", "epoch_seconds=0.1", "hydra.sweeper.n_trials=6", "x=interval(0.0,1.0)")
@@ -120,11 +120,11 @@ def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on(sweeps, launche
     assert "the same command continues: python" in errors
     assert "RUNNING" not in sweeps.states()
     assert all(not child.is_running() for child in family)
-    (parent,), children = assert_mirrored(sweeps)
+    (parent,), _ = assert_mirrored(sweeps)
     assert parent.info.status == "KILLED"
     interrupted = [trial for trial in sweeps.study().trials if trial.state.name == "FAIL"]
     sweeps.run(NAME, *launcher, TRACKING, *SLOW)
-    (parent,), children = assert_mirrored(sweeps)
+    (parent,), _ = assert_mirrored(sweeps)
     assert parent.info.status == "FINISHED"
     params = sweeps.params()
     assert len(params) == 6
@@ -196,7 +196,7 @@ def test_two_commands_on_an_empty_folder_share_one_study(sweeps):
     command = (NAME, TRACKING, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=8")
     processes = [sweeps.start(*command) for _ in range(2)]
     for process in processes:
-        out, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
     assert sweeps.states() == ["COMPLETE"] * 8
     assert len({str(point) for point in sweeps.params()}) == 8
@@ -213,8 +213,11 @@ def test_other_storages(sweeps, storage):
 
 @pytest.mark.skipif(not STREAMS, reason="no local launcher")
 def test_a_slot_takes_its_next_trial_when_it_is_free(sweeps):
-    sweeps.run(NAME, *LOCAL, "hydra.launcher.num_slots=2", "x=1,2,3,4", "epochs=${x_epochs}", "+x_epochs=1")
+    sweeps.run(NAME, *LOCAL, "hydra.launcher.num_slots=2", "x=1,2,3,4", "long_x=1")
     assert sweeps.states() == ["COMPLETE"] * 4
+    started = {float(line[3]): float(line[0]) for line in sweeps.started()}
+    ended = (sweeps.folder / "runs/s/000/result.json").stat().st_mtime
+    assert max(started.values()) < ended
     assert len({line[1] for line in sweeps.started()}) == 4
 
 
@@ -234,5 +237,3 @@ def wait_for(condition, seconds=60):
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.05)
-
-

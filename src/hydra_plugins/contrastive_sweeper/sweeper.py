@@ -33,7 +33,8 @@ class OptunaSweeperConf:
     study_name: str | None = None  # null: from the configuration, so that the same command finds its study
     n_trials: int | None = None  # a total, COMPLETE and PRUNED; null: a grid whole, else 20
     n_jobs: int | None = None  # trials at a time; null: the launcher's slots; in batches 2, or 1 in this process
-    params: dict[str, Any] | None = field(default_factory=dict)  # key: interval(0.1, 1), choice(a, b), range(1, 4), tag(log, interval(1, 9))
+    # key: interval(0.1, 1), choice(a, b), range(1, 4), tag(log, interval(1, 9))
+    params: dict[str, Any] | None = field(default_factory=dict)
     search_space: dict[str, Any] | None = field(default_factory=dict)  # the older form of params
     custom_search_space: str | None = None  # path of a function (config, trial) that suggests more
 
