@@ -141,8 +141,10 @@ def _axis(key: str, override: Override) -> Axis:
     sweep = override.value()
     if isinstance(sweep, IntervalSweep):
         return Axis(key, _interval(key, sweep), None)
-    decimal = isinstance(sweep, RangeSweep) and isinstance(sweep.start, float)
-    texts = _decimal_range(sweep) if decimal else list(dict.fromkeys(override.sweep_string_iterator()))
+    if isinstance(sweep, RangeSweep) and isinstance(sweep.start, float):
+        texts = _decimal_range(sweep)
+    else:
+        texts = list(dict.fromkeys(override.sweep_string_iterator()))
     parser = OverridesParser.create()
     choices = {_plain(parser.parse_override(f"{key}={item}").value(), item): item for item in texts}
     if not choices:
