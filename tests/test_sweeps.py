@@ -41,7 +41,7 @@ def test_a_study_of_the_real_model(tmp_path):
     assert first.info.run_name == "000 τ=0.07 λ=0.1"
     folder = tmp_path / "multirun/smoke"
     best = Path(folder, "best_config.yaml").read_text()
-    rows = list(csv.DictReader(Path(folder, "trials.csv").open()))
+    rows = csv.DictReader(Path(folder, "trials.csv").read_text().splitlines())
     assert [row["state"] for row in rows] == states
     assert "loss:" in best
     sweeps.run(*study("smoke"), *prune, app="src.train")

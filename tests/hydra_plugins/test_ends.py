@@ -119,7 +119,7 @@ def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on(sweeps, launche
     assert process.returncode == code, errors
     assert "the same command continues: python" in errors
     assert "RUNNING" not in sweeps.states()
-    assert all(not child.is_running() for child in family)
+    wait_for(lambda: not any(map(is_alive, family)), seconds=2)
     (parent,), _ = assert_mirrored(sweeps)
     assert parent.info.status == "KILLED"
     interrupted = [trial for trial in sweeps.study().trials if trial.state.name == "FAIL"]
@@ -140,8 +140,7 @@ def test_a_killed_sweep_goes_on_where_it_was(sweeps, launcher):
     process.communicate(timeout=30)
     before = {file: file.read_bytes() for file in sweeps.folder.glob("runs/s/*/result.json")}
     assert len(before) == 2
-    psutil.wait_procs(family, timeout=15)
-    assert all(not child.is_running() for child in family)
+    wait_for(lambda: not any(map(is_alive, family)), seconds=15)
     sweeps.run(NAME, *launcher, TRACKING, *SLOW)
     assert all(file.read_bytes() == content for file, content in before.items())
     assert len(sweeps.params()) == 6
@@ -230,6 +229,14 @@ def assert_mirrored(sweeps):
     assert all(run.info.status not in ("RUNNING", "SCHEDULED") for run in (*parents, *children))
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {run.info.run_id for run in parents}
     return parents, children
+
+
+def is_alive(process):
+    """A zombie, which waits for a parent or for init to look, is not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(condition, seconds=60):

@@ -81,6 +81,11 @@ class Space:
         ]
         return [*self.fixed, *swept]
 
+    def without_fixed(self, point: Mapping[str, Any]) -> Point:
+        """A starting point for what is left to search when an override fixes one of its keys."""
+        fixed = {line.partition("=")[0].lstrip("+") for line in self.fixed}
+        return {name: value for name, value in point.items() if name in self.axes or name not in fixed}
+
     def check_point(self, point: Mapping[str, Any]) -> None:
         for name, value in point.items():
             if name not in self.axes:
