@@ -194,7 +194,7 @@ def _range(values: list[Any]) -> BaseDistribution:
         return CategoricalDistribution(values)
     if all(isinstance(value, int) for value in values):
         return IntDistribution(values[0], values[-1], step=step)
-    step = (values[-1] - values[0]) / (len(values) - 1)
+    step = float(Decimal(repr(values[1])) - Decimal(repr(values[0])))
     return FloatDistribution(values[0], values[-1], step=step)
 
 
