@@ -29,7 +29,7 @@ def command(*overrides):
 
 
 def train(folder, *overrides, check=True):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command(*overrides), cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     if check:
         assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_
     process = subprocess.Popen(
         command(*SMALL, "trainer.epochs=200"),
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
         stderr=subprocess.PIPE,
         text=True,
     )

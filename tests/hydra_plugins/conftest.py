@@ -1,6 +1,5 @@
 """The real command in a subprocess, and the real stores that it leaves."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app"
-STREAMS = importlib.util.find_spec("hydra_plugins.local_launcher") is not None
-LAUNCHERS = ["basic", pytest.param("local", marks=pytest.mark.skipif(not STREAMS, reason="no local launcher"))]
+LAUNCHERS = ["basic", "local"]
 
 
 class Sweeps:

@@ -6,7 +6,9 @@ import time
 import psutil
 import pytest
 
-from .conftest import LAUNCHERS, STREAMS
+from .conftest import LAUNCHERS
+
+pytestmark = pytest.mark.slow
 
 NAME = "hydra.sweeper.study_name=s"
 TRACKING = "tracking=sqlite:///mlflow.db"
@@ -39,7 +41,6 @@ def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(sweeps, failure):
         assert "in fail" in attributes["trace"]
 
 
-@pytest.mark.skipif(not STREAMS, reason="no local launcher")
 def test_a_killed_worker_is_retried_a_bounded_number_of_times(sweeps):
     sweeps.run(NAME, *LOCAL, TRACKING, "x=1,2,3", "failure=sigkill", "failing_x=2")
     assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "FAIL"]
@@ -210,7 +211,6 @@ def test_other_storages(sweeps, storage):
     assert len(sweeps.started()) == 3
 
 
-@pytest.mark.skipif(not STREAMS, reason="no local launcher")
 def test_a_slot_takes_its_next_trial_when_it_is_free(sweeps):
     sweeps.run(NAME, *LOCAL, "hydra.launcher.num_slots=2", "x=1,2,3,4", "long_x=1")
     assert sweeps.states() == ["COMPLETE"] * 4

@@ -5,6 +5,8 @@ import math
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 NAME = "hydra.sweeper.study_name=s"
 
 
@@ -75,6 +77,8 @@ def test_the_starting_points_come_first_and_must_be_in_the_box(sweeps):
     sweeps.run(NAME, *space, "hydra.sweeper.enqueue=[{x:0.07,y:0.1},{x:0.5,y:0.5}]")
     assert sweeps.params()[:2] == [{"x": 0.07, "y": 0.1}, {"x": 0.5, "y": 0.5}]
     assert len(sweeps.params()) == 3
+    sweeps.run("hydra.sweeper.study_name=fixed", *space, "x=0.3", "hydra.sweeper.enqueue=[{x:0.07,y:0.1}]")
+    assert sweeps.params("fixed")[0] == {"y": 0.1}
 
 
 def test_a_dry_run_touches_nothing(sweeps):

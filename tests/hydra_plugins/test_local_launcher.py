@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SRC, CONF = ROOT / "src", ROOT / "conf"
 APP = Path(__file__).parent / "local_launcher_app"

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(directions), custom=custom)
     points, num_trials = _points(settings, space, custom=custom)
+    settings = replace(settings, enqueue=[space.without_fixed(point) for point in settings.enqueue])
     for point in settings.enqueue:
         space.check_point(point)
     base = _base(context, config, space, settings.ignored_keys)

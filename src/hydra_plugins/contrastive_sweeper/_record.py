@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
+Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -27,7 +28,7 @@ class Record(Protocol):
 
     def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None: ...
 
-    def of_study(self, name: str) -> "Record":
+    def of_study(self, name: str, label: Label) -> "Record":
         """The same parent, for the trials of another study."""
         ...
 
@@ -44,32 +45,32 @@ class NoRecord:
     def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
         return None
 
-    def of_study(self, name: str) -> "NoRecord":
+    def of_study(self, name: str, label: Label) -> "NoRecord":
         return self
 
 
 class MlflowRecord:
-    def __init__(self, uri: str, experiment: str, study_name: str, facts: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, experiment: str, study_name: str, label: Label, facts: Mapping[str, str]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        self._study_name = study_name
+        self._study_name, self._label = study_name, label
         with _creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = _experiment_id(self._client, uri, experiment)
             self.parent_run_id: str | None = self._open_parent(facts)
 
     def close_trial(self, trial: FrozenTrial) -> None:
-        for run in self._children(f" and tags.`sweep.trial` = '{trial.number}'"):
-            self._mirror(run, trial)
+        self._close(trial, list(self._children(f" and tags.`sweep.trial` = '{trial.number}'")))
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
-        by_number = {str(trial.number): trial for trial in trials}
+        runs: dict[str, list[Any]] = {}
         for run in self._children(""):
-            trial = by_number.get(run.data.tags.get("sweep.trial", ""))
-            if trial is not None and trial.state.is_finished():
-                self._mirror(run, trial)
+            runs.setdefault(run.data.tags.get("sweep.trial", ""), []).append(run)
+        for trial in trials:
+            if trial.state.is_finished():
+                self._close(trial, runs.get(str(trial.number), []))
 
     def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
         parent = self.parent_run_id
@@ -84,9 +85,9 @@ class MlflowRecord:
             self._client.log_artifact(parent, str(file))
         self._client.set_terminated(parent, STATUS[outcome])
 
-    def of_study(self, name: str) -> "MlflowRecord":
+    def of_study(self, name: str, label: Label) -> "MlflowRecord":
         other = copy.copy(self)
-        other._study_name = name
+        other._study_name, other._label = name, label
         return other
 
     def _open_parent(self, facts: Mapping[str, str]) -> str:
@@ -100,10 +101,10 @@ class MlflowRecord:
             self._client.update_run(run_id, status="RUNNING")
             return run_id
         own = {"sweep.study": self._study_name, "sweep.id": self._study_name, "sweep.kind": "parent"}
-        user = {"mlflow.user": os.environ.get("USER", "unknown")}
+        user = {"mlflow.user": _user()}
         run = self._client.create_run(self._experiment_id, run_name=self._study_name, tags=user | own)
         for name, text in facts.items():
-            self._client.log_param(run.info.run_id, re.sub(r"[^\w\-. :/]", "_", name), text)
+            self._client.log_param(run.info.run_id, _name(name), text)
         return str(run.info.run_id)
 
     def _children(self, condition: str) -> Iterable[Any]:
@@ -115,6 +116,21 @@ class MlflowRecord:
             token = page.token
             if not token:
                 return
+
+    def _close(self, trial: FrozenTrial, runs: list[Any]) -> None:
+        if not runs and trial.state == TrialState.FAIL:
+            runs = [self._stand_in(trial)]
+        for run in runs:
+            self._mirror(run, trial)
+
+    def _stand_in(self, trial: FrozenTrial) -> Any:
+        """The run of a trial that failed before it could open one."""
+        tags = {"mlflow.parentRunId": self.parent_run_id, "sweep.id": self._study_name}
+        tags |= {"sweep.trial": str(trial.number), "sweep.state": "RUNNING", "mlflow.user": _user()}
+        run = self._client.create_run(self._experiment_id, run_name=self._label(trial.number, trial.params), tags=tags)
+        for name, value in trial.params.items():
+            self._client.log_param(run.info.run_id, _name(name), value)
+        return run
 
     def _mirror(self, run: Any, trial: FrozenTrial) -> None:
         run_id, tags = run.info.run_id, run.data.tags
@@ -128,6 +144,15 @@ class MlflowRecord:
         if run.info.status in ("RUNNING", "SCHEDULED"):
             failed = trial.state == TrialState.FAIL
             self._client.set_terminated(run_id, "KILLED" if failed else "FINISHED")
+
+
+def _user() -> str:
+    return os.environ.get("USER", "unknown")
+
+
+def _name(key: str) -> str:
+    """MLflow takes letters, digits and _-. :/ in names."""
+    return re.sub(r"[^\w\-. :/]", "_", key)
 
 
 def _experiment_id(client: Any, uri: str, name: str) -> str:

@@ -81,6 +81,11 @@ class Space:
         ]
         return [*self.fixed, *swept]
 
+    def without_fixed(self, point: Mapping[str, Any]) -> Point:
+        """A starting point for what is left to search when an override fixes one of its keys."""
+        fixed = {line.partition("=")[0].lstrip("+") for line in self.fixed}
+        return {name: value for name, value in point.items() if name in self.axes or name not in fixed}
+
     def check_point(self, point: Mapping[str, Any]) -> None:
         for name, value in point.items():
             if name not in self.axes:
@@ -189,7 +194,7 @@ def _range(values: list[Any]) -> BaseDistribution:
         return CategoricalDistribution(values)
     if all(isinstance(value, int) for value in values):
         return IntDistribution(values[0], values[-1], step=step)
-    step = (values[-1] - values[0]) / (len(values) - 1)
+    step = float(Decimal(repr(values[1])) - Decimal(repr(values[0])))
     return FloatDistribution(values[0], values[-1], step=step)
 
 

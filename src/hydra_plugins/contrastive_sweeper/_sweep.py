@@ -109,7 +109,7 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     arms = arms_of(plan, ledger)
     stage = confirm_plan(plan, arms)
     stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}})
-    _complete(stage, stage_ledger, record.of_study(stage.study_name), slots)
+    _complete(stage, stage_ledger, record.of_study(stage.study_name, stage.label), slots)
     found = findings(plan, stage_ledger, arms)
     if found is None:
         return choose(ledger)
@@ -145,7 +145,7 @@ def _open_record(plan: Plan) -> Record:
     facts = {"metric": ", ".join(plan.metrics), "direction": ", ".join(plan.directions), "sampler": plan.sampler}
     facts |= {f"space.{name}": description for name, description in plan.space.describe().items()}
     experiment = settings.mlflow_experiment or "Default"
-    return MlflowRecord(resolve(settings.mlflow_uri), experiment, plan.study_name, facts)
+    return MlflowRecord(resolve(settings.mlflow_uri), experiment, plan.study_name, plan.label, facts)
 
 
 def _command() -> str:

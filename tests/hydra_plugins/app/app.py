@@ -22,7 +22,7 @@ def fail(kind):
     match kind:
         case "exception":
             raise RuntimeError("boom")
-        case "nan":
+        case "not_a_number":
             return float("nan")
         case "none":
             return None
@@ -48,6 +48,8 @@ def main(config):
     value = config.x**2 + config.y**2 + random.Random(f"{config.seed} {config.x}").gauss(0, config.noise)
     if config.seed == 0 and config.x == config.lucky_x:
         value -= config.lucky
+    if config.x == config.long_x:
+        time.sleep(6)
     with run(config) as client:
         trial = current_trial()
         for epoch in range(1, config.epochs + 1):

@@ -1,0 +1,62 @@
+"""Every study in sweeps/ composes; the smallest runs whole, is pruned, and goes on."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from tests.hydra_plugins.conftest import ROOT, Sweeps
+
+STUDIES = sorted(file.stem for file in (ROOT / "sweeps").glob("*.yaml"))
+
+
+def study(name):
+    return "--config-dir", str(ROOT / "sweeps"), "--config-name", name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_a_plan(name, tmp_path):
+    out = Sweeps(tmp_path).run(*study(name), "hydra.sweeper.dry_run=true", app="src.train")
+    assert f"study {name}" in out
+    if name in ("temperature_lambda", "borderline_pareto", "contrastive_or_not", "smoke"):
+        assert "000 loss.temperature=0.07 loss.lambda_contrastive=0.1" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_study_of_the_real_model(tmp_path):
+    sweeps = Sweeps(tmp_path)
+    prune = ("trainer.epochs=3", "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.n_trials=3")
+    sweeps.run(*study("smoke"), *prune, app="src.train")
+    states = sweeps.states("smoke")
+    assert set(states) <= {"COMPLETE", "PRUNED"}
+    assert len(states) == 3
+    assert sweeps.params("smoke")[0] == {"loss.temperature": 0.07, "loss.lambda_contrastive": 0.1}
+    (parent,), children = sweeps.children("smoke")
+    assert {run.data.tags["sweep.trial"]: run.data.tags["sweep.state"] for run in children} == {
+        str(number): state for number, state in enumerate(states)
+    }
+    assert all(run.info.status == "FINISHED" for run in (parent, *children))
+    first = next(run for run in children if run.data.tags["sweep.trial"] == "0")
+    assert first.info.run_name == "000 τ=0.07 λ=0.1"
+    folder = tmp_path / "multirun/smoke"
+    best = Path(folder, "best_config.yaml").read_text()
+    rows = csv.DictReader(Path(folder, "trials.csv").read_text().splitlines())
+    assert [row["state"] for row in rows] == states
+    assert "loss:" in best
+    sweeps.run(*study("smoke"), *prune, app="src.train")
+    assert sweeps.states("smoke") == states
+
+
+@pytest.mark.slow
+def test_a_bad_metric_or_loss_is_one_line_before_the_first_trial(tmp_path):
+    sweeps = Sweeps(tmp_path)
+    for override, message in {
+        "loss.lambda_contrastive=-1": "lambda_contrastive must be >= 0, got -1",
+        "objective.metric=val/total_loss": "must not depend on temperature or lambda",
+        "loss.temprature=1": "did you mean loss.temperature",
+    }.items():
+        out = sweeps.run(*study("smoke"), override, app="src.train", code=1)
+        assert message in out.strip().splitlines()[-1]
+        assert "Traceback" not in out
+    assert not (tmp_path / "mlflow.db").exists()
