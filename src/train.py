@@ -110,17 +110,18 @@ def train(config: DictConfig) -> Objective:
         except TrialPruned:
             progress.remark(f"pruned after epoch {trainer.epoch}")
         metrics, evaluations, epoch = trainer.result()
-        objectives = objectives_of(metrics, names)
+        objectives, served = objectives_of(metrics, names), None
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
             export_judge(output / "judge", model, data.tokenizer, data.criteria, evaluations["val"], **text)
-            if served := run.model(output / "judge", data.criteria):
-                progress.remark(f"Model:    {served}")
+            served = run.model(output / "judge", data.criteria)
     progress.console.print(results_table(metrics, data.criteria, evaluations))
     progress.remark(f"Recorded: {run.location()}")
+    if served is not None:
+        progress.remark(f"Model:    {served}")
     progress.remark(f"Output:   {output}")
     return objectives[0] if len(objectives) == 1 else objectives
 

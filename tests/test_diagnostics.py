@@ -39,8 +39,8 @@ def test_the_report_names_the_criterion_that_will_starve():
 
 
 def test_the_report_counts_anchors_as_the_loss_does():
-    examples = votes([0.7, 0.6])
-    batches = list(random(examples, batch_size=20, seed=0, length_window=1))
+    examples = votes([0.7, 0.9])
+    batches = list(random(examples, batch_size=40, seed=0, length_window=1))
     expected = torch.zeros(2)
     for batch in batches:
         yes, num = (torch.from_numpy(column[batch]) for column in (examples.yes_votes, examples.num_votes))
@@ -48,6 +48,13 @@ def test_the_report_counts_anchors_as_the_loss_does():
         expected += statistics["valid_anchor_share"] * statistics["counted"] / len(batches)
     (line,) = anchor_report(joint(SupConLoss(**SHARED)), examples, batches, CRITERIA)
     assert line == f"valid anchors a batch: clear {expected[0]:.0%}, fair {expected[1]:.0%}"
+
+
+def test_plenty_of_anchors_is_said_briefly():
+    examples = votes([0.7, 0.6])
+    batches = random(examples, batch_size=40, seed=0, length_window=1)
+    (line,) = anchor_report(joint(SupConLoss(**SHARED)), examples, batches, CRITERIA)
+    assert line == "valid anchors a batch: more than 95% for every criterion"
 
 
 def test_nothing_to_report_without_a_contrastive_loss():

@@ -13,6 +13,7 @@ from contrastive_learning.samplers import Examples
 LOOKS_AN_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
 BATCHES_TO_REPORT = 200
 STARVING_ANCHORS = 0.05
+PLENTY_OF_ANCHORS = 0.95
 STARVING_BATCHES = 0.5
 COLLAPSED = 0.99  # collapse ratio: 1 = all embeddings equal; nine criteria in one shared space seldom get below 0.9
 COLLAPSED_RANK = 2.0
@@ -59,6 +60,8 @@ def anchor_report(
     anchors, counted = _expected(contrastive, examples, batches)
     names = ("all criteria together",) if isinstance(contrastive, ExactMatchLoss) else criteria
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
+    if min(anchors) > PLENTY_OF_ANCHORS:
+        shares = f"more than {PLENTY_OF_ANCHORS:.0%} for every criterion"
     lines = [f"valid anchors a batch: {shares}"]
     for name, share, batch_share in zip(names, anchors, counted, strict=True):
         if share < STARVING_ANCHORS or batch_share < STARVING_BATCHES:
