@@ -35,6 +35,8 @@ from src.experiment import (
 if TYPE_CHECKING:
     from contrastive_learning.evaluation import Evaluation
 
+CHECKPOINTS = "checkpoints.json"  # stands in the checkpoint folder from the first one on
+
 
 def train(config: DictConfig) -> Objective:
     """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
@@ -135,6 +137,11 @@ def run_from_hydra(config: DictConfig) -> Objective:
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"error: {_innermost(error)}")
         raise
+    except KeyboardInterrupt:
+        output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
+        if HydraConfig.get().mode == RunMode.RUN and Path(output, "checkpoints", CHECKPOINTS).exists():
+            print(f"interrupted; to continue, repeat the command with trainer.resume_from={output}", file=sys.stderr)
+        raise
 
 
 def _innermost(error: BaseException) -> str:
@@ -156,7 +163,6 @@ def main() -> Any:
     try:
         return run_from_hydra()
     except KeyboardInterrupt as interrupt:
-        print("interrupted; continue with trainer.resume_from=<the output folder>", file=sys.stderr)
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)
     except (HydraException, OmegaConfBaseException) as error:
         if not own:
