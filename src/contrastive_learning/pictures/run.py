@@ -12,7 +12,7 @@ from contrastive_learning.pictures.layout import PROJECTIONS, lay_out
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
 from contrastive_learning.pictures.page import PageFrame, draw_page, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
-from contrastive_learning.pictures.sample import PictureSample
+from contrastive_learning.pictures.sample import PictureSample, main_criterion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,8 @@ class RunPictures:
     ) -> None:
         self.settings, self.folder, self.objective = settings, folder, objective
         self.sample = PictureSample.of(split, criteria, settings.sample_size)
-        self.criterion = settings.criterion or self.sample.main_criterion()
+        votes = self.sample.yes_votes, self.sample.num_votes
+        self.criterion = settings.criterion or main_criterion(criteria, *votes)
         check_choice("pictures.criterion", self.criterion, criteria)
         self.title = f"λ {lambda_contrastive:g}"
         if temperature is not None and lambda_contrastive > 0:
