@@ -50,9 +50,9 @@ class RunPictures:
         votes = self.sample.yes_votes, self.sample.num_votes
         self.criterion = settings.criterion or main_criterion(criteria, *votes)
         check_choice("pictures.criterion", self.criterion, criteria)
-        self.title = f"λ {lambda_contrastive:g}"
+        self.title = f"λ {lambda_contrastive:.3g}"
         if temperature is not None and lambda_contrastive > 0:
-            self.title = f"τ {temperature:g}   {self.title}"
+            self.title = f"τ {temperature:.3g}   {self.title}"
         self.history = EmbeddingHistory(folder / "embedding_history.parquet", self.sample)
 
     def at_epoch(self, evaluation: Evaluation, epoch: int, value: float) -> bytes:
@@ -92,7 +92,8 @@ class RunPictures:
         layout = lay_out(frame.embeddings, sample.yes_votes, sample.num_votes, self.settings.projection)
         when = "before training" if frame.epoch == 0 else f"epoch {frame.epoch}"
         return EmbeddingMap(
-            f"{self.title}   {when}",
+            self.title,
+            when,
             f"{self.objective} {frame.value:.3f}",
             layout.note,
             layout.points,

@@ -54,7 +54,8 @@ def attach_report(plan: Plan, ledger: Ledger, context: HydraContext) -> Iterator
     if plan.report is None:
         return
     pruned = [trial for trial in ledger.trials if trial.state == TrialState.PRUNED]
-    folders = [Path(trial.user_attrs["output_dir"]) for trial in (*ledger.ranked(), *pruned)]
+    places = [trial.user_attrs.get("output_dir") for trial in (*ledger.ranked(), *pruned)]
+    folders = [Path(place) for place in places if place is not None]
     with forgiving("report"):
         config = OmegaConf.create(compose(context, plan.config, plan.space.fixed))
         yield from plan.report(config, folders, plan.sweep_dir)
@@ -92,10 +93,10 @@ def _draw_importance(study: Any, count: int, params: list[str], **of: Any) -> An
 
 
 def _save(draw: Draw, path: Path) -> None:
-    from matplotlib import pyplot
+    from matplotlib import pyplot, rc_context
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), rc_context():  # Optuna changes the style of all later pictures
             warnings.simplefilter("ignore")  # all of these plots are experimental to Optuna
             figure = np.ravel(draw())[0].figure
             figure.set_size_inches(8, 6)

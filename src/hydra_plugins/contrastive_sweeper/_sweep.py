@@ -83,7 +83,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
     finally:
         choice = choice or choose(ledger)
         files = write_files(plan, ledger, choice, context)
-        if outcome == "ok":
+        if outcome == "ok" and record.parent_run_id is not None:
             files += [*draw_study(plan, ledger), *attach_report(plan, ledger, context)]
         places = _show(plan, ledger, record, choice)
         record.finish(outcome, None if choice is None else choice.trial, files)
@@ -91,10 +91,10 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
 
 
 def _show(plan: Plan, ledger: Ledger, record: Record, choice: Choice | None) -> Mapping[str, str]:
-    places: Mapping[str, str] = {}
+    places: dict[str, str] = {}
     with forgiving("comparison in MLflow"):
         note = describe(plan, ledger, None if choice is None else choice.confirmed, _command())
-        places = record.show(Swept.of(plan, ledger), note)
+        places.update(record.show(Swept.of(plan, ledger), note))
     return places
 
 

@@ -88,9 +88,9 @@ class View:
         }
 
     def _sections(self) -> Iterator[Json]:
-        yield _section(SWEEP, "Sweep")
+        yield _section(SWEEP, "Sweep") | {"columns": 2, "cardHeight": 360}
         if self.curves:
-            yield _section(CURVES, "Curves")
+            yield _section(CURVES, "Curves") | {"columns": 1, "cardHeight": 360}
         if self.images:
             yield _section(IMAGES, "Embeddings") | {"columns": 1, "cardHeight": 720}
 
