@@ -62,15 +62,15 @@ def test_addresses():
     plain = parse_qs(urlsplit(view().plain_address.removeprefix("/#")).query)
     assert plain["searchFilter"] == ["tags.`mlflow.parentRunId` = 'abc'"]
     assert (plain["orderByKey"], plain["orderByAsc"]) == (["metrics.`final/value`"], ["true"])
-    assert unquote(compare_address("3", ["a", "b"])) == '/#/compare-runs?runs=["a","b"]&experiments=["3"]'
+    assert unquote(compare_address("3", ["a", "b"])).startswith('/#/compare-runs?runs=["a","b"]&experiments=["3"]')
     assert base_address("sqlite:///mlflow.db", "http://127.0.0.1:5000/") == "http://127.0.0.1:5000"
     assert base_address("https://me:secret@host:81/mlflow", "unused") == "https://host:81/mlflow"
 
 
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
-    command = (NAME, TRACKING, REPORT, "epochs=2", "x=1,2,3", "y=0,1")
-    out = sweeps.run(*command, "failing_x=3", "failure=exception")
+    command = (NAME, TRACKING, REPORT, "epochs=2", "x=1,2,3", "y=0,1", "failing_x=3", "failure=exception")
+    out = sweeps.run(*command)
     (parent,), children = sweeps.children()
     (address,) = (line.removeprefix("Comparison: ") for line in out.splitlines() if line.startswith("Comparison: "))
     assert address == "http://127.0.0.1:5000" + parent.data.tags["sweep.view"]

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose
-from hydra_plugins.contrastive_sweeper._study import DONE, Ledger
+from hydra_plugins.contrastive_sweeper._study import Ledger
 
 MIN_TRIALS_FOR_IMPORTANCE = 10
 CAVEAT = (
@@ -76,7 +76,7 @@ def _plots(plan: Plan, ledger: Ledger) -> dict[str, Draw]:
             drawn[f"parallel_coordinates{end}"] = partial(plots.plot_parallel_coordinate, study, varying, **of)
         if len(varying) > 1 and len(complete) > 2:
             drawn[f"contour{end}"] = partial(plots.plot_contour, study, varying[:3], **of)
-        if len(varying) > 1 and ledger.count(*DONE) >= MIN_TRIALS_FOR_IMPORTANCE:
+        if len(varying) > 1 and len(complete) >= MIN_TRIALS_FOR_IMPORTANCE:
             drawn[f"importance{end}"] = partial(_draw_importance, study, len(complete), varying, **of)
     if len(plan.metrics) == 2:
         names = list(plan.metrics)

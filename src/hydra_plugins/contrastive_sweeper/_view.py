@@ -112,13 +112,13 @@ class View:
         for name in self.curves:
             yield _chart(f"curve-{name}", "LINE", CURVES) | _curve(name)
         if self.images:
-            keys = {"imageKeys": list(self.images), "step": self.image_step, "showRunParams": True}
+            keys = {"imageKeys": list(self.images), "step": self.image_step, "showRunParams": False}
             yield _chart("images", "IMAGE", IMAGES) | keys
 
 
 def compare_address(experiment_id: str, run_ids: Sequence[str]) -> str:
     runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [experiment_id]))
-    return f"/#/compare-runs?runs={runs}&experiments={experiments}"
+    return f"/#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
 
 
 def _runs_page(experiment_id: str) -> str:
