@@ -42,9 +42,8 @@ format: $(INSTALLED)
 bench: $(INSTALLED)  ## the measured comparisons; close other programs first
 	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py $(ARGS)
 
-ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true \
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1
+ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
+	$(BIN)/python -m src.ui --port $(or $(PORT),5000)
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache

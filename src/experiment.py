@@ -1,7 +1,7 @@
 """What a run is made of: the parts that its configuration names, its objective, its record."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
+MAX_GRID = 120  # runs in one picture
 
 Objective = float | tuple[float, ...]
 
@@ -78,14 +79,23 @@ def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple
     return tuple(float(metrics[name]) for name in names)
 
 
-def open_run(tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]) -> "Tracker":
-    """Open a run, or the one that a resumed output folder belongs to."""
+def run_name(config: DictConfig) -> str:
+    """sample tiny supcon τ=0.07 λ=0.1"""
+    choices, loss = HydraConfig.get().runtime.choices, config.loss
+    chosen = [choices["data"], choices["model"], choices["loss"]]
+    if loss.lambda_contrastive > 0:
+        chosen += [f"τ={loss.temperature:.3g}", f"λ={loss.lambda_contrastive:.3g}"]
+    return " ".join(chosen)
+
+
+def open_run(tracking: "Tracker", output: Path, name: str, trial: CurrentTrial, tags: Mapping[str, str]) -> "Tracker":
+    """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
     from contrastive_learning.provenance import git_state
 
     run_file = output / "run.json"
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
     git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
-    run = tracking.open(trial.run_name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
+    run = tracking.open(trial.run_name or name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
     run_file.write_text(json.dumps({"run_id": run.run_id}))
     return run
 
@@ -123,9 +133,25 @@ def record_embeddings(
 def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
-    run.params(flatten(OmegaConf.to_container(config, resolve=True)))
+    choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
+    run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
     run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
     run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
     run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
     if diff := git_diff(ROOT):
         run.text(diff, "uncommitted.diff")
+
+
+def report(config: DictConfig, runs: Sequence[Path], folder: Path) -> Iterator[Path]:
+    """What the parent run of a sweep shows besides its own plots. runs: output folders, best first."""
+    from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
+
+    files = [run / "embedding_map.parquet" for run in runs]
+    maps = [EmbeddingMap.read(file) for file in files if file.exists()]
+    alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
+    if alike:
+        first = alike[0]
+        criterion = config.pictures.criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
+        grid = folder / "embedding_grid.png"
+        grid.write_bytes(draw_grid(alike, criterion))
+        yield grid

@@ -30,6 +30,7 @@ from src.experiment import (
     open_run,
     record_embeddings,
     record_start,
+    run_name,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def train(config: DictConfig) -> Objective:
         progress.remark(remark)
 
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
-    with open_run(tracking, output, trial, tags) as run, progress:
+    with open_run(tracking, output, run_name(config), trial, tags) as run, progress:
 
         def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
             png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])

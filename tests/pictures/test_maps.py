@@ -17,7 +17,8 @@ def shown(criteria):
     rng = np.random.default_rng(0)
     votes = rng.integers(0, 4, (60, 3))
     return EmbeddingMap(
-        "τ 0.07   λ 0.1   epoch 3",
+        "τ 0.07   λ 0.1",
+        "epoch 3",
         "val/macro_f1 0.716",
         "PCA, 61 % of variance",
         rng.normal(0, 0.05, (60, 2)),
@@ -51,7 +52,7 @@ def test_the_same_map_is_the_same_file(shown):
 def test_a_map_survives_its_file(shown, tmp_path):
     shown.write(tmp_path / "map.parquet")
     again = EmbeddingMap.read(tmp_path / "map.parquet")
-    assert (again.title, again.criteria) == (shown.title, shown.criteria)
+    assert (again.title, again.when, again.criteria) == (shown.title, shown.when, shown.criteria)
     assert draw_overview(again, "safe") == draw_overview(shown, "safe")
 
 

@@ -35,7 +35,7 @@ def test_a_run_leaves_pictures_at_the_root_and_data_in_its_folder(tmp_path, make
     with Image.open(tmp_path / "embedding.png") as image:
         assert image.width == 800
     shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
-    assert (shown.title, shown.subtitle) == ("τ 0.07   λ 0.1   epoch 1", "val/macro_f1 0.600")
+    assert (shown.title, shown.when, shown.subtitle) == ("τ 0.07   λ 0.1", "epoch 1", "val/macro_f1 0.600")
 
 
 def test_projector_files_have_a_line_for_each_response(tmp_path, make_split, evaluate, criteria):

@@ -3,5 +3,14 @@
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_grid
 from contrastive_learning.pictures.reliability import Judged, draw_reliability
 from contrastive_learning.pictures.run import PictureSettings, RunPictures
+from contrastive_learning.pictures.sample import main_criterion
 
-__all__ = ["EmbeddingMap", "Judged", "PictureSettings", "RunPictures", "draw_grid", "draw_reliability"]
+__all__ = [
+    "EmbeddingMap",
+    "Judged",
+    "PictureSettings",
+    "RunPictures",
+    "draw_grid",
+    "draw_reliability",
+    "main_criterion",
+]

@@ -32,7 +32,8 @@ INK, FAINT = "#1a1a1a", "#5f5f5f"
 class EmbeddingMap:
     """What one picture shows of one run at one epoch."""
 
-    title: str  # temperature, lambda, epoch
+    title: str  # temperature, lambda
+    when: str  # the epoch
     subtitle: str  # the metric
     note: str  # how the points came about
     points: FloatArray  # [items, 2]
@@ -42,7 +43,7 @@ class EmbeddingMap:
 
     def write(self, path: Path) -> None:
         """As Parquet, for a later grid of several runs."""
-        heads = {name: getattr(self, name) for name in ("title", "subtitle", "note", "criteria")}
+        heads = {name: getattr(self, name) for name in ("title", "when", "subtitle", "note", "criteria")}
         columns = {name: getattr(self, name).tolist() for name in ("points", "yes_votes", "num_votes")}
         metadata = {b"embedding_map": json.dumps(heads).encode()}
         pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
@@ -93,7 +94,7 @@ def draw_grid(maps: Sequence[EmbeddingMap], criterion: str) -> bytes:
     for index, shown in enumerate(maps):
         left, top = 16 + 260 * (index % COLUMNS), 120 + 232 * (index // COLUMNS)
         page.text(left, top + 18, shown.title, 17, weight="bold")
-        page.text(left, top + 40, shown.subtitle, 16, FAINT)
+        page.text(left, top + 40, f"{shown.subtitle}, {shown.when}", 15, FAINT)
         page.scatter(shown, criterion, (left, top + 48, 249, 166), size=8)
     page.foot(ALIGNMENT.capitalize())
     return page.png()
@@ -108,7 +109,7 @@ class _Page:
         self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words()) else None
 
     def head(self, criterion: str) -> None:
-        self.text(16, 34, self.shown.title, 25, weight="bold")
+        self.text(16, 34, f"{self.shown.title}   {self.shown.when}", 25, weight="bold")
         subtitle = legible(self.shown.subtitle, self.shown.subtitle.rpartition(" ")[2], self._hangul)
         self.text(16, 66, subtitle, 20)
         self.text(16, 95, self.name(criterion), 20, FAINT)

@@ -12,7 +12,7 @@ from contrastive_learning.pictures.layout import PROJECTIONS, lay_out
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
 from contrastive_learning.pictures.page import PageFrame, draw_page, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
-from contrastive_learning.pictures.sample import PictureSample
+from contrastive_learning.pictures.sample import PictureSample, main_criterion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +47,12 @@ class RunPictures:
     ) -> None:
         self.settings, self.folder, self.objective = settings, folder, objective
         self.sample = PictureSample.of(split, criteria, settings.sample_size)
-        self.criterion = settings.criterion or self.sample.main_criterion()
+        votes = self.sample.yes_votes, self.sample.num_votes
+        self.criterion = settings.criterion or main_criterion(criteria, *votes)
         check_choice("pictures.criterion", self.criterion, criteria)
-        self.title = f"λ {lambda_contrastive:g}"
+        self.title = f"λ {lambda_contrastive:.3g}"
         if temperature is not None and lambda_contrastive > 0:
-            self.title = f"τ {temperature:g}   {self.title}"
+            self.title = f"τ {temperature:.3g}   {self.title}"
         self.history = EmbeddingHistory(folder / "embedding_history.parquet", self.sample)
 
     def at_epoch(self, evaluation: Evaluation, epoch: int, value: float) -> bytes:
@@ -91,7 +92,8 @@ class RunPictures:
         layout = lay_out(frame.embeddings, sample.yes_votes, sample.num_votes, self.settings.projection)
         when = "before training" if frame.epoch == 0 else f"epoch {frame.epoch}"
         return EmbeddingMap(
-            f"{self.title}   {when}",
+            self.title,
+            when,
             f"{self.objective} {frame.value:.3f}",
             layout.note,
             layout.points,

@@ -46,11 +46,12 @@ class PictureSample:
             split.num_votes[rows],
         )
 
-    def main_criterion(self) -> str:
-        """The criterion with the most even majorities, so the one with the most to see; the first of equals."""
-        judged = np.maximum((self.num_votes > 0).sum(0), 1)
-        yes = (2 * self.yes_votes > self.num_votes).sum(0) / judged
-        return self.criteria[int(np.argmin(np.abs(yes - 0.5)))]
+
+def main_criterion(criteria: Sequence[str], yes_votes: IntArray, num_votes: IntArray) -> str:
+    """The criterion with the most even majorities, so the one with the most to see; the first of equals."""
+    judged = np.maximum((num_votes > 0).sum(0), 1)
+    yes = (2 * yes_votes > num_votes).sum(0) / judged
+    return criteria[int(np.argmin(np.abs(yes - 0.5)))]
 
 
 def vote_shares(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:

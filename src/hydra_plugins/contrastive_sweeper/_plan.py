@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ DEFAULT_TRIALS = 20
 DEFAULT_SUBDIR = "${hydra.job.num}"
 
 Extender = Callable[[DictConfig, optuna.Trial], None]
+Report = Callable[[DictConfig, Sequence[Path], Path], Iterable[Path]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Plan:
     base: dict[str, Any]  # the configuration without what is swept, flat
     sampler: str
     extend: Extender | None  # the custom search space
+    report: Report | None
     config: DictConfig
     sweep_dir: Path
     overrides: Callable[[Mapping[str, Any]], list[str]]
@@ -147,7 +149,8 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
         metrics=metrics,
         base=base,
         sampler=sampler,
-        extend=_extender(settings.custom_search_space),
+        extend=_function("custom_search_space", settings.custom_search_space),
+        report=_function("report", settings.report),
         config=config,
         sweep_dir=Path(str(config.hydra.sweep.dir)).absolute(),
         overrides=space.overrides,
@@ -230,14 +233,13 @@ def _metrics(metric: Any, count: int) -> tuple[str, ...]:
     return names
 
 
-def _extender(path: str | None) -> Extender | None:
+def _function(key: str, path: str | None) -> Callable[..., Any] | None:
     if path is None:
         return None
     try:
-        extend: Extender = get_method(path.lstrip("."))
+        return get_method(path.lstrip("."))
     except (HydraException, ValueError, ImportError) as error:
-        raise SweepError(f"custom_search_space: {error}") from error
-    return extend
+        raise SweepError(f"{key}: {error}") from error
 
 
 def _default_name(

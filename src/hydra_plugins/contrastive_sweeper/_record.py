@@ -13,6 +13,10 @@ from typing import Any, Protocol
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_plugins.contrastive_sweeper._show import Swept, base_address, show
+
+MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
+
 Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
@@ -27,6 +31,10 @@ class Record(Protocol):
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None: ...
 
     def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None: ...
+
+    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+        """Make the comparison of the runs and describe the parent. Returns what a person can open, and where."""
+        ...
 
     def of_study(self, name: str, label: Label) -> "Record":
         """The same parent, for the trials of another study."""
@@ -45,17 +53,23 @@ class NoRecord:
     def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
         return None
 
+    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+        return {}
+
     def of_study(self, name: str, label: Label) -> "NoRecord":
         return self
 
 
 class MlflowRecord:
-    def __init__(self, uri: str, experiment: str, study_name: str, label: Label, facts: Mapping[str, str]) -> None:
+    def __init__(
+        self, uri: str, experiment: str, study_name: str, label: Label, facts: Mapping[str, str], *, ui: str
+    ) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._study_name, self._label = study_name, label
+        self._ui = base_address(uri, ui)
         with _creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = _experiment_id(self._client, uri, experiment)
@@ -84,6 +98,15 @@ class MlflowRecord:
         for file in files:
             self._client.log_artifact(parent, str(file))
         self._client.set_terminated(parent, STATUS[outcome])
+
+    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+        parent = self.parent_run_id
+        assert parent is not None
+        addresses = show(self._client, self._experiment_id, parent, swept)
+        self._client.set_tag(parent, "mlflow.note.content", f"{addresses.markdown()}\n\n{note}"[:MAX_NOTE_LENGTH])
+        self._client.set_tag(parent, "sweep.view", addresses.view)
+        places = {"Comparison": addresses.view, "Best runs": addresses.compare}
+        return {name: self._ui + place for name, place in places.items() if place is not None}
 
     def of_study(self, name: str, label: Label) -> "MlflowRecord":
         other = copy.copy(self)

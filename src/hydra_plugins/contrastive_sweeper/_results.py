@@ -47,12 +47,13 @@ def write_files(plan: Plan, ledger: Ledger, choice: Choice | None, context: Hydr
     return files
 
 
-def print_summary(plan: Plan, ledger: Ledger, choice: Choice | None) -> None:
+def print_summary(plan: Plan, ledger: Ledger, choice: Choice | None, places: Mapping[str, str]) -> None:
     console = Console(file=sys.stderr)
     console.print(_table(plan, ledger))
     if choice is not None and choice.confirmed is not None:
         report(choice.confirmed, partial(console.print, highlight=False, soft_wrap=True))
-    console.print(f"Results: {plan.sweep_dir}", highlight=False, soft_wrap=True)
+    for name, place in {"Results": plan.sweep_dir, **places}.items():
+        console.print(f"{name}: {place}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _table(plan: Plan, ledger: Ledger) -> Table:

@@ -18,12 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.contrastive_sweeper._confirm import arms_of, confirm_plan, findings
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._loop import Loop
+from hydra_plugins.contrastive_sweeper._note import describe
+from hydra_plugins.contrastive_sweeper._pictures import attach_report, draw_study, forgiving
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose, make_plan
 from hydra_plugins.contrastive_sweeper._preview import print_preview
 from hydra_plugins.contrastive_sweeper._progress import Progress
 from hydra_plugins.contrastive_sweeper._record import MlflowRecord, NoRecord, Record
 from hydra_plugins.contrastive_sweeper._results import Choice, choose, print_summary, write_files
 from hydra_plugins.contrastive_sweeper._samplers import make_pruner
+from hydra_plugins.contrastive_sweeper._show import Swept
 from hydra_plugins.contrastive_sweeper._slots import Slots, slots_of
 from hydra_plugins.contrastive_sweeper._storage import resolve
 from hydra_plugins.contrastive_sweeper._study import Ledger, import_known, open_ledger
@@ -80,8 +83,19 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
     finally:
         choice = choice or choose(ledger)
         files = write_files(plan, ledger, choice, context)
+        if outcome == "ok" and record.parent_run_id is not None:
+            files += [*draw_study(plan, ledger), *attach_report(plan, ledger, context)]
+        places = _show(plan, ledger, record, choice)
         record.finish(outcome, None if choice is None else choice.trial, files)
-    print_summary(plan, ledger, choice)
+    print_summary(plan, ledger, choice, places)
+
+
+def _show(plan: Plan, ledger: Ledger, record: Record, choice: Choice | None) -> Mapping[str, str]:
+    places: dict[str, str] = {}
+    with forgiving("comparison in MLflow"):
+        note = describe(plan, ledger, None if choice is None else choice.confirmed, _command())
+        places.update(record.show(Swept.of(plan, ledger), note))
+    return places
 
 
 def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
@@ -145,7 +159,8 @@ def _open_record(plan: Plan) -> Record:
     facts = {"metric": ", ".join(plan.metrics), "direction": ", ".join(plan.directions), "sampler": plan.sampler}
     facts |= {f"space.{name}": description for name, description in plan.space.describe().items()}
     experiment = settings.mlflow_experiment or "Default"
-    return MlflowRecord(resolve(settings.mlflow_uri), experiment, plan.study_name, plan.label, facts)
+    uri, ui = resolve(settings.mlflow_uri), settings.mlflow_ui
+    return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui)
 
 
 def _command() -> str:

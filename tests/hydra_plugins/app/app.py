@@ -55,9 +55,10 @@ def main(config):
         for epoch in range(1, config.epochs + 1):
             time.sleep(config.epoch_seconds)
             trial.report(value + config.epochs - epoch, epoch)
-            client.log_metric(epoch)
+            client.log(epoch, value)
             if trial.should_prune():
                 return value
+        client.log_final(value)
         if config.failure is not None and config.failing_x in (None, config.x):
             return fail(config.failure)
     if config.limit is not None:
@@ -69,7 +70,7 @@ class run:  # noqa: N801  reads as in `with run(config)`
     """An MLflow run like the one of a real task, where `tracking` is set."""
 
     def __init__(self, config):
-        self.uri = config.tracking
+        self.config, self.uri = config, config.tracking
 
     def __enter__(self):
         if self.uri is not None:
@@ -79,11 +80,17 @@ class run:  # noqa: N801  reads as in `with run(config)`
             experiment = self.client.get_experiment_by_name("app").experiment_id
             trial = current_trial()
             self.run_id = self.client.create_run(experiment, run_name=trial.run_name, tags=trial.tags()).info.run_id
+            for name in ("x", "y", "name"):
+                self.client.log_param(self.run_id, name, self.config[name])
         return self
 
-    def log_metric(self, epoch):
+    def log(self, epoch, value):
         if self.uri is not None:
-            self.client.log_metric(self.run_id, "epoch", epoch, step=epoch)
+            self.client.log_metric(self.run_id, "value", value + epoch / 10, step=epoch)
+
+    def log_final(self, value):
+        if self.uri is not None:
+            self.client.log_metric(self.run_id, "final/value", value)
 
     def __exit__(self, kind, error, trace):
         if self.uri is not None:
@@ -96,6 +103,13 @@ def configure(config, trial):
     x = trial.params["x"]
     trial.suggest_float("y", x - 1, x + 1)
     trial.suggest_float("+w", 0.0, 1.0)
+
+
+def report(config, runs, folder):
+    if config.name == "unreportable":
+        raise RuntimeError("nothing to say")
+    (folder / "report.txt").write_text(" ".join(run.name for run in runs))
+    yield folder / "report.txt"
 
 
 def preflight(config):

@@ -1,0 +1,68 @@
+"""A page in headless Chromium, driven over its debugging pipe, since MLflow's pages need real time."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1600,1800", "--remote-debugging-pipe"]
+
+
+class Page:
+    def __init__(self, profile):
+        """Chromium reads commands from its descriptor 3 and answers on 4."""
+        read, self._out = os.pipe()
+        self._in, write = os.pipe()
+        shell = ["sh", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"]
+        self._process = subprocess.Popen(shell, pass_fds=(read, write), stderr=subprocess.DEVNULL)
+        os.close(read)
+        os.close(write)
+        self._buffer, self._count, self._session = b"", 0, None
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait()
+        os.close(self._in)
+        os.close(self._out)
+
+    def open(self, address):
+        self._call("Page.navigate", url="about:blank")  # the pages of one server differ after the # only
+        self._call("Page.navigate", url=address)
+
+    def text_with(self, *wanted, seconds=90):
+        """The visible text, as soon as all of `wanted` is in it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self._call("Runtime.evaluate", expression="document.body.innerText")["result"].get("value", "")
+            missing = [text for text in wanted if text not in found]
+            if not missing:
+                return found
+            assert time.monotonic() < deadline, f"no {missing} in {found}"
+            time.sleep(0.5)
+
+    def _call(self, method, **params):
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self._buffer:
+                self._buffer += os.read(self._in, 65536)
+            answer, _, self._buffer = self._buffer.partition(b"\0")
+            if json.loads(answer).get("id") == self._count:
+                return json.loads(answer)["result"]
+
+
+@pytest.fixture
+def page(tmp_path):
+    opened = Page(tmp_path / "profile")
+    yield opened
+    opened.close()
