@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
+from src.values import check_values
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -23,6 +24,16 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
+RUN_FILE = "run.json"  # in the output folder
+MAY_CHANGE_ON_RESUME = (
+    "trainer.epochs",
+    "trainer.patience",
+    "trainer.device",
+    "trainer.resume_from",
+    "trainer.held_out_each_epoch",
+    "tracking.",
+    "data.cache_dir",
+)
 MAX_GRID = 120  # runs in one picture
 
 Objective = float | tuple[float, ...]
@@ -40,6 +51,7 @@ class Parts(NamedTuple):
 
 
 def build_parts(config: DictConfig) -> Parts:
+    check_values(config)
     nodes = (
         config.trainer,
         config.model,
@@ -82,21 +94,49 @@ def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple
 def run_name(config: DictConfig) -> str:
     """sample tiny supcon τ=0.07 λ=0.1"""
     choices, loss = HydraConfig.get().runtime.choices, config.loss
-    chosen = [choices["data"], choices["model"], choices["loss"]]
+    chosen = [choices[group] for group in ("data", "model", "loss") if group in choices]
     if loss.lambda_contrastive > 0:
         chosen += [f"τ={loss.temperature:.3g}", f"λ={loss.lambda_contrastive:.3g}"]
     return " ".join(chosen)
 
 
-def open_run(tracking: "Tracker", output: Path, name: str, trial: CurrentTrial, tags: Mapping[str, str]) -> "Tracker":
+def output_folder(config: DictConfig) -> Path:
+    """Where the run writes: a folder of its own, or that of the interrupted run it continues.
+
+    Raises ValueError where that one had other options: its record would no longer tell what was run.
+    """
+    if config.trainer.resume_from is None:
+        return Path(HydraConfig.get().runtime.output_dir).resolve()
+    folder = Path(config.trainer.resume_from).expanduser().resolve()
+    if not (folder / RUN_FILE).exists():
+        raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
+    before, now = json.loads((folder / RUN_FILE).read_text())["config"], _fixed_options(config)
+    differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if differing:
+        was = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in differing[:5])
+        raise ValueError(f"the run in {folder} had other options: {was}; repeat them to continue it")
+    return folder
+
+
+def _fixed_options(config: DictConfig) -> dict[str, Any]:
+    from contrastive_learning.provenance import flatten
+
+    options = flatten(OmegaConf.to_container(config, resolve=True))
+    return {key: value for key, value in options.items() if not key.startswith(MAY_CHANGE_ON_RESUME)}
+
+
+def open_run(
+    config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]
+) -> "Tracker":
     """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
     from contrastive_learning.provenance import git_state
 
-    run_file = output / "run.json"
+    run_file = output / RUN_FILE
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
     git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
-    run = tracking.open(trial.run_name or name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
-    run_file.write_text(json.dumps({"run_id": run.run_id}))
+    name = trial.run_name or run_name(config)
+    run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
+    run_file.write_text(json.dumps({"run_id": run.run_id, "config": _fixed_options(config)}, ensure_ascii=False))
     return run
 
 

@@ -28,9 +28,9 @@ from src.experiment import (
     objective_names,
     objectives_of,
     open_run,
+    output_folder,
     record_embeddings,
     record_start,
-    run_name,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def train(config: DictConfig) -> Objective:
     settings, recipe, loss, optimizer, make_sampler, source, tracking, picture_settings = build_parts(config)
     names = objective_names(config)
     trial = current_trial()
-    output = Path(settings.resume_from or HydraConfig.get().runtime.output_dir).expanduser().resolve()
+    output = output_folder(config)
     text = {"max_length": config.data.max_length, "prefix": config.data.prefix}
     cache_dir = Path(config.data.cache_dir).expanduser().resolve()
     data = tokenize(source, recipe.encoder, **text, cache_dir=cache_dir)
@@ -71,8 +71,27 @@ def train(config: DictConfig) -> Objective:
     for remark in (*data.remarks, *anchor_report(loss, train_split.examples(), batches, data.criteria)):
         progress.remark(remark)
 
+    trainer = ContrastiveTrainer(
+        model,
+        DataLoader(train_split, batch_sampler=batches, collate_fn=train_split.collate),
+        loaders["val"],
+        settings.device,
+        settings,
+        loss=loss,
+        optimizer=optimizer,
+        criteria=data.criteria,
+        held_out={prefix: loader for prefix, loader in loaders.items() if prefix != "val"},
+        checkpoint_dir=output / "checkpoints",
+        on_step=progress.on_step,
+    )
+    if settings.resume_from is None:
+        objectives_of(trainer.evaluate_start(), names)  # a misspelt metric shows before anything is recorded
+    else:
+        trainer.resume(output / "checkpoints")
+        progress.epoch = trainer.epoch
+
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
-    with open_run(tracking, output, run_name(config), trial, tags) as run, progress:
+    with open_run(config, tracking, output, trial, tags) as run, progress:
 
         def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
             png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
@@ -88,26 +107,9 @@ def train(config: DictConfig) -> Objective:
                 if trial.should_prune():
                     raise TrialPruned
 
-        trainer = ContrastiveTrainer(
-            model,
-            DataLoader(train_split, batch_sampler=batches, collate_fn=train_split.collate),
-            loaders["val"],
-            settings.device,
-            settings,
-            loss=loss,
-            optimizer=optimizer,
-            criteria=data.criteria,
-            held_out={prefix: loader for prefix, loader in loaders.items() if prefix != "val"},
-            checkpoint_dir=output / "checkpoints",
-            on_step=progress.on_step,
-            on_evaluation=picture,
-            log=log,
-        )
+        trainer.on_evaluation, trainer.log = picture, log
         if settings.resume_from is None:
             record_start(run, config, str(trainer.device))
-        else:
-            trainer.resume(output / "checkpoints")
-            progress.epoch = trainer.epoch
         try:
             trainer.fit()
         except TrialPruned:

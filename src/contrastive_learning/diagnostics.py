@@ -95,7 +95,7 @@ def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, 
     stuck = [name for name, ratio in ratios.items() if ratio > COLLAPSED]
     if stuck:
         found["collapse"] = (
-            f"warning: all embeddings are nearly alike for {', '.join(stuck)}: the contrastive loss does not move; "
+            f"warning: all embeddings are nearly alike for {_few(stuck)}: the contrastive loss does not move; "
             "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, set "
             "model.normalization=batch_norm, or give each criterion its own loss.contrastive.projection=per_criterion"
         )
@@ -106,3 +106,7 @@ def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, 
             "loss.contrastive.projection=per_criterion, a higher loss.temperature or a smaller loss.lambda_contrastive"
         )
     return found
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"

@@ -1,14 +1,19 @@
 """Where encoders and their tokenizers come from: a hub or folder, an installed package, or from scratch."""
 
 import importlib.util
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import get_session, try_to_load_from_cache
+from huggingface_hub.constants import ENDPOINT
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
 from transformers import logging as transformers_logging
+
+HUB_TIMEOUT_SECONDS = 8
 
 
 class PretrainedEncoder:
@@ -33,7 +38,10 @@ class PretrainedEncoder:
     def _load(self, factory: Any, **options: object) -> Any:
         transformers_logging.set_verbosity_error()  # its report of unused weights is noise here
         transformers_logging.disable_progress_bar()
+        for chatty in ("huggingface_hub", "httpx"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
         try:
+            _check_reachable(self.name)
             return factory.from_pretrained(self.name, trust_remote_code=False, **options)
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -114,6 +122,16 @@ class SegmentedBert(BertModel):  # type: ignore[misc]  # transformers is untyped
         is_equal = input_ids.unsqueeze(2) == input_ids.unsqueeze(1)  # [batch, tokens, tokens]
         is_in_context = (is_equal & is_context.unsqueeze(1)).any(2)
         return is_judged.long() + (is_judged & is_in_context).long()
+
+
+def _check_reachable(name: str) -> None:
+    """One short attempt in place of the hub client's minutes of retries, unless the model is in its cache."""
+    if _is_path(name) or try_to_load_from_cache(name, "config.json") is not None:
+        return
+    try:
+        get_session().head(ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
+    except Exception as error:
+        raise OSError(f"{ENDPOINT} does not answer ({type(error).__name__})") from error
 
 
 def _is_path(name: str) -> bool:

@@ -34,7 +34,7 @@ class TrainerSettings:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
         check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)
-        least_values = {"epochs": 1, "accumulation_steps": 1, "grad_cache_chunk": 1}
+        least_values = {"epochs": 1, "accumulation_steps": 1, "grad_cache_chunk": 1, "patience": 1}
         least_values |= {"lambda_warmup_epochs": 0, "encoder_share_warmup_epochs": 0}
         for name, least in least_values.items():
             value = getattr(self, name)

@@ -88,9 +88,7 @@ class ContrastiveTrainer:
         Returns the metrics of each epoch, `train/…` and `val/…`.
         """
         if self.epoch == 0:
-            start = self._evaluate_epoch()
-            self._check_monitor(start)  # a misspelt name must not cost an epoch
-            self._report(start)
+            self._report(self.evaluate_start())
         history = []
         while self.epoch < self.settings.epochs and not self._out_of_patience():
             started = time.perf_counter()
@@ -104,6 +102,13 @@ class ContrastiveTrainer:
             self._restore_best()
         self._finished = True
         return history
+
+    def evaluate_start(self) -> Metrics:
+        """Metrics before training. Raises ValueError if `monitor` is not among them: this must not cost an epoch."""
+        if not self._last_metrics:
+            self._last_metrics = self._evaluate_epoch()
+            self._check_monitor(self._last_metrics)
+        return self._last_metrics
 
     def result(self) -> tuple[Metrics, dict[str, Evaluation], int]:
         """Metrics and evaluations after `fit`, and the epoch they belong to: the best; where it was broken off, the
@@ -120,6 +125,8 @@ class ContrastiveTrainer:
         self._prepare_sampler()
         self.model.train()
         num_batches = len(self.train_loader)  # type: ignore[arg-type]
+        if num_batches == 0:
+            raise ValueError("the training loader must have a batch, got none")
         sums = torch.zeros(4, device=self.device)  # total, bce, contrastive, gradient norm; read once an epoch
         statistics = EpochStatistics(self.loss, self.criteria, num_batches)
         for index, batch in enumerate(self.train_loader):

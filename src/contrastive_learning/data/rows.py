@@ -109,6 +109,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
             twice = sorted({name for name in header if header.count(name) > 1})
             if twice:
                 raise ValueError(f"{place(path, 1)}: a column must have its own name, got {twice[0]!r} twice")
+            if len(header) == 1 and header[0].count(";") > 1:
+                raise ValueError(f"{place(path, 1)}: the columns must be separated by commas, got semicolons")
             for values in reader:
                 if not values:
                     continue

@@ -142,7 +142,8 @@ def _check_sizes(parts: Parts) -> None:
             )
             raise ValueError(
                 f"{split} must hold responses, got none ({others or 'nothing anywhere'}); "
-                "a group is never divided: one group, conversation_id or first turn"
+                "a group is never divided: that is a conversation_id, or else all responses with the same first turn; "
+                "give each row the conversation_id of its dialogue"
             )
 
 

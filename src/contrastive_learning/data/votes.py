@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from contrastive_learning.choices import did_you_mean
 from contrastive_learning.data.ballots import Ballots, parsed, row_votes
 from contrastive_learning.data.files import digest, existing
 from contrastive_learning.data.rows import READERS, Row, field, is_missing, label, place, read_rows, shown, text
@@ -90,9 +89,9 @@ def _in_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
         files[file.stem] = file
     if "train" not in files:
         names = [entry.name for entry in sorted(folder.iterdir())]
-        nearest = did_you_mean("train.jsonl", names)
         raise ValueError(
-            f"{folder} must hold train with one of {', '.join(READERS)}; got {', '.join(names) or 'nothing'}{nearest}"
+            f"{folder} must hold train with one of {', '.join(READERS)}; got {', '.join(names) or 'nothing'}; "
+            "a single file is given by its own path"
         )
     others = [file.name for file in readable if file.stem not in SPLITS]
     return files, [f"not read: {', '.join(others)} (only {', '.join(SPLITS)} are)"] if others else []

@@ -71,6 +71,8 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         responses = model_input["response"]
+        if not all(isinstance(response, str) and response.strip() for response in responses):
+            raise ValueError("every response must be a text that is not empty")
         contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
         tokens = [self._tokens(turns, response) for turns, response in zip(contexts, responses, strict=True)]
         logits, embeddings = self._judge(tokens)

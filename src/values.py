@@ -1,0 +1,65 @@
+"""Values of the wrong type, named by their option before anything is built."""
+
+import inspect
+from collections.abc import Mapping
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+OWN: dict[str, tuple[type, ...]] = {  # read by src.train itself
+    "seed": (int,),
+    "data.max_length": (int,),
+    "data.prefix": (str,),
+    "data.cache_dir": (str,),
+    "data.train_examples": (int, NoneType),
+    "objective.direction": (str, list),
+}
+
+
+def check_values(config: DictConfig) -> None:
+    """Compare every scalar with the annotation of the constructor that gets it.
+
+    Raises ValueError: "trainer.epochs must be a whole number, got 1.5".
+    """
+    for key, types in OWN.items():
+        _check(key, OmegaConf.select(config, key), types)
+    if config.seed < 0:
+        raise ValueError(f"seed must be at least 0, got {config.seed}")
+    for group in config:
+        node = config[group]
+        if OmegaConf.is_dict(node):
+            _check_node(str(group), OmegaConf.to_container(node, resolve=True))
+
+
+def _check_node(path: str, node: Any) -> None:
+    if not isinstance(node, Mapping):
+        return
+    hints = _annotations(node["_target_"]) if "_target_" in node else {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            _check_node(f"{path}.{key}", value)
+        elif key in hints and not isinstance(value, list):
+            _check(f"{path}.{key}", value, _scalar_types(hints[key]))
+
+
+def _annotations(target: str) -> dict[str, Any]:
+    found = get_object(target)
+    return get_type_hints(found.__init__ if inspect.isclass(found) else found)
+
+
+def _scalar_types(annotation: Any) -> tuple[type, ...]:
+    """Of int | None: (int, NoneType). Empty where something else than scalars is wanted, too."""
+    is_union = get_origin(annotation) in (Union, UnionType)
+    types = get_args(annotation) if is_union else (annotation,)
+    return types if any(each in SCALARS for each in types if each is not NoneType) else ()
+
+
+def _check(key: str, value: Any, types: tuple[type, ...]) -> None:
+    if not types or type(value) in types or (float in types and type(value) is int):
+        return
+    wanted = " or ".join(SCALARS[each] for each in types if each in SCALARS)
+    given = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+    raise ValueError(f"{key} must be {wanted}, got {given}")
