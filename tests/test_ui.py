@@ -57,6 +57,7 @@ def server(swept, tmp_path):
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     process.wait(30)
+    process.stdout.close()
     psutil.wait_procs(family, 10)
     assert not any(child.is_running() for child in family)
 
