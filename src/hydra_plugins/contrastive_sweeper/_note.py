@@ -26,9 +26,8 @@ def describe(plan: Plan, ledger: Ledger, confirmed: Mapping[str, Any] | None, co
     if confirmed is not None:
         verdict = confirmed.get("against_baseline", {}).get("verdict")
         parts.append(f"**Confirmed on fresh seeds**: {confirmed['chosen']}" + (f"; {verdict}" if verdict else ""))
-    parts.append(
-        f"**To continue** after a stop, or with a larger `hydra.sweeper.n_trials`:\n\n```\n{_without_credentials(command)}\n```"
-    )
+    again = f"```\n{_without_credentials(command)}\n```"
+    parts.append(f"**To continue** after a stop, or with a larger `hydra.sweeper.n_trials`:\n\n{again}")
     return "\n\n".join(parts)
 
 
