@@ -18,7 +18,15 @@ class Page:
         """Chromium reads commands from its descriptor 3 and answers on 4."""
         read, self._out = os.pipe()
         self._in, write = os.pipe()
-        shell = ["sh", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"]
+        shell = [
+            "bash",
+            "-c",
+            f'exec "$@" 3<&{read} 4>&{write}',
+            "bash",
+            CHROMIUM,
+            *OPTIONS,
+            f"--user-data-dir={profile}",
+        ]
         self._process = subprocess.Popen(shell, pass_fds=(read, write), stderr=subprocess.DEVNULL)
         os.close(read)
         os.close(write)

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from tests.hydra_plugins.conftest import ROOT, Sweeps
 
 STUDIES = sorted(file.stem for file in (ROOT / "sweeps").glob("*.yaml"))
@@ -40,6 +41,8 @@ def test_a_study_of_the_real_model(tmp_path):
     first = next(run for run in children if run.data.tags["sweep.trial"] == "0")
     assert first.info.run_name == "000 τ=0.07 λ=0.1"
     folder = tmp_path / "multirun/smoke"
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    assert "embedding_grid.png" in {item.path for item in client.list_artifacts(parent.info.run_id)}
     best = Path(folder, "best_config.yaml").read_text()
     rows = csv.DictReader(Path(folder, "trials.csv").read_text().splitlines())
     assert [row["state"] for row in rows] == states

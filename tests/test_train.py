@@ -53,7 +53,8 @@ def test_a_run_is_recorded_whole(finished):
     folder, done = finished
     client, (run,) = runs(folder)
     assert run.info.status == "FINISHED"
-    assert run.data.params["loss.temperature"] == "0.07"
+    assert run.info.run_name == "sample tiny supcon τ=0.07 λ=0.1"
+    assert (run.data.params["loss.temperature"], run.data.params["loss"]) == ("0.07", "supcon")
     assert run.data.tags["seed"] == "0"
     assert len(run.data.tags["data.fingerprint"]) == 64
     assert {

@@ -57,6 +57,7 @@ def server(swept, tmp_path):
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     process.wait(30)
+    process.stdout.close()
     psutil.wait_procs(family, 10)
     assert not any(child.is_running() for child in family)
 
@@ -83,7 +84,9 @@ def test_the_comparison_is_ready_in_a_browser(server, swept, page):  # noqa: F81
     base = printed.partition("/#/")[0]
     names = [f"00{number} x={x} y={y}" for number, (x, y) in enumerate((x, y) for x in (1, 2, 3) for y in (0, 1))]
     page.open(printed)
-    text = page.text_with(*names, "6 matching runs", "Parallel Coordinates", "final/value", "x vs y", "Curves")
+    text = page.text_with(
+        *names, "6 matching runs", "Parallel Coordinates", "final/value", "x vs. y vs. final/value", "Curves"
+    )
     assert [text.index(name) for name in names] == sorted(text.index(name) for name in names)
     assert "failed to load" not in text.lower()
     page.open(f"{base}/#/{swept[1]['Best runs']}")

@@ -99,8 +99,9 @@ def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
 
 @pytest.mark.slow
 def test_importance_comes_with_the_tenth_trial(sweeps):
-    sweeps.run(NAME, TRACKING, "x=1,2,3,4,5", "y=0,1")
+    sweeps.run(NAME, TRACKING, "x=1,2,3,4,5", "y=0,1", "name='http://me:secret@host'")
     (parent,), _ = sweeps.children()
+    assert "secret" not in parent.data.tags["mlflow.note.content"]
     assert "importance.png" in artifacts(sweeps.folder, parent.info.run_id)
 
 
