@@ -1,6 +1,5 @@
 import pytest
 from hydra import compose, initialize_config_dir
-
 from src.experiment import CONF
 from src.values import check_values
 
