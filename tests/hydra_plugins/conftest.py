@@ -12,7 +12,11 @@ from optuna.storages.journal import JournalFileBackend
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app"
-LAUNCHERS = ["basic", "local"]
+NAME = "hydra.sweeper.study_name=s"
+TRACKING = "tracking=sqlite:///mlflow.db"
+MODULES = "optuna,mlflow.store.tracking.sqlalchemy_store,alembic.command"  # else each trial takes seconds to import them
+LOCAL = ("hydra/launcher=local", f"hydra.launcher.preload=[{MODULES}]", "hydra.launcher.grace_seconds=2")
+LAUNCHERS = {"basic": ("hydra/launcher=basic",), "local": LOCAL}
 
 
 class Sweeps:
@@ -43,9 +47,10 @@ class Sweeps:
         assert process.returncode == code, out + errors
         return out + errors
 
-    def study(self, name="s"):
-        storage = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
-        return optuna.load_study(study_name=name, storage=storage)
+    def study(self, name="s", storage=None):
+        """`storage`: a database URL; else the journal file."""
+        journal = self.folder / "optuna.journal"
+        return optuna.load_study(study_name=name, storage=storage or JournalStorage(JournalFileBackend(str(journal))))
 
     def states(self, name="s"):
         return [trial.state.name for trial in self.study(name).trials]
@@ -69,6 +74,18 @@ class Sweeps:
         parents = [run for run in runs if run.data.tags.get("sweep.kind") == "parent"]
         children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
         return parents, children
+
+
+def assert_mirrored(sweeps, storage=None):
+    """Every trial that ran has one child run with its state; none is RUNNING."""
+    parents, children = sweeps.children()
+    trials = sweeps.study(storage=storage).trials
+    states = {str(trial.number): trial.state.name for trial in trials if trial.state.name != "WAITING"}
+    assert {run.data.tags["sweep.trial"]: run.data.tags["sweep.state"] for run in children} == states
+    assert len(children) == len(states)
+    assert all(run.info.status not in ("RUNNING", "SCHEDULED") for run in (*parents, *children))
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {run.info.run_id for run in parents}
+    return parents, children
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ import time
 import psutil
 import pytest
 
-from .conftest import LAUNCHERS
+from .conftest import LAUNCHERS, LOCAL, NAME, TRACKING, assert_mirrored
 
 pytestmark = pytest.mark.slow
 
-NAME = "hydra.sweeper.study_name=s"
-TRACKING = "tracking=sqlite:///mlflow.db"
 REASONS = {
     "exception": "RuntimeError: boom",
     "not_a_number": "the objective is nan",
@@ -25,10 +23,7 @@ REASONS = {
 
 @pytest.fixture(params=LAUNCHERS)
 def launcher(request):
-    return ["hydra/launcher=basic"] if request.param == "basic" else LOCAL
-
-
-LOCAL = ["hydra/launcher=local", "hydra.launcher.preload=[]", "hydra.launcher.grace_seconds=2"]
+    return LAUNCHERS[request.param]
 
 
 @pytest.mark.parametrize("failure", REASONS)
@@ -192,17 +187,6 @@ def test_a_custom_search_space_may_depend_on_what_is_drawn(sweeps):
     assert len(sweeps.params()) == 5
 
 
-def test_two_commands_on_an_empty_folder_share_one_study(sweeps):
-    command = (NAME, TRACKING, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=8")
-    processes = [sweeps.start(*command) for _ in range(2)]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    assert sweeps.states() == ["COMPLETE"] * 8
-    assert len({str(point) for point in sweeps.params()}) == 8
-    assert_mirrored(sweeps)
-
-
 @pytest.mark.parametrize("storage", ["sqlite:///study.db", "nested/study.journal"])
 def test_other_storages(sweeps, storage):
     command = (NAME, "x=1,2,3", "epochs=1", f"hydra.sweeper.storage={storage}")
@@ -218,17 +202,6 @@ def test_a_slot_takes_its_next_trial_when_it_is_free(sweeps):
     ended = (sweeps.folder / "runs/s/000/result.json").stat().st_mtime
     assert max(started.values()) < ended
     assert len({line[1] for line in sweeps.started()}) == 4
-
-
-def assert_mirrored(sweeps):
-    """Every trial that ran has one child run with its state; none is RUNNING."""
-    parents, children = sweeps.children()
-    trials = {str(trial.number): trial.state.name for trial in sweeps.study().trials if trial.state.name != "WAITING"}
-    assert {run.data.tags["sweep.trial"]: run.data.tags["sweep.state"] for run in children} == trials
-    assert len(children) == len(trials)
-    assert all(run.info.status not in ("RUNNING", "SCHEDULED") for run in (*parents, *children))
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {run.info.run_id for run in parents}
-    return parents, children
 
 
 def is_alive(process):

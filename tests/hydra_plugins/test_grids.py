@@ -5,9 +5,9 @@ import math
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+from .conftest import NAME
 
-NAME = "hydra.sweeper.study_name=s"
+pytestmark = pytest.mark.slow
 
 
 def test_two_values_are_two_runs_and_a_product_multiplies(sweeps):

@@ -1,0 +1,34 @@
+"""Commands that start at once on one study, from an empty folder."""
+
+import pytest
+from optuna.trial import TrialState
+
+from .conftest import LOCAL, NAME, TRACKING, assert_mirrored
+
+pytestmark = pytest.mark.slow
+
+FOUR_SLOTS = (*LOCAL, "hydra.launcher.num_slots=4")
+SEARCH = (NAME, TRACKING, "x=interval(0.0,1.0)", "y=interval(0.0,1.0)", "hydra/sweeper/sampler=tpe", "epochs=2")
+
+
+def run_together(sweeps, *overrides, trials, storage=None):
+    """Two commands; neither may fail, run a trial too many, repeat one, or leave it out of MLflow."""
+    place = [] if storage is None else [f"hydra.sweeper.storage={storage}"]
+    command = (*SEARCH, f"hydra.sweeper.n_trials={trials}", *place, *overrides)
+    processes = [sweeps.start(*command) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    done = sweeps.study(storage=storage).trials
+    assert [trial.state for trial in done] == [TrialState.COMPLETE] * trials
+    assert len({str(trial.params) for trial in done}) == len(sweeps.started()) == trials
+    assert all(len(trial.intermediate_values) == 2 for trial in done)
+    (parent,), _ = assert_mirrored(sweeps, storage)
+    assert parent.info.status == "FINISHED"
+    return {trial.user_attrs["owner"] for trial in done}
+
+
+@pytest.mark.parametrize("attempt", range(10))
+def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
+    storage = None if attempt % 2 else f"sqlite:///{sweeps.folder}/study.db"
+    run_together(sweeps, *FOUR_SLOTS, trials=10, storage=storage)
