@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -14,8 +16,11 @@ ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app"
 NAME = "hydra.sweeper.study_name=s"
 TRACKING = "tracking=sqlite:///mlflow.db"
-MODULES = "optuna,mlflow.store.tracking.sqlalchemy_store,alembic.command"  # else each trial takes seconds to import them
+MODULES = (
+    "optuna,mlflow.store.tracking.sqlalchemy_store,alembic.command"  # else each trial takes seconds to import them
+)
 LOCAL = ("hydra/launcher=local", f"hydra.launcher.preload=[{MODULES}]", "hydra.launcher.grace_seconds=2")
+PRUNING = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=2", "epochs=4")
 LAUNCHERS = {"basic": ("hydra/launcher=basic",), "local": LOCAL}
 
 
@@ -86,6 +91,21 @@ def assert_mirrored(sweeps, storage=None):
     assert all(run.info.status not in ("RUNNING", "SCHEDULED") for run in (*parents, *children))
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {run.info.run_id for run in parents}
     return parents, children
+
+
+def is_alive(process):
+    """A zombie, which waits for a parent or for init to look, is not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(condition, seconds=60):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ class SuccessiveHalvingPrunerConf:
 @dataclass
 class PatientPrunerConf:
     _target_: str = "optuna.pruners.PatientPruner"
-    wrapped_pruner: Any = None
+    wrapped_pruner: Any = field(default_factory=lambda: {"_target_": MedianPrunerConf._target_})  # null: none asked
     patience: int = 2
     min_delta: float = 0.0
 
