@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.pool import NullPool
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app"
@@ -54,8 +55,11 @@ class Sweeps:
 
     def study(self, name="s", storage=None):
         """`storage`: a database URL; else the journal file."""
-        journal = self.folder / "optuna.journal"
-        return optuna.load_study(study_name=name, storage=storage or JournalStorage(JournalFileBackend(str(journal))))
+        if storage is None:
+            opened = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
+        else:
+            opened = RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
+        return optuna.load_study(study_name=name, storage=opened)
 
     def states(self, name="s"):
         return [trial.state.name for trial in self.study(name).trials]

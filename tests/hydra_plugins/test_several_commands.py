@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -65,8 +66,8 @@ def postgres():
         wait_for(lambda: "ready to accept connections" in (folder / "log").read_text())
         yield f"postgresql://tester@127.0.0.1:{port}/postgres"
     finally:
-        server.terminate()
-        server.wait()
+        server.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients
+        server.wait(30)
         shutil.rmtree(folder)
 
 

@@ -45,7 +45,7 @@ class Loop:
         with self.ledger.lock:
             for trial in self.ledger.abandoned():
                 self._settle(trial)
-        self.record.reconcile(self.ledger.trials)
+            self.record.reconcile(self.ledger.trials)
 
     def run(self) -> str | None:
         """Returns why it ended early, if it did; SweepError when failures ended it."""
@@ -171,7 +171,8 @@ class Loop:
         if ending.state != "lost":
             self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
         finished = self.ledger.trials[number]
-        self.record.close_trial(finished)
+        with self.ledger.lock:  # MLflow cannot take one new tag of a run from two processes at once
+            self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 
     def _settle(self, trial: FrozenTrial) -> None:

@@ -79,8 +79,9 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         raise
     finally:
         choice = choice or choose(ledger)
-        files = write_files(plan, ledger, choice, context)
-        record.finish(outcome, None if choice is None else choice.trial, files)
+        with ledger.lock:  # another command may end now too, with the same files and the same parent run
+            files = write_files(plan, ledger, choice, context)
+            record.finish(outcome, None if choice is None else choice.trial, files)
     print_summary(plan, ledger, choice)
 
 
