@@ -1,5 +1,6 @@
 """Samplers and pruners from their config groups."""
 
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -60,7 +61,10 @@ def make_sampler(conf: Mapping[str, Any], target: str, num_trials: int) -> optun
 def make_pruner(conf: Any) -> optuna.pruners.BasePruner:
     if not isinstance(conf, Mapping):  # a pruner that is made already, or none
         return conf or optuna.pruners.NopPruner()
-    pruner = instantiate({key: value for key, value in conf.items() if value is not None or key == "wrapped_pruner"})
+    arguments = {key: value for key, value in conf.items() if value is not None or key == "wrapped_pruner"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # PatientPruner, since 2.8
+        pruner = instantiate(arguments)
     assert isinstance(pruner, optuna.pruners.BasePruner)
     return pruner
 

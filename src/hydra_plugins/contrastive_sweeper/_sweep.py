@@ -103,7 +103,8 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
         if ended is not None:
             progress.say(f"stopped: {ended}")
         if ledger.best() is None:
-            raise SweepError(f"no trial is COMPLETE; the first error was: {loop.limits.first_error}")
+            error = loop.limits.first_error
+            raise SweepError(f"no trial is COMPLETE{'' if error is None else f'; the first error was: {error}'}")
 
 
 def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:
