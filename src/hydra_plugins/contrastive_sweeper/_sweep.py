@@ -103,8 +103,8 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
         if ended is not None:
             progress.say(f"stopped: {ended}")
         if ledger.best() is None:
-            error = loop.limits.first_error
-            raise SweepError(f"no trial is COMPLETE{'' if error is None else f'; the first error was: {error}'}")
+            first = loop.limits.first_error
+            raise SweepError("no trial is COMPLETE" + ("" if first is None else f"; the first error was: {first}"))
 
 
 def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:
