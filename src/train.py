@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.contrastive_sweeper.trial import TrialPruned, current_trial
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, TrialPruned, current_trial
 from src.command_line import check_keys, explain
 from src.experiment import (
     CONF,
@@ -34,6 +34,7 @@ from src.experiment import (
 )
 
 if TYPE_CHECKING:
+    from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.evaluation import Evaluation
 
 CHECKPOINTS = "checkpoints.json"  # stands in the checkpoint folder from the first one on
@@ -85,7 +86,7 @@ def train(config: DictConfig) -> Objective:
         on_step=progress.on_step,
     )
     if settings.resume_from is None:
-        objectives_of(trainer.evaluate_start(), names)  # a misspelt metric shows before anything is recorded
+        _check_metrics(trainer, names)
     else:
         trainer.resume(output / "checkpoints")
         progress.epoch = trainer.epoch
@@ -129,6 +130,14 @@ def train(config: DictConfig) -> Objective:
         progress.remark(f"Model:    {served}")
     progress.remark(f"Output:   {output}")
     return objectives[0] if len(objectives) == 1 else objectives
+
+
+def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> None:
+    """A misspelt metric shows before anything is recorded, and ends a sweep at its first trial."""
+    try:
+        objectives_of(trainer.evaluate_start(), names)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

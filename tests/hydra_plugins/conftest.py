@@ -3,16 +3,26 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.pool import NullPool
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app"
-LAUNCHERS = ["basic", "local"]
+NAME = "hydra.sweeper.study_name=s"
+TRACKING = "tracking=sqlite:///mlflow.db"
+MODULES = (
+    "optuna,mlflow.store.tracking.sqlalchemy_store,alembic.command"  # else each trial takes seconds to import them
+)
+LOCAL = ("hydra/launcher=local", f"hydra.launcher.preload=[{MODULES}]", "hydra.launcher.grace_seconds=2")
+PRUNING = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=2", "epochs=4")
+LAUNCHERS = {"basic": ("hydra/launcher=basic",), "local": LOCAL}
 
 
 class Sweeps:
@@ -43,9 +53,13 @@ class Sweeps:
         assert process.returncode == code, out + errors
         return out + errors
 
-    def study(self, name="s"):
-        storage = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
-        return optuna.load_study(study_name=name, storage=storage)
+    def study(self, name="s", storage=None):
+        """`storage`: a database URL; else the journal file."""
+        if storage is None:
+            opened = JournalStorage(JournalFileBackend(str(self.folder / "optuna.journal")))
+        else:
+            opened = RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
+        return optuna.load_study(study_name=name, storage=opened)
 
     def states(self, name="s"):
         return [trial.state.name for trial in self.study(name).trials]
@@ -69,6 +83,33 @@ class Sweeps:
         parents = [run for run in runs if run.data.tags.get("sweep.kind") == "parent"]
         children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
         return parents, children
+
+
+def assert_mirrored(sweeps, storage=None):
+    """Every trial that ran has one child run with its state; none is RUNNING."""
+    parents, children = sweeps.children()
+    trials = sweeps.study(storage=storage).trials
+    states = {str(trial.number): trial.state.name for trial in trials if trial.state.name != "WAITING"}
+    assert {run.data.tags["sweep.trial"]: run.data.tags["sweep.state"] for run in children} == states
+    assert len(children) == len(states)
+    assert all(run.info.status not in ("RUNNING", "SCHEDULED") for run in (*parents, *children))
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {run.info.run_id for run in parents}
+    return parents, children
+
+
+def is_alive(process):
+    """A zombie, which waits for a parent or for init to look, is not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(condition, seconds=60):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 @pytest.fixture

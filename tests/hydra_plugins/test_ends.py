@@ -5,13 +5,12 @@ import time
 
 import psutil
 import pytest
+from optuna.trial import TrialState
 
-from .conftest import LAUNCHERS
+from .conftest import LAUNCHERS, LOCAL, NAME, PRUNING, TRACKING, assert_mirrored, is_alive, wait_for
 
 pytestmark = pytest.mark.slow
 
-NAME = "hydra.sweeper.study_name=s"
-TRACKING = "tracking=sqlite:///mlflow.db"
 REASONS = {
     "exception": "RuntimeError: boom",
     "not_a_number": "the objective is nan",
@@ -25,20 +24,33 @@ REASONS = {
 
 @pytest.fixture(params=LAUNCHERS)
 def launcher(request):
-    return ["hydra/launcher=basic"] if request.param == "basic" else LOCAL
+    return LAUNCHERS[request.param]
 
 
-LOCAL = ["hydra/launcher=local", "hydra.launcher.preload=[]", "hydra.launcher.grace_seconds=2"]
+def test_failing_trials_are_recorded_and_the_sweep_goes_on(sweeps):
+    kinds = ",".join([*REASONS, "null"])
+    no_limit = "hydra.sweeper.max_consecutive_failures=null"
+    sweeps.run(NAME, no_limit, "hydra.sweeper.metric=loss", f"failure={kinds}")
+    *failed, last = sweeps.study().trials
+    assert last.state == TrialState.COMPLETE
+    assert all(trial.state == TrialState.FAIL for trial in failed)
+    assert {trial.params["failure"]: trial.user_attrs["reason"] for trial in failed} == REASONS
+    raised = {trial.params["failure"]: "in fail" in trial.user_attrs.get("trace", "") for trial in failed}
+    assert {kind for kind, traced in raised.items() if traced} == {"exception", "exit", "unpicklable"}
 
 
-@pytest.mark.parametrize("failure", REASONS)
-def test_a_failing_trial_is_recorded_and_the_sweep_goes_on(sweeps, failure):
-    sweeps.run(NAME, "hydra.sweeper.metric=loss", "x=1,2,3,4", f"failure={failure}", "failing_x=2")
-    assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    attributes = sweeps.study().trials[1].user_attrs
-    assert attributes["reason"] == REASONS[failure]
-    if failure in ("exception", "exit", "unpicklable"):
-        assert "in fail" in attributes["trace"]
+def test_what_would_fail_every_trial_ends_the_sweep_at_once_and_may_be_corrected(sweeps, launcher):
+    misspelt = ("hydra.sweeper.metric=los", "failure=misspelt", "hydra.sweeper.n_trials=5")
+    out = sweeps.run(
+        NAME, *launcher, *misspelt, "x=interval(0.0,1.0)", "hydra.sweeper.enqueue=[{x:0.1},{x:0.2}]", code=1
+    )
+    assert "stopped: the configuration is wrong; the first error was: trial 0: there is no metric los" in out
+    assert "Traceback" not in out
+    assert len(sweeps.started()) == 1
+    sweeps.run(
+        NAME, *launcher, "hydra.sweeper.metric=loss", "kind=dict", "x=interval(0.0,0.5)", "hydra.sweeper.n_trials=2"
+    )
+    assert sweeps.states() == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
 
 
 def test_a_killed_worker_is_retried_a_bounded_number_of_times(sweeps):
@@ -83,90 +95,93 @@ def test_the_study_ends_at_its_time_target_or_patience(sweeps):
     assert sweeps.states("patience").count("COMPLETE") == 3
 
 
-def test_pruning_works_from_inside_a_job(sweeps, launcher):
-    pruner = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=2")
-    sweeps.run(NAME, *launcher, *pruner, TRACKING, "x=1,1.1,9,2", "epochs=4", "hydra.sweeper.n_jobs=1")
-    states = sweeps.states()
-    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED"]
-    assert len(sweeps.study().trials[2].intermediate_values) == 1
-    assert len(sweeps.study().trials[0].intermediate_values) == 4
-    assert_mirrored(sweeps)
-
-
-def test_mlflow_holds_the_same_tree(sweeps, launcher):
-    sweeps.run(NAME, *launcher, TRACKING, "x=1,2,3", "failure=exception", "failing_x=2")
+def test_pruned_failed_and_complete_trials_are_the_same_in_mlflow(sweeps, launcher):
+    points = ("x=1,1.1,9,2,0.5", "failure=exception", "failing_x=0.5", "hydra.sweeper.n_jobs=1")
+    sweeps.run(NAME, *launcher, *PRUNING, TRACKING, *points)
+    assert sweeps.states() == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"]
+    assert [len(trial.intermediate_values) for trial in sweeps.study().trials] == [4, 4, 1, 1, 4]
     (parent,), children = assert_mirrored(sweeps)
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["best.params"] == '{"x": 1}'
     assert parent.data.metrics["best/value"] == 1
-    assert sorted(run.info.run_name for run in children) == ["000 x=1", "001 x=2", "002 x=3"]
+    names = [f"{number:03d} x={x}" for number, x in enumerate((1, 1.1, 9, 2, 0.5))]
+    assert sorted(run.info.run_name for run in children) == names
     failed = next(run for run in children if run.data.tags["sweep.state"] == "FAIL")
     assert failed.data.tags["sweep.reason"] == "RuntimeError: boom"
-    sweeps.run(NAME, *launcher, TRACKING, "x=1,2,3", "failure=exception", "failing_x=2")
+    sweeps.run(NAME, *launcher, *PRUNING, TRACKING, *points)
     assert_mirrored(sweeps)
-    assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "FAIL"]
+    assert sweeps.states() == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL", "FAIL"]
 
 
-SLOW = ("epochs=20", "epoch_seconds=0.1", "hydra.sweeper.n_trials=6", "x=interval(0.0,1.0)")
+@pytest.mark.parametrize(
+    ("pruner", "pruned"),
+    [
+        (["hyperband", "hydra.sweeper.pruner.max_resource=9"], {3, 4, 5, 6, 7}),
+        (["successive_halving"], {2, 3, 4, 5, 6, 7, 8}),
+        (["patient", "slope=-1", "hydra.sweeper.pruner.wrapped_pruner.n_startup_trials=1"], {3, 4, 5, 6, 7, 8}),
+    ],
+)
+def test_each_pruner_ends_bad_trials_only(sweeps, pruner, pruned):
+    sweeps.run(NAME, f"hydra/sweeper/pruner={pruner[0]}", *pruner[1:], "x=1,2,3,4,5,6,7,8", "epochs=9")
+    ended = {trial.params["x"] for trial in sweeps.study().trials if trial.state == TrialState.PRUNED}
+    steps = {trial.params["x"]: trial.last_step for trial in sweeps.study().trials}
+    assert ended == {x for x, step in steps.items() if step < 9} == pruned
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on(sweeps, launcher, signum, code):
-    process = sweeps.start(NAME, *launcher, TRACKING, *SLOW)
-    wait_for(lambda: len(sweeps.started()) >= 2)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signum)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == code, errors
-    assert "the same command continues: python" in errors
-    assert "RUNNING" not in sweeps.states()
-    wait_for(lambda: not any(map(is_alive, family)), seconds=2)
-    (parent,), _ = assert_mirrored(sweeps)
-    assert parent.info.status == "KILLED"
-    interrupted = [trial for trial in sweeps.study().trials if trial.state.name == "FAIL"]
-    sweeps.run(NAME, *launcher, TRACKING, *SLOW)
+SLOW = ("epochs=20", "epoch_seconds=0.1", "hydra.sweeper.n_trials=8", "x=interval(0.0,1.0)")
+
+
+def test_a_sweep_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_on(sweeps, launcher):
+    command = (NAME, *launcher, TRACKING, *SLOW)
+    for signum, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        errors = stopped_midway(sweeps, command, signum, code)
+        assert "the same command continues: python" in errors
+        (parent,), _ = assert_mirrored(sweeps)
+        assert parent.info.status == "KILLED"
+    interrupted = [trial for trial in sweeps.study().trials if trial.state == TrialState.FAIL]
+    stopped_midway(sweeps, command, signal.SIGKILL, -signal.SIGKILL)
+    before = {file: file.read_bytes() for file in sweeps.folder.glob("runs/s/*/result.json")}
+    assert len(before) >= 3
+    sweeps.run(*command)
+    assert all(file.read_bytes() == content for file, content in before.items())
     (parent,), _ = assert_mirrored(sweeps)
     assert parent.info.status == "FINISHED"
     params = sweeps.params()
-    assert len(params) == 6
-    assert len({str(point) for point in params}) == 6
+    assert len(params) == len({str(point) for point in params}) == 8
     assert all(trial.params in params for trial in interrupted)
-
-
-def test_a_killed_sweep_goes_on_where_it_was(sweeps, launcher):
-    process = sweeps.start(NAME, *launcher, TRACKING, *SLOW)
-    wait_for(lambda: len(sweeps.started()) >= 3)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate(timeout=30)
-    before = {file: file.read_bytes() for file in sweeps.folder.glob("runs/s/*/result.json")}
-    assert len(before) == 2
-    wait_for(lambda: not any(map(is_alive, family)), seconds=15)
-    sweeps.run(NAME, *launcher, TRACKING, *SLOW)
-    assert all(file.read_bytes() == content for file, content in before.items())
-    assert len(sweeps.params()) == 6
-    assert len({str(point) for point in sweeps.params()}) == 6
-    assert sweeps.states().count("FAIL") <= 1
-    assert_mirrored(sweeps)
+    assert sweeps.states().count("FAIL") == 3
     jobs = len(sweeps.started())
-    sweeps.run(NAME, *launcher, TRACKING, *SLOW)
+    sweeps.run(*command)
     assert len(sweeps.started()) == jobs
+
+
+def stopped_midway(sweeps, command, signum, code):
+    """Start it, and send the signal during its second trial; what it printed."""
+    before = len(sweeps.started())
+    process = sweeps.start(*command)
+    wait_for(lambda: len(sweeps.started()) == before + 2)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    wait_for(lambda: not any(map(is_alive, family)), seconds=15 if signum == signal.SIGKILL else 2)
+    assert signum == signal.SIGKILL or "RUNNING" not in sweeps.states()
+    return errors
 
 
 def test_mixing_is_refused_with_the_difference(sweeps):
     sweeps.run(NAME, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=2")
-    out = sweeps.run(NAME, "x=interval(0.0,2.0)", "hydra.sweeper.n_trials=2", code=1)
-    assert "space x: 0.0 to 1.0 -> 0.0 to 2.0" in out
+    changed = ("hydra.sweeper.direction=maximize", "hydra.sweeper.metric=loss", "hydra.sweeper.preflight=app.preflight")
+    out = sweeps.run(NAME, "x=interval(0.0,2.0)", "y=3", "hydra.sweeper.n_trials=3", *changed, code=1)
+    for difference in (
+        "space x: 0.0 to 1.0 -> 0.0 to 2.0",
+        "direction: minimize -> maximize",
+        "metric: value -> loss",
+        "config y: 0 -> 3",
+        "data: None -> a",
+    ):
+        assert difference in out
     assert "Traceback" not in out
-    changes = {
-        "hydra.sweeper.direction=maximize": "direction: minimize -> maximize",
-        "hydra.sweeper.metric=loss": "metric: value -> loss",
-        "y=3": "config y: 0 -> 3",
-        "hydra.sweeper.preflight=app.preflight": "data: None -> a",
-    }
-    for change, message in changes.items():
-        out = sweeps.run(NAME, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=3", change, code=1)
-        assert message in out
     assert len(sweeps.started()) == 2
     sweeps.run(NAME, "x=interval(0.0,2.0)", "hydra.sweeper.n_trials=2", "hydra.sweeper.fresh=true")
     assert len(sweeps.params("s-2")) == 2
@@ -192,17 +207,6 @@ def test_a_custom_search_space_may_depend_on_what_is_drawn(sweeps):
     assert len(sweeps.params()) == 5
 
 
-def test_two_commands_on_an_empty_folder_share_one_study(sweeps):
-    command = (NAME, TRACKING, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=8")
-    processes = [sweeps.start(*command) for _ in range(2)]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    assert sweeps.states() == ["COMPLETE"] * 8
-    assert len({str(point) for point in sweeps.params()}) == 8
-    assert_mirrored(sweeps)
-
-
 @pytest.mark.parametrize("storage", ["sqlite:///study.db", "nested/study.journal"])
 def test_other_storages(sweeps, storage):
     command = (NAME, "x=1,2,3", "epochs=1", f"hydra.sweeper.storage={storage}")
@@ -218,29 +222,3 @@ def test_a_slot_takes_its_next_trial_when_it_is_free(sweeps):
     ended = (sweeps.folder / "runs/s/000/result.json").stat().st_mtime
     assert max(started.values()) < ended
     assert len({line[1] for line in sweeps.started()}) == 4
-
-
-def assert_mirrored(sweeps):
-    """Every trial that ran has one child run with its state; none is RUNNING."""
-    parents, children = sweeps.children()
-    trials = {str(trial.number): trial.state.name for trial in sweeps.study().trials if trial.state.name != "WAITING"}
-    assert {run.data.tags["sweep.trial"]: run.data.tags["sweep.state"] for run in children} == trials
-    assert len(children) == len(trials)
-    assert all(run.info.status not in ("RUNNING", "SCHEDULED") for run in (*parents, *children))
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {run.info.run_id for run in parents}
-    return parents, children
-
-
-def is_alive(process):
-    """A zombie, which waits for a parent or for init to look, is not."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_for(condition, seconds=60):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)

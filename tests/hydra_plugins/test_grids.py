@@ -1,13 +1,14 @@
 """Commas, choice and range are exact grids; a space with an interval is searched."""
 
 import math
+from importlib.util import find_spec
 
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+from .conftest import NAME
 
-NAME = "hydra.sweeper.study_name=s"
+pytestmark = pytest.mark.slow
 
 
 def test_two_values_are_two_runs_and_a_product_multiplies(sweeps):
@@ -61,12 +62,30 @@ def test_continuous_values_stay_in_the_box(sweeps):
     assert "ExperimentalWarning" not in out
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "qmc", "nsgaii"])
+needs_cmaes = pytest.mark.skipif(find_spec("cmaes") is None, reason="cmaes is not installed: pip install -e '.[cmaes]'")
+SAMPLERS = ["gp", "tpe", "random", "qmc", "nsgaii", pytest.param("cmaes", marks=needs_cmaes)]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_gives_the_same_table_twice(sweeps, sampler):
     space = ("x=interval(-2.0,2.0)", "y=interval(-2.0,2.0)", "hydra.sweeper.n_trials=6")
     for name in ("one", "two"):
         sweeps.run(*space, f"hydra/sweeper/sampler={sampler}", f"hydra.sweeper.study_name={name}")
     assert sweeps.params("one") == sweeps.params("two")
+
+
+@needs_cmaes
+def test_cmaes_needs_two_numbers(sweeps):
+    out = sweeps.run("x=interval(0.0,1.0)", "name=a,b", "hydra/sweeper/sampler=cmaes", code=1)
+    assert "sampler=cmaes needs two or more numbers to search, got x" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.skipif(find_spec("cmaes") is not None, reason="cmaes is installed")
+def test_cmaes_without_its_package_is_one_line(sweeps):
+    out = sweeps.run("x=interval(0.0,1.0)", "y=interval(0.0,1.0)", "hydra/sweeper/sampler=cmaes", code=1)
+    assert "sampler=cmaes needs the package cmaes: pip install cmaes" in out
+    assert "Traceback" not in out
 
 
 def test_the_starting_points_come_first_and_must_be_in_the_box(sweeps):

@@ -22,6 +22,11 @@ class Limits:
             self.first_error = reason
         self.broken = self.broken or self._broken()
 
+    def refuse(self, reason: str) -> None:
+        """No other trial can do better."""
+        self.first_error = self.first_error or reason
+        self.broken = self.broken or "the configuration is wrong"
+
     def stops(self, ledger: Ledger) -> str | None:
         """Why no further trial may start."""
         settings = self.settings

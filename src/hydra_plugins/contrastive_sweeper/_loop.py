@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -27,6 +27,7 @@ POLL_SECONDS = 0.5
 @dataclass
 class OpenTrial:
     params: Mapping[str, Any]
+    is_retry: bool = False
     started: float = field(default_factory=time.time)
     values: list[list[float]] = field(default_factory=list)  # of each seed that is done
 
@@ -44,7 +45,7 @@ class Loop:
         with self.ledger.lock:
             for trial in self.ledger.abandoned():
                 self._settle(trial)
-        self.record.reconcile(self.ledger.trials)
+            self.record.reconcile(self.ledger.trials)
 
     def run(self) -> str | None:
         """Returns why it ended early, if it did; SweepError when failures ended it."""
@@ -88,7 +89,7 @@ class Loop:
         except BaseException as error:
             self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
             raise
-        self._open[trial.number] = OpenTrial(params)
+        self._open[trial.number] = OpenTrial(params, is_retry="retry_of" in trial.user_attrs)
         return self._job(trial.number, 0)
 
     def _claim(self) -> optuna.Trial | None:
@@ -129,7 +130,9 @@ class Loop:
 
     def _job(self, number: int, seed_index: int) -> Job:
         parent, alarm = self.record.parent_run_id, not self.slots.streams
-        return self.plan.job(number, self._open[number].params, seed_index, parent=parent, alarm=alarm)
+        trial = self._open[number]
+        job = self.plan.job(number, trial.params, seed_index, parent=parent, alarm=alarm)
+        return replace(job, is_retry=trial.is_retry)
 
     def _take(self, job: Job, ending: Ending) -> None:
         trial = self._open[job.trial_number]
@@ -160,9 +163,16 @@ class Loop:
             self.ledger.fail(number, reason, ending.trace)
             if ending.state == "died":
                 self._retry(self.ledger.trials[number])
-        self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=f"trial {number}: {ending.reason}")
+            elif ending.state == "lost":
+                self.ledger.requeue(self.ledger.trials[number], counts=False)
+        reason = f"trial {number}: {ending.reason}"
+        if ending.state == "refused":
+            self.limits.refuse(reason)
+        if ending.state != "lost":
+            self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
         finished = self.ledger.trials[number]
-        self.record.close_trial(finished)
+        with self.ledger.lock:  # MLflow cannot take one new tag of a run from two processes at once
+            self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 
     def _settle(self, trial: FrozenTrial) -> None:

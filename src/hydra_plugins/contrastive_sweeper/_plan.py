@@ -15,7 +15,8 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
-from hydra_plugins.contrastive_sweeper._samplers import is_grid, prunes, sampler_name
+from hydra_plugins.contrastive_sweeper._launchers import check_launcher
+from hydra_plugins.contrastive_sweeper._samplers import check_sampler, is_grid, prunes, sampler_name
 from hydra_plugins.contrastive_sweeper._slots import Job
 from hydra_plugins.contrastive_sweeper._space import Point, Space, parse_space, quote, text
 from hydra_plugins.contrastive_sweeper._storage import check_apart, resolve
@@ -124,12 +125,14 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
         raise SweepError("target, patience and confirm need one objective")
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(directions), custom=custom)
+    check_sampler(sampler, space)
     points, num_trials = _points(settings, space, custom=custom)
     settings = replace(settings, enqueue=[space.without_fixed(point) for point in settings.enqueue])
     for point in settings.enqueue:
         space.check_point(point)
     base = _base(context, config, space, settings.ignored_keys)
     _check_composes(context, config, space)
+    check_launcher(str(config.hydra.launcher._target_), base, space)
     storage = resolve(settings.storage)
     check_apart(storage, settings.mlflow_uri)
     name = settings.study_name or _default_name(config, base, space, metrics, directions)

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from hydra_plugins.contrastive_sweeper._confirm import report
 from hydra_plugins.contrastive_sweeper._plan import Plan, compact, compose
+from hydra_plugins.contrastive_sweeper._storage import without_password
 from hydra_plugins.contrastive_sweeper._study import Ledger, is_feasible
 
 
@@ -89,7 +90,7 @@ def _summary(plan: Plan, ledger: Ledger, choice: Choice) -> dict[str, Any]:
         "best_trial": choice.trial.number,
         "output_dir": choice.trial.user_attrs.get("output_dir"),
         "study_name": plan.study_name,
-        "storage": plan.storage,
+        "storage": without_password(plan.storage) if isinstance(plan.storage, str) else plan.storage,
         "metric": list(plan.metrics) if len(plan.metrics) > 1 else plan.metrics[0],
         "direction": list(plan.directions) if len(plan.directions) > 1 else plan.directions[0],
         "sampler": plan.sampler if plan.points is None else "grid",

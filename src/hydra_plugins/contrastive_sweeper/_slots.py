@@ -27,11 +27,13 @@ class Job:
     seed: int | None
     overrides: tuple[str, ...]
     folder: Path
+    is_retry: bool = False
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job ended: ok, pruned, failed (it raised), died (its process is gone), timeout."""
+    """How a job ended: ok, pruned, timeout, failed (it raised), refused (all others would too), died (its process is
+    gone), lost (with its batch, by the death of one of them)."""
 
     state: str
     value: Any = None
@@ -107,16 +109,23 @@ class BatchSlots:
 
     def wait(self, timeout_seconds: float) -> list[tuple[Job, Ending]]:
         batch = list(self.running.values())
+        together = [job for job in batch if not job.is_retry]
+        alone = [[job] for job in batch if job.is_retry]  # whatever ended the worker must not take others with it again
+        ended = [pair for group in (together, *alone) if group for pair in self._launch(group)]
+        self.running.clear()
+        return ended
+
+    def _launch(self, batch: list[Job]) -> list[tuple[Job, Ending]]:
         try:
             answers = self._launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].index)
-            ended = [(job, _ending(answer, job)) for job, answer in zip(batch, answers, strict=True)]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  a lost worker or an exit must not end the sweep
-            log.warning("the launcher gave up on a batch of %d: %s", len(batch), error)
-            ended = [(job, saved_ending(job.folder) or _died(error)) for job in batch]
-        self.running.clear()
-        return ended
+            log.warning("the launcher gave up on a batch of %d", len(batch))
+            saved = {job: saved_ending(job.folder) for job in batch}
+            state = "died" if list(saved.values()).count(None) == 1 else "lost"
+            return [(job, ending or _gone(state, error)) for job, ending in saved.items()]
+        return [(job, _ending(answer, job)) for job, answer in zip(batch, answers, strict=True)]
 
     def stop(self) -> None:
         """End what the launcher has left behind."""
@@ -153,8 +162,9 @@ def _ending(answer: JobReturn, job: Job) -> Ending:
     return Ending("failed", reason=str(value) if kind == "JobFailed" else f"{kind}: {value}", trace=trace)
 
 
-def _died(error: BaseException) -> Ending:
-    return Ending("died", reason=f"{type(error).__name__}: {error}", trace="".join(traceback.format_exception(error)))
+def _gone(state: str, error: BaseException) -> Ending:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Ending(state, reason=reason, trace="".join(traceback.format_exception(error)))
 
 
 def _send(process: psutil.Process, action: Any) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import tempfile
 import warnings
@@ -14,6 +15,7 @@ from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 
@@ -49,7 +51,15 @@ def open_storage(storage: Any) -> BaseStorage:
     arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}} if storage.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return RDBStorage(storage, engine_kwargs=arguments)
+        try:
+            return RDBStorage(storage, engine_kwargs=arguments)
+        except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
+            reason = str(error).strip().splitlines()[0]
+            raise SweepError(f"hydra.sweeper.storage: {without_password(storage)}: {reason}") from error
+
+
+def without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def storage_lock(storage: Any) -> FileLock:

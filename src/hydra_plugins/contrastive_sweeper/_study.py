@@ -102,7 +102,7 @@ def open_ledger(
         opened = open_storage(storage)
         names = optuna.get_all_study_names(opened)
         if name in names:
-            _check_identity(optuna.load_study(study_name=name, storage=opened).user_attrs.get(IDENTITY), identity, name)
+            _check_identity(optuna.load_study(study_name=name, storage=opened), identity)
         study = optuna.create_study(
             study_name=name,
             storage=opened,
@@ -111,7 +111,7 @@ def open_ledger(
             pruner=pruner,
             load_if_exists=True,
         )
-        if IDENTITY not in study.user_attrs:
+        if study.user_attrs.get(IDENTITY) != identity:
             study.set_user_attr(IDENTITY, dict(identity))
     return Ledger(study, lock, this_owner())
 
@@ -173,19 +173,25 @@ def _key(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, repr(value)) for name, value in params.items()))
 
 
-def _check_identity(stored: Identity | None, identity: Mapping[str, Any], name: str) -> None:
+def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
+    stored = study.user_attrs.get(IDENTITY)
     if stored is None:
         return
     changes = [
-        f"{label}: {old} -> {new}"
+        (part, f"{label}: {old} -> {new}")
         for part in stored.keys() | identity.keys()
         for label, old, new in _differences(part, stored.get(part), identity.get(part))
     ]
-    if changes:
+    trials = study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING))
+    if changes and (trials or any(part == "direction" for part, _ in changes)):  # Optuna's studies keep theirs
         raise SweepError(
-            f"study {name} has trials of something else, and mixing them would mislead: {'; '.join(sorted(changes))}. "
+            f"study {study.study_name} has trials of something else, and mixing them would mislead: "
+            f"{'; '.join(sorted(change for _, change in changes))}. "
             "Choose another hydra.sweeper.study_name, or hydra.sweeper.fresh=true for the next free one"
         )
+    if changes:  # what is queued is of the former space
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
 
 def _differences(part: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:

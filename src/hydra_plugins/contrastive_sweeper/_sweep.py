@@ -82,11 +82,12 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         raise
     finally:
         choice = choice or choose(ledger)
-        files = write_files(plan, ledger, choice, context)
-        if outcome == "ok" and record.parent_run_id is not None:
-            files += [*draw_study(plan, ledger), *attach_report(plan, ledger, context)]
-        places = _show(plan, ledger, record, choice)
-        record.finish(outcome, None if choice is None else choice.trial, files)
+        with ledger.lock:  # another command may end now too, with the same files and the same parent run
+            files = write_files(plan, ledger, choice, context)
+            if outcome == "ok" and record.parent_run_id is not None:
+                files += [*draw_study(plan, ledger), *attach_report(plan, ledger, context)]
+            places = _show(plan, ledger, record, choice)
+            record.finish(outcome, None if choice is None else choice.trial, files)
     print_summary(plan, ledger, choice, places)
 
 
@@ -116,7 +117,8 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
         if ended is not None:
             progress.say(f"stopped: {ended}")
         if ledger.best() is None:
-            raise SweepError(f"no trial is COMPLETE; the first error was: {loop.limits.first_error}")
+            first = loop.limits.first_error
+            raise SweepError("no trial is COMPLETE" + ("" if first is None else f"; the first error was: {first}"))
 
 
 def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:

@@ -24,6 +24,10 @@ class TrialPruned(Exception):  # noqa: N818  named as in Optuna
     """Raised by a task to end its trial as PRUNED; optuna.TrialPruned does the same."""
 
 
+class ConfigurationError(ValueError):
+    """Raised by a task for what would fail every trial alike, a misspelt metric for one: it ends the sweep at once."""
+
+
 class JobTimedOutError(Exception):
     pass
 
@@ -171,7 +175,9 @@ def _failure(error: BaseException) -> dict[str, Any]:
     if type(error).__name__ == "TrialPruned":
         return {"state": "pruned", "value": None}
     reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-    state = "timeout" if isinstance(error, JobTimedOutError) else "failed"
+    kinds = {JobTimedOutError: "timeout", ConfigurationError: "refused"}
+    state = next((name for kind, name in kinds.items() if isinstance(error, kind)), "failed")
+    reason = str(error) if state == "refused" else reason
     return {"state": state, "value": None, "reason": reason, "trace": "".join(traceback.format_exception(error))}
 
 

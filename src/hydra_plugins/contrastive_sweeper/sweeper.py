@@ -1,6 +1,6 @@
 # no `from __future__ import annotations`: Hydra executes this module before it is in sys.modules, where dataclasses
 # look their annotations up
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -208,7 +208,7 @@ class SuccessiveHalvingPrunerConf:
 @dataclass
 class PatientPrunerConf:
     _target_: str = "optuna.pruners.PatientPruner"
-    wrapped_pruner: Any = None
+    wrapped_pruner: Any = field(default_factory=lambda: asdict(MedianPrunerConf()))  # null: patience alone decides
     patience: int = 2
     min_delta: float = 0.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hydra
 
-from hydra_plugins.contrastive_sweeper.trial import current_trial
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, current_trial
 
 
 class UnpicklableError(Exception):
@@ -30,6 +30,8 @@ def fail(kind):
             return "good"
         case "missing":
             return {"other": 1.0}
+        case "misspelt":
+            raise ConfigurationError("there is no metric los (did you mean loss?)")
         case "exit":
             sys.exit(3)
         case "unpicklable":
@@ -54,7 +56,7 @@ def main(config):
         trial = current_trial()
         for epoch in range(1, config.epochs + 1):
             time.sleep(config.epoch_seconds)
-            trial.report(value + config.epochs - epoch, epoch)
+            trial.report(value + config.slope * (config.epochs - epoch), epoch)
             client.log(epoch, value)
             if trial.should_prune():
                 return value
