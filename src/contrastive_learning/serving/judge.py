@@ -45,8 +45,11 @@ class Network(nn.Module):
         """Logits [batch, criteria] and unit embeddings [batch, dim]."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.settings["response_token_type"]:
-            separators = (input_ids == self.settings["sep_token_id"]).long()
-            inputs["token_type_ids"] = (separators.flip(1).cumsum(1).flip(1) == 1).long()
+            separators_left = (input_ids == self.settings["sep_token_id"]).long().flip(1).cumsum(1).flip(1)
+            is_judged, is_context = separators_left == 1, separators_left > 1
+            is_equal = input_ids.unsqueeze(2) == input_ids.unsqueeze(1)  # [batch, tokens, tokens]
+            is_in_context = (is_equal & is_context.unsqueeze(1)).any(2)
+            inputs["token_type_ids"] = is_judged.long() + (is_judged & is_in_context).long()
         states = self.encoder(**inputs).last_hidden_state
         weights = attention_mask.unsqueeze(-1).to(states.dtype)
         mean = (states * weights).sum(1) / weights.sum(1).clamp_min(1)
