@@ -1,7 +1,7 @@
 """What a run is made of: the parts that its configuration names, its objective, its record."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,10 +14,11 @@ from src.command_line import check_keys
 from src.values import check_values
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
-    from contrastive_learning.dataset import TokenizedSplit
+    from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.dataset import TokenizedData, TokenizedSplit
     from contrastive_learning.evaluation import Evaluation
+    from contrastive_learning.pictures import RunPictures
+    from contrastive_learning.samplers.examples import BatchSampler
     from contrastive_learning.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,19 +141,67 @@ def open_run(
     return run
 
 
-def held_out_loaders(splits: Mapping[str, "TokenizedSplit"]) -> "dict[str, DataLoader[int]]":
-    """Metric prefix -> loader."""
+def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
+    from contrastive_learning.dataset import tokenize
+
+    data = tokenize(
+        parts.source,
+        parts.recipe.encoder,
+        max_length=config.data.max_length,
+        prefix=config.data.prefix,
+        cache_dir=Path(config.data.cache_dir).expanduser().resolve(),
+    )
+    return data.with_training_sample(config.data.train_examples, config.seed)
+
+
+def build_trainer(
+    config: DictConfig,
+    parts: Parts,
+    data: "TokenizedData",
+    batches: "BatchSampler",
+    output: Path,
+    on_step: Callable[[int, int, Any], None],
+) -> "ContrastiveTrainer":
     from torch.utils.data import DataLoader
 
-    return {
-        prefix: DataLoader(
-            splits[name],
-            batch_sampler=splits[name].batches_by_length(EVAL_BATCH_SIZE),
-            collate_fn=splits[name].collate,
-        )
-        for name, prefix in PREFIXES.items()
-        if name in splits
+    from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.devices import seed_everything
+
+    seed_everything(config.seed)
+    model = parts.recipe.build(data.tokenizer, data.yes_rates)
+    train = data.splits["train"]
+    held_out = {
+        prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
+        for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in PREFIXES.items())
+        if split is not None
     }
+    return ContrastiveTrainer(
+        model,
+        DataLoader(train, batch_sampler=batches, collate_fn=train.collate),
+        held_out.pop("val"),
+        parts.settings.device,
+        parts.settings,
+        loss=parts.loss,
+        optimizer=parts.optimizer,
+        criteria=data.criteria,
+        held_out=held_out,
+        checkpoint_dir=output / "checkpoints",
+        on_step=on_step,
+    )
+
+
+def build_pictures(parts: Parts, data: "TokenizedData", output: Path, objective: str) -> "RunPictures":
+    from contrastive_learning.pictures import RunPictures
+
+    return RunPictures(
+        parts.pictures,
+        data.splits["valid"],
+        data.criteria,
+        output,
+        temperature=parts.loss.temperature,
+        lambda_contrastive=parts.loss.lambda_contrastive,
+        objective=objective,
+    )
 
 
 def record_embeddings(
@@ -168,6 +217,29 @@ def record_embeddings(
             path = output / f"{name}.parquet"
             write_embeddings(path, splits[name], evaluations[prefix])
             run.artifact(path, "embeddings")
+
+
+def record_judge(
+    run: "Tracker",
+    config: DictConfig,
+    output: Path,
+    data: "TokenizedData",
+    trainer: "ContrastiveTrainer",
+    valid: "Evaluation",
+) -> str | None:
+    """Record the trained judge so that it can be served. Returns its address, if it was."""
+    from contrastive_learning.serving import export_judge
+
+    export_judge(
+        output / "judge",
+        trainer.accelerator.unwrap_model(trainer.model),
+        data.tokenizer,
+        data.criteria,
+        valid,
+        max_length=config.data.max_length,
+        prefix=config.data.prefix,
+    )
+    return run.model(output / "judge", data.criteria)
 
 
 def record_start(run: "Tracker", config: DictConfig, device: str) -> None:

@@ -24,12 +24,15 @@ from src.experiment import (
     CONF,
     Objective,
     build_parts,
-    held_out_loaders,
+    build_pictures,
+    build_trainer,
+    load_data,
     objective_names,
     objectives_of,
     open_run,
     output_folder,
     record_embeddings,
+    record_judge,
     record_start,
 )
 
@@ -37,62 +40,32 @@ if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.evaluation import Evaluation
 
-CHECKPOINTS = "checkpoints.json"  # stands in the checkpoint folder from the first one on
-
 
 def train(config: DictConfig) -> Objective:
     """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
-    from torch.utils.data import DataLoader
-
-    from contrastive_learning import ContrastiveTrainer
-    from contrastive_learning.dataset import tokenize
-    from contrastive_learning.devices import seed_everything
     from contrastive_learning.diagnostics import anchor_report, remarks
-    from contrastive_learning.pictures import RunPictures
     from contrastive_learning.progress import TrainingProgress, results_table
-    from contrastive_learning.serving import export_judge
 
-    settings, recipe, loss, optimizer, make_sampler, source, tracking, picture_settings = build_parts(config)
+    parts = build_parts(config)
     names = objective_names(config)
     trial = current_trial()
     output = output_folder(config)
-    text = {"max_length": config.data.max_length, "prefix": config.data.prefix}
-    cache_dir = Path(config.data.cache_dir).expanduser().resolve()
-    data = tokenize(source, recipe.encoder, **text, cache_dir=cache_dir)
-    data = data.with_training_sample(config.data.train_examples, config.seed)
-    train_split = data.splits["train"]
-    seed_everything(config.seed)
-    model = recipe.build(data.tokenizer, data.yes_rates)
-    batches = make_sampler(train_split.examples())
-    loaders = held_out_loaders(data.splits)
-    look = {"temperature": loss.temperature, "lambda_contrastive": loss.lambda_contrastive, "objective": names[0]}
-    pictures = RunPictures(picture_settings, data.splits["valid"], data.criteria, output, **look)
-    progress = TrainingProgress(settings.epochs, settings.monitor)
-    for remark in (*data.remarks, *anchor_report(loss, train_split.examples(), batches, data.criteria)):
+    data = load_data(config, parts)
+    batches = parts.make_sampler(data.splits["train"].examples())
+    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor)
+    for remark in (*data.remarks, *anchor_report(parts.loss, batches, data.criteria)):
         progress.remark(remark)
-
-    trainer = ContrastiveTrainer(
-        model,
-        DataLoader(train_split, batch_sampler=batches, collate_fn=train_split.collate),
-        loaders["val"],
-        settings.device,
-        settings,
-        loss=loss,
-        optimizer=optimizer,
-        criteria=data.criteria,
-        held_out={prefix: loader for prefix, loader in loaders.items() if prefix != "val"},
-        checkpoint_dir=output / "checkpoints",
-        on_step=progress.on_step,
-    )
-    if settings.resume_from is None:
+    trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
+    pictures = build_pictures(parts, data, output, names[0])
+    if parts.settings.resume_from is None:
         _check_metrics(trainer, names)
     else:
         trainer.resume(output / "checkpoints")
         progress.epoch = trainer.epoch
 
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
-    with open_run(config, tracking, output, trial, tags) as run, progress:
+    with open_run(config, parts.tracking, output, trial, tags) as run, progress:
 
         def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
             png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
@@ -101,7 +74,7 @@ def train(config: DictConfig) -> Objective:
         def log(metrics: dict[str, float], epoch: int) -> None:
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
-            if epoch > settings.lambda_warmup_epochs:
+            if epoch > parts.settings.lambda_warmup_epochs:
                 progress.remark_once(remarks(metrics, data.criteria))
             if epoch > 0:
                 trial.report(metrics[names[0]], epoch)
@@ -109,7 +82,7 @@ def train(config: DictConfig) -> Objective:
                     raise TrialPruned
 
         trainer.on_evaluation, trainer.log = picture, log
-        if settings.resume_from is None:
+        if parts.settings.resume_from is None:
             record_start(run, config, str(trainer.device))
         try:
             trainer.fit()
@@ -122,8 +95,7 @@ def train(config: DictConfig) -> Objective:
             run.artifact(path, folder)
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
-            export_judge(output / "judge", model, data.tokenizer, data.criteria, evaluations["val"], **text)
-            served = run.model(output / "judge", data.criteria)
+            served = record_judge(run, config, output, data, trainer, evaluations["val"])
     progress.console.print(results_table(metrics, data.criteria, evaluations))
     progress.remark(f"Recorded: {run.location()}")
     if served is not None:
@@ -150,8 +122,10 @@ def run_from_hydra(config: DictConfig) -> Objective:
             sys.exit(f"error: {_innermost(error)}")
         raise
     except KeyboardInterrupt:
+        from contrastive_learning.checkpoints import INDEX
+
         output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
-        if HydraConfig.get().mode == RunMode.RUN and Path(output, "checkpoints", CHECKPOINTS).exists():
+        if HydraConfig.get().mode == RunMode.RUN and Path(output, "checkpoints", INDEX).exists():
             print(f"interrupted; to continue, repeat the command with trainer.resume_from={output}", file=sys.stderr)
         raise
 

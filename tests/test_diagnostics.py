@@ -32,7 +32,7 @@ def test_the_report_names_the_criterion_that_will_starve():
     """Almost nobody is unanimous about `fair`; `clear` has plenty of both."""
     examples = votes([0.8, 0.05])
     loss = joint(UnanimityLoss(**SHARED, hard_negative_weight=1.0, positives="yes"))
-    first, *warnings = anchor_report(loss, examples, random(examples, batch_size=16, seed=0, length_window=1), CRITERIA)
+    first, *warnings = anchor_report(loss, random(examples, batch_size=16, seed=0, length_window=1), CRITERIA)
     assert first.startswith("valid anchors a batch: clear 4")
     assert len(warnings) == 1
     assert "will starve on fair: 0.0%" in warnings[0]
@@ -40,27 +40,27 @@ def test_the_report_names_the_criterion_that_will_starve():
 
 def test_the_report_counts_anchors_as_the_loss_does():
     examples = votes([0.7, 0.9])
-    batches = list(random(examples, batch_size=40, seed=0, length_window=1))
+    batches = random(examples, batch_size=40, seed=0, length_window=1)
     expected = torch.zeros(2)
     for batch in batches:
         yes, num = (torch.from_numpy(column[batch]) for column in (examples.yes_votes, examples.num_votes))
         statistics = SupConLoss(**SHARED).statistics(torch.randn(len(batch), 4), yes, num)
         expected += statistics["valid_anchor_share"] * statistics["counted"] / len(batches)
-    (line,) = anchor_report(joint(SupConLoss(**SHARED)), examples, batches, CRITERIA)
+    (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
     assert line == f"valid anchors a batch: clear {expected[0]:.0%}, fair {expected[1]:.0%}"
 
 
 def test_plenty_of_anchors_is_said_briefly():
     examples = votes([0.7, 0.6])
     batches = random(examples, batch_size=40, seed=0, length_window=1)
-    (line,) = anchor_report(joint(SupConLoss(**SHARED)), examples, batches, CRITERIA)
+    (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
     assert line == "valid anchors a batch: more than 95% for every criterion"
 
 
 def test_nothing_to_report_without_a_contrastive_loss():
-    examples = votes([0.7, 0.9])
-    assert anchor_report(joint(None, 0.0), examples, [], CRITERIA) == []
-    assert anchor_report(joint(SupConLoss(**SHARED), 0.0), examples, [], CRITERIA) == []
+    batches = random(votes([0.7, 0.9]), batch_size=40, seed=0, length_window=1)
+    assert anchor_report(joint(None, 0.0), batches, CRITERIA) == []
+    assert anchor_report(joint(SupConLoss(**SHARED), 0.0), batches, CRITERIA) == []
 
 
 def test_statistics_of_an_epoch_are_means_over_its_batches():

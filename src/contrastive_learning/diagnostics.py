@@ -1,14 +1,14 @@
 """Does the contrastive loss have something to work on, and does it move? Said in numbers and in words."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import torch
 from torch import Tensor
 
 from contrastive_learning.losses import ContrastiveLoss, ExactMatchLoss, JointLoss
-from contrastive_learning.samplers import Examples
+from contrastive_learning.samplers.examples import BatchSampler
 
 LOOKS_AN_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
 BATCHES_TO_REPORT = 200
@@ -25,7 +25,7 @@ class EpochStatistics:
 
     def __init__(self, loss: JointLoss, criteria: Sequence[str], num_batches: int) -> None:
         self.loss = loss.contrastive_loss
-        self.names = ("all_criteria",) if isinstance(self.loss, ExactMatchLoss) else tuple(criteria)
+        self.names = _entries(self.loss, criteria)
         self.every = math.ceil(num_batches / LOOKS_AN_EPOCH)
         self._looks: dict[str, list[Tensor]] = {name: [] for name in NAMES}
 
@@ -50,15 +50,13 @@ class EpochStatistics:
         return means
 
 
-def anchor_report(
-    loss: JointLoss, examples: Examples, batches: Iterable[list[int]], criteria: Sequence[str]
-) -> list[str]:
+def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str]) -> list[str]:
     """One line on who will be an anchor in the coming batches, and a warning for each criterion that will starve."""
     contrastive = loss.contrastive_loss
     if contrastive is None or loss.lambda_contrastive == 0:
         return []
-    anchors, counted = _expected(contrastive, examples, batches)
-    names = ("all criteria together",) if isinstance(contrastive, ExactMatchLoss) else criteria
+    anchors, counted = _expected(contrastive, batches)
+    names = _entries(contrastive, criteria)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
     if min(anchors) > PLENTY_OF_ANCHORS:
         shares = f"more than {PLENTY_OF_ANCHORS:.0%} for every criterion"
@@ -73,10 +71,14 @@ def anchor_report(
     return lines
 
 
-def _expected(
-    loss: ContrastiveLoss, examples: Examples, batches: Iterable[list[int]]
-) -> tuple[list[float], list[float]]:
+def _entries(loss: ContrastiveLoss | None, criteria: Sequence[str]) -> tuple[str, ...]:
+    """What the entries of its statistics stand for."""
+    return ("all_criteria",) if isinstance(loss, ExactMatchLoss) else tuple(criteria)
+
+
+def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float], list[float]]:
     """Shares of anchors among the responses and of counted batches, per criterion."""
+    examples = batches.examples
     looks = [
         loss.valid_anchors(torch.from_numpy(examples.yes_votes[batch]), torch.from_numpy(examples.num_votes[batch]))
         for batch in islice(batches, BATCHES_TO_REPORT)
@@ -91,8 +93,8 @@ def _expected(
 def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
     """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
     found = {}
-    ratios = {name: metrics.get(f"train/collapse_ratio/{name}", 0.0) for name in criteria}
-    stuck = [name for name, ratio in ratios.items() if ratio > COLLAPSED]
+    prefix = "train/collapse_ratio/"
+    stuck = [key.removeprefix(prefix) for key, ratio in metrics.items() if key.startswith(prefix) and ratio > COLLAPSED]
     if stuck:
         found["collapse"] = (
             f"warning: all embeddings are nearly alike for {_few(stuck)}: the contrastive loss does not move; "

@@ -43,8 +43,9 @@ class TrainingProgress:
 
     def remark_once(self, lines: Mapping[str, str]) -> None:
         """kind -> line; of each kind the first is shown."""
-        for kind in lines.keys() - self._said:
-            self.remark(lines[kind])
+        for kind, line in lines.items():
+            if kind not in self._said:
+                self.remark(line)
         self._said |= lines.keys()
 
     def remark(self, line: str) -> None:

@@ -132,9 +132,12 @@ class ContrastiveTrainer:
         for index, batch in enumerate(self.train_loader):
             self._set_schedules(self.epoch + index / num_batches)
             losses = self._backward(send_to_device(dict(batch), self.device), index, num_batches, statistics)
+            total_loss = losses.total.item()  # waits for the device
+            if not math.isfinite(total_loss):
+                raise FloatingPointError(f"the loss is {total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
             norm = self._update() if self._ends_group(index, num_batches) else torch.zeros((), device=self.device)
             sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])
-            self.on_step(index + 1, num_batches, {"total_loss": losses.total.item()})
+            self.on_step(index + 1, num_batches, {"total_loss": total_loss})
         self.epoch += 1
         total, bce, contrastive, norm = (sums / num_batches).tolist()
         return {
@@ -168,9 +171,6 @@ class ContrastiveTrainer:
         def losses_of(output: ModelOutput) -> Losses:
             embeddings = gather_rows(output.embeddings)
             losses: Losses = self.loss(gather_rows(output.logits), embeddings, *votes, lambda_scale=self._lambda_scale)
-            if not torch.isfinite(losses.total):
-                where = f"in epoch {self.epoch + 1}, batch {index + 1}"
-                raise FloatingPointError(f"the loss is {losses.total.item()} {where}")
             statistics.add(index, embeddings.detach(), *votes)
             return losses
 
@@ -215,9 +215,12 @@ class ContrastiveTrainer:
 
         The evaluations come by metric prefix.
         """
+        return self._evaluate(self.held_out)
+
+    def _evaluate(self, held_out: Mapping[str, Loader]) -> tuple[Metrics, dict[str, Evaluation]]:
         valid = self.predict(self.val_loader)
         thresholds = valid.thresholds()
-        evaluations = {"val": valid} | {name: self.predict(loader) for name, loader in self.held_out.items()}
+        evaluations = {"val": valid} | {name: self.predict(loader) for name, loader in held_out.items()}
         metrics = {
             f"{prefix}/{name}": value
             for prefix, evaluation in evaluations.items()
@@ -226,12 +229,9 @@ class ContrastiveTrainer:
         return metrics, evaluations
 
     def _evaluate_epoch(self) -> Metrics:
-        if self.settings.held_out_each_epoch:
-            metrics, self._last_evaluations = self.evaluate_all()
-            return metrics
-        valid = self.predict(self.val_loader)
-        self._last_evaluations = {"val": valid}
-        return {f"val/{name}": value for name, value in valid.metrics(self.criteria, valid.thresholds()).items()}
+        held_out = self.held_out if self.settings.held_out_each_epoch else {}
+        metrics, self._last_evaluations = self._evaluate(held_out)
+        return metrics
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics = metrics

@@ -4,4 +4,12 @@ from contrastive_learning.samplers.examples import Examples
 from contrastive_learning.samplers.grouped import GroupedBatchSampler, balanced, random, unanimity
 from contrastive_learning.samplers.hard_negative import HardNegativeBatchSampler
 
-__all__ = ["Examples", "GroupedBatchSampler", "HardNegativeBatchSampler", "balanced", "random", "unanimity"]
+__all__ = [
+    "BatchSampler",
+    "Examples",
+    "GroupedBatchSampler",
+    "HardNegativeBatchSampler",
+    "balanced",
+    "random",
+    "unanimity",
+]

@@ -2,11 +2,32 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contrastive_learning.samplers.examples import BoolArray, IntArray
+
+
+def assemble(
+    groups: BoolArray,
+    sizes: list[int],
+    window: int,
+    build: Callable[[NDArray[np.int64], list[int]], list[list[int]]],
+    texts: IntArray,
+    rng: np.random.Generator,
+) -> list[list[int]]:
+    """The batches of an epoch: `build` makes those of each `window` batches' examples, then all are shuffled."""
+    order = spread(groups, rng)
+    batches: list[list[int]] = []
+    for first in range(0, len(sizes), window):
+        some = sizes[first : first + window]
+        members, order = order[: sum(some)], order[sum(some) :]
+        batches += build(members, some)
+    batches = [batches[index] for index in rng.permutation(len(batches))]
+    separate_duplicates(batches, texts, groups)
+    return batches
 
 
 def spread(groups: BoolArray, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """What the samplers know of the training set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,8 +35,9 @@ class BatchSampler(Protocol):
     """Yields lists of example indices; `set_epoch` before each pass."""
 
     batch_size: int
+    examples: Examples
 
-    def __iter__(self) -> Any: ...
+    def __iter__(self) -> Iterator[list[int]]: ...
 
     def __len__(self) -> int: ...
 

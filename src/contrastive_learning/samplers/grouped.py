@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from contrastive_learning.samplers.dealing import deal, separate_duplicates, spread
+from contrastive_learning.samplers.dealing import assemble, deal
 from contrastive_learning.samplers.examples import BoolArray, Examples, batch_sizes
 
 PER_GROUP = 2  # an anchor needs a positive: a single member of a group is nobody's pair
@@ -37,16 +38,12 @@ class GroupedBatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = spread(self.groups, rng)
-        batches: list[list[int]] = []
-        for first in range(0, len(self._sizes), self.length_window):
-            sizes = self._sizes[first : first + self.length_window]
-            window, order = order[: sum(sizes)], order[sum(sizes) :]
-            window = window[np.argsort(self.examples.lengths[window], kind="stable")]
-            batches += [window[batch].tolist() for batch in deal(self.groups[window], sizes, PER_GROUP)]
-        batches = [batches[index] for index in rng.permutation(len(batches))]
-        separate_duplicates(batches, self.examples.texts, self.groups)
-        return iter(batches)
+        texts = self.examples.texts
+        return iter(assemble(self.groups, self._sizes, self.length_window, self._by_length, texts, rng))
+
+    def _by_length(self, members: NDArray[np.int64], sizes: list[int]) -> list[list[int]]:
+        members = members[np.argsort(self.examples.lengths[members], kind="stable")]
+        return [members[batch].tolist() for batch in deal(self.groups[members], sizes, PER_GROUP)]
 
 
 def random(examples: Examples, *, batch_size: int, seed: int, length_window: int) -> GroupedBatchSampler:

@@ -1,12 +1,13 @@
 """Batches built around pairs that the present model holds for alike and the votes tell apart."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contrastive_learning.samplers.dealing import separate_duplicates, spread
+from contrastive_learning.samplers.dealing import assemble
 from contrastive_learning.samplers.examples import Examples, batch_sizes
 from contrastive_learning.samplers.grouped import balanced
 
@@ -50,18 +51,12 @@ class HardNegativeBatchSampler:
         if self._embeddings is None:
             return iter(self._before)
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = spread(self._sides, rng)
-        batches: list[list[int]] = []
-        for first in range(0, len(self._sizes), self.pool_batches):
-            sizes = self._sizes[first : first + self.pool_batches]
-            pool, order = order[: sum(sizes)], order[sum(sizes) :]
-            batches += _build(pool, sizes, self.examples, self._embeddings[pool])
-        batches = [batches[index] for index in rng.permutation(len(batches))]
-        separate_duplicates(batches, self.examples.texts, self._sides)
-        return iter(batches)
+        build = partial(_build, examples=self.examples, embeddings=self._embeddings)
+        return iter(assemble(self._sides, self._sizes, self.pool_batches, build, self.examples.texts, rng))
 
 
-def _build(pool: NDArray[np.int64], sizes: list[int], examples: Examples, embeddings: FloatArray) -> list[list[int]]:
+def _build(pool: NDArray[np.int64], sizes: list[int], *, examples: Examples, embeddings: FloatArray) -> list[list[int]]:
+    embeddings = embeddings[pool]
     cosines = embeddings @ embeddings.T  # [pool, pool]
     yes, no = examples.yes_side[pool], examples.no_side[pool]
     yes_is_rarer = yes.sum(0) < no.sum(0)

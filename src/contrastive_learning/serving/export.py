@@ -49,7 +49,7 @@ def export_judge(
         "pooling": model.pooling,
         "normalization": NORMALIZATION_NAMES[type(model.normalization)],
         "projection_dim": model.projection_head[-1].out_features,
-        "response_token_type": isinstance(model.encoder, SegmentedBert),
+        "token_types": isinstance(model.encoder, SegmentedBert),
         "sep_token_id": tokenizer.sep_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "max_length": max_length,

@@ -44,7 +44,7 @@ class Network(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [batch, criteria] and unit embeddings [batch, dim]."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self.settings["response_token_type"]:
+        if self.settings["token_types"]:
             separators_left = (input_ids == self.settings["sep_token_id"]).long().flip(1).cumsum(1).flip(1)
             is_judged, is_context = separators_left == 1, separators_left > 1
             is_equal = input_ids.unsqueeze(2) == input_ids.unsqueeze(1)  # [batch, tokens, tokens]

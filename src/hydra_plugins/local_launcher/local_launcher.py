@@ -2,7 +2,7 @@
 # look their annotations up
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
@@ -36,25 +36,8 @@ class LocalLauncher(Launcher):
 
     num_slots: int
 
-    def __init__(
-        self,
-        num_slots: int | None,
-        gpus_per_trial: int,
-        allow_shared_gpus: bool,
-        threads_per_trial: int | None,
-        preload: list[str],
-        grace_seconds: float,
-        job_log: str | None,
-    ) -> None:
-        self._conf = LocalLauncherConf(
-            num_slots=num_slots,
-            gpus_per_trial=gpus_per_trial,
-            allow_shared_gpus=allow_shared_gpus,
-            threads_per_trial=threads_per_trial,
-            preload=preload,
-            grace_seconds=grace_seconds,
-            job_log=job_log,
-        )
+    def __init__(self, **settings: Any) -> None:
+        self._conf = LocalLauncherConf(**settings)
         self._pool: Pool | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
