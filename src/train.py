@@ -74,7 +74,9 @@ def train(config: DictConfig) -> Objective:
         def log(metrics: dict[str, float], epoch: int) -> None:
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
-            if epoch > parts.settings.lambda_warmup_epochs:
+            if (
+                epoch > parts.settings.lambda_warmup_epochs and 2 * epoch > parts.settings.epochs
+            ):  # by now it should move
                 progress.remark_once(remarks(metrics, data.criteria))
             if epoch > 0:
                 trial.report(metrics[names[0]], epoch)
