@@ -44,15 +44,16 @@ class Page:
         self._call("Page.navigate", url="about:blank")  # the pages of one server differ after the # only
         self._call("Page.navigate", url=address)
 
-    def text_with(self, *wanted, seconds=90):
-        """The visible text, as soon as all of `wanted` is in it."""
+    def text_with(self, *wanted, in_order=(), seconds=90):
+        """The visible text, as soon as all of `wanted` is in it, and `in_order` one after the other."""
         deadline = time.monotonic() + seconds
         while True:
             found = self._call("Runtime.evaluate", expression="document.body.innerText")["result"].get("value", "")
-            missing = [text for text in wanted if text not in found]
-            if not missing:
+            missing = [text for text in (*wanted, *in_order) if text not in found]
+            places = [found.find(text) for text in in_order]
+            if not missing and places == sorted(places):
                 return found
-            assert time.monotonic() < deadline, f"no {missing} in {found}"
+            assert time.monotonic() < deadline, f"no {missing or f'order of {in_order}'} in {found}"
             time.sleep(0.5)
 
     def _call(self, method, **params):
