@@ -84,10 +84,10 @@ def test_an_epoch_of_training_has_them(tmp_path):
 
 
 def test_collapse_is_said_in_words():
-    metrics = {"train/collapse_ratio/clear": 0.995, "train/collapse_ratio/fair": 0.3}
-    line = remarks(metrics, CRITERIA)["collapse"]
-    assert "nearly alike for clear:" in line
+    line = remarks({"train/collapse_ratio": 0.995}, CRITERIA)["collapse"]
+    assert "nearly alike" in line
     assert "trainer.lambda_warmup_epochs" in line
     line = remarks({"val/embedding/effective_rank": 1.4}, CRITERIA)["rank"]
     assert "span 1.4 dimensions" in line
-    assert remarks({"val/embedding/effective_rank": 9.0, "train/collapse_ratio/clear": 0.4}, CRITERIA) == {}
+    one_criterion_in_a_shared_space = {"train/collapse_ratio/clear": 0.995, "train/collapse_ratio": 0.94}
+    assert remarks({"val/embedding/effective_rank": 9.0} | one_criterion_in_a_shared_space, CRITERIA) == {}

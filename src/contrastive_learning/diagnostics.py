@@ -93,11 +93,9 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float]
 def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
     """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
     found = {}
-    prefix = "train/collapse_ratio/"
-    stuck = [key.removeprefix(prefix) for key, ratio in metrics.items() if key.startswith(prefix) and ratio > COLLAPSED]
-    if stuck:
+    if metrics.get("train/collapse_ratio", 0.0) > COLLAPSED:
         found["collapse"] = (
-            f"warning: all embeddings are nearly alike for {_few(stuck)}: the contrastive loss does not move; "
+            "warning: all embeddings are nearly alike: the contrastive loss does not move; "
             "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, set "
             "model.normalization=batch_norm, or give each criterion its own loss.contrastive.projection=per_criterion"
         )
@@ -108,7 +106,3 @@ def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, 
             "loss.contrastive.projection=per_criterion, a higher loss.temperature or a smaller loss.lambda_contrastive"
         )
     return found
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
