@@ -22,14 +22,26 @@ def explain(error: BaseException, config_dir: Path) -> str:
     if node is not None and added is not None:  # +loss.temprature=1
         key = f"{node.group(1)}.{added.group(1)}"
         return f"there is no option {key}{_nearest(key, config_dir)}"
+    choice = re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text)
+    if choice is not None:
+        return _no_choice(*choice.groups(), config_dir)
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _no_choice(group: str, name: str, config_dir: Path) -> str:
+    from contrastive_learning.choices import did_you_mean
+
+    choices = sorted(file.stem for file in (config_dir / group).glob("*.yaml"))
+    listed = f": {', '.join(choices)}" if choices else ""
+    return f"there is no {group}={name}{did_you_mean(name, choices)}{listed}"
 
 
 def check_keys(config: DictConfig, config_dir: Path) -> None:
     """Refuse top-level keys that nothing reads, which `+name=value` would add silently."""
-    known = _defaults(config_dir)
+    train = yaml.safe_load((config_dir / "train.yaml").read_text(encoding="utf-8"))
+    groups = [group for entry in train["defaults"] if isinstance(entry, dict) for group in entry]
     for key in map(str, config):
-        if key not in known:
+        if key not in (*train, *groups):
             raise ValueError(f"there is no option {key}{_nearest(key, config_dir)}")
 
 

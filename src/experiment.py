@@ -104,10 +104,14 @@ def run_name(config: DictConfig) -> str:
 def output_folder(config: DictConfig) -> Path:
     """Where the run writes: a folder of its own, or that of the interrupted run it continues.
 
-    Raises ValueError where that one had other options: its record would no longer tell what was run.
+    Raises ValueError where that one had other options: its record would no longer tell what was run; and for a new
+    run in the folder of another, whose files it would overwrite.
     """
     if config.trainer.resume_from is None:
-        return Path(HydraConfig.get().runtime.output_dir).resolve()
+        new = Path(HydraConfig.get().runtime.output_dir).resolve()
+        if (new / RUN_FILE).exists():
+            raise ValueError(f"{new} holds another run: continue that with trainer.resume_from={new}, or move it away")
+        return new
     folder = Path(config.trainer.resume_from).expanduser().resolve()
     if not (folder / RUN_FILE).exists():
         raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")

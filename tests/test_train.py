@@ -109,6 +109,8 @@ def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_
     assert run.info.status == "KILLED"
     output = next(tmp_path.glob("outputs/*/*"))
     done = int(json.loads((output / "checkpoints/checkpoints.json").read_text())["last"].removeprefix("epoch_"))
+    refused = train(tmp_path, *SMALL, f"hydra.run.dir={output}", check=False)
+    assert f"trainer.resume_from={output}" in refused.stderr.strip().splitlines()[-1]
     refused = train(tmp_path, *SMALL, "loss.temperature=0.3", f"trainer.resume_from={output}", check=False)
     assert "had other options: loss.temperature=0.07 (now 0.3)" in refused.stderr.strip().splitlines()[-1]
     train(tmp_path, *SMALL, f"trainer.epochs={done + 1}", f"trainer.resume_from={output}")
@@ -132,7 +134,8 @@ BAD = {
     "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
     "+sede=1": "there is no option sede (did you mean seed?)",
     "data.path=x": "data=aihub and data=votes has it",
-    "loss=supcn": "Could not find 'loss/supcn'",
+    "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, bce, exact, supcon, unanimity",
+    "loss.criterion_weights=[1,2]": "criterion_weights must have one weight a criterion, got 2 for 9 criteria",
     "loss.temperature=0": "temperature must be positive, got 0",
     "loss.lambda_contrastive=-1": "lambda_contrastive must be >= 0, got -1",
     "sampler.batch_size=1": "batch_size must be at least 2",

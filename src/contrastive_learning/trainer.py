@@ -63,6 +63,7 @@ class ContrastiveTrainer:
         self.train_loader, self.val_loader = train_loader, val_loader
         self.held_out = dict(held_out or {})  # more sets to evaluate each epoch: metric prefix -> loader
         self.criteria = tuple(criteria) if criteria is not None else _numbered(model)
+        loss.check_criteria(len(self.criteria))
         self.checkpoint_dir = checkpoint_dir
         self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
         self.accelerator = accelerator(str(device), settings.precision)

@@ -64,6 +64,14 @@ class JointLoss(nn.Module):
             raise ValueError(f"temperature cannot be set without a contrastive loss, got {value}")
         self.contrastive_loss.temperature = value
 
+    def check_criteria(self, num_criteria: int) -> None:
+        """Raises ValueError if weights are not as many as criteria."""
+        logits = torch.zeros(1, num_criteria)
+        for weights in (self.criterion_weights, getattr(self.contrastive_loss, "criterion_weights", None)):
+            if weights is not None:
+                criterion_tensor("criterion_weights", weights, logits)
+        self._pos_weight(logits)
+
     def forward(
         self, logits: Tensor, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, lambda_scale: float = 1.0
     ) -> Losses:
