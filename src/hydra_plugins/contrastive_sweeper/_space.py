@@ -198,7 +198,9 @@ def _range(values: list[Any]) -> BaseDistribution:
     return FloatDistribution(values[0], values[-1], step=step)
 
 
-def _axis_from_mapping(key: str, spec: Mapping[str, Any]) -> Axis:
+def _axis_from_mapping(key: str, spec: Any) -> Axis:
+    if not isinstance(spec, Mapping) or "type" not in spec:
+        raise SweepError(f"search_space.{key} must be {{type, low, high}} or {{type, choices}}, got {spec}; see params")
     kind, log, step = str(spec["type"]), bool(spec.get("log", False)), spec.get("step")
     if kind == "categorical":
         choices = {value: text(value) for value in spec["choices"]}
