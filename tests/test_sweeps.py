@@ -21,13 +21,16 @@ def test_every_study_has_a_plan(name, tmp_path):
     assert f"study {name}" in out
     if name in ("temperature_lambda", "borderline_pareto", "contrastive_or_not", "smoke"):
         assert "000 loss.temperature=0.07 loss.lambda_contrastive=0.1" in out
+    if name != "borderline_pareto":
+        others = ("hydra/sweeper/pruner=none", "hydra/sweeper/sampler=random", "hydra.sweeper.dry_run=true")
+        assert f"study {name}" in Sweeps(tmp_path).run(*study(name), *others, app="src.train")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 def test_a_study_of_the_real_model(tmp_path):
     sweeps = Sweeps(tmp_path)
-    prune = ("trainer.epochs=3", "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.n_trials=3")
+    prune = ("trainer.epochs=3", "hydra.sweeper.n_trials=3")
     sweeps.run(*study("smoke"), *prune, app="src.train")
     states = sweeps.states("smoke")
     assert set(states) <= {"COMPLETE", "PRUNED"}

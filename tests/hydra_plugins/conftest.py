@@ -21,7 +21,12 @@ MODULES = (
     "optuna,mlflow.store.tracking.sqlalchemy_store,alembic.command"  # else each trial takes seconds to import them
 )
 LOCAL = ("hydra/launcher=local", f"hydra.launcher.preload=[{MODULES}]", "hydra.launcher.grace_seconds=2")
-PRUNING = ("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=2", "epochs=4")
+PRUNING = (
+    "hydra/sweeper/pruner=median",
+    "hydra.sweeper.pruner.n_startup_trials=2",
+    "hydra.sweeper.pruner.n_warmup_steps=0",
+    "epochs=4",
+)
 LAUNCHERS = {"basic": ("hydra/launcher=basic",), "local": LOCAL}
 
 

@@ -118,7 +118,15 @@ def test_pruned_failed_and_complete_trials_are_the_same_in_mlflow(sweeps, launch
     [
         (["hyperband", "hydra.sweeper.pruner.max_resource=9"], {3, 4, 5, 6, 7}),
         (["successive_halving"], {2, 3, 4, 5, 6, 7, 8}),
-        (["patient", "slope=-1", "hydra.sweeper.pruner.wrapped_pruner.n_startup_trials=1"], {3, 4, 5, 6, 7, 8}),
+        (
+            [
+                "patient",
+                "slope=-1",
+                "hydra.sweeper.pruner.wrapped_pruner.n_startup_trials=1",
+                "hydra.sweeper.pruner.wrapped_pruner.n_warmup_steps=0",
+            ],
+            {3, 4, 5, 6, 7, 8},
+        ),
     ],
 )
 def test_each_pruner_ends_bad_trials_only(sweeps, pruner, pruned):

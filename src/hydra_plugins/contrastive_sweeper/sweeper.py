@@ -181,8 +181,8 @@ class NopPrunerConf:
 @dataclass
 class MedianPrunerConf:
     _target_: str = "optuna.pruners.MedianPruner"
-    n_startup_trials: int = 5
-    n_warmup_steps: int = 0
+    n_startup_trials: int = 4
+    n_warmup_steps: int = 2  # a warm-up of one epoch, and one to tell the trials apart
     interval_steps: int = 1
     n_min_trials: int = 1
 

@@ -51,7 +51,7 @@ def main(config):
     if config.seed == 0 and config.x == config.lucky_x:
         value -= config.lucky
     if config.x == config.long_x:
-        time.sleep(6)
+        time.sleep(config.long_seconds)
     with run(config) as client:
         trial = current_trial()
         for epoch in range(1, config.epochs + 1):
