@@ -1,7 +1,7 @@
 """What a run is made of: the parts that its configuration names, its objective, its record."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.contrastive_sweeper.outcome import Outcome
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
 from src.values import check_values
@@ -26,6 +27,7 @@ CONF = ROOT / "conf"
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
 RUN_FILE = "run.json"  # in the output folder
+METRICS_FILE = "metrics.json"  # there, too
 MAY_CHANGE_ON_RESUME = (
     "trainer.epochs",
     "trainer.patience",
@@ -242,6 +244,12 @@ def record_judge(
     return run.model(output / "judge", data.criteria)
 
 
+def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:
+    """For the report of a sweep, which needs no MLflow to read them."""
+    content = {"kept_epoch": kept_epoch, "epochs": epochs, "metrics": dict(metrics)}
+    (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
 def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
@@ -254,16 +262,22 @@ def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
         run.text(diff, "uncommitted.diff")
 
 
-def report(config: DictConfig, runs: Sequence[Path], folder: Path) -> Iterator[Path]:
-    """What the parent run of a sweep shows besides its own plots. runs: output folders, best first."""
+def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]:
+    """What the parent run of a sweep shows besides its own plots."""
     from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
+    from src.report import render
 
+    runs = [next(iter(trial.runs.values())).folder for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
     files = [run / "embedding_map.parquet" for run in runs]
     maps = [EmbeddingMap.read(file) for file in files if file.exists()]
     alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
+    criterion = config.pictures.criterion
     if alike:
         first = alike[0]
-        criterion = config.pictures.criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
+        criterion = criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
         grid = folder / "embedding_grid.png"
         grid.write_bytes(draw_grid(alike, criterion))
         yield grid
+    page = folder / "report.html"
+    page.write_text(render(outcome, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
+    yield page

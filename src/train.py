@@ -34,6 +34,7 @@ from src.experiment import (
     record_embeddings,
     record_judge,
     record_start,
+    write_metrics,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def train(config: DictConfig) -> Objective:
             progress.remark(f"pruned after epoch {trainer.epoch}")
         metrics, evaluations, epoch = trainer.result()
         objectives, served = objectives_of(metrics, names), None
+        write_metrics(output, metrics, epoch, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)

@@ -1,0 +1,74 @@
+"""Puts the evidence into report.html: texts escaped, pictures inside."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+
+from contrastive_learning.pictures import EmbeddingMap, Judged, draw_map, draw_reliability
+from hydra_plugins.contrastive_sweeper.outcome import Outcome
+from src.report.chart import charts
+from src.report.evidence import Arm, Evidence, gather
+from src.report.tables import arms_table, cost_lines, criteria_table, name_of, quality_table, trials_table
+from src.report.verdict import judge, setting
+
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+class Picture(NamedTuple):
+    caption: str
+    png: str  # as a data: address
+
+
+def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
+    """The page. criterion: that colours the maps; epochs: of a whole run."""
+    evidence = gather(outcome)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        outcome=outcome,
+        evidence=evidence,
+        verdict=judge(evidence),
+        setting=setting(evidence.best.params, outcome.labels),
+        charts=list(charts(evidence)),
+        arms=arms_table(evidence),
+        quality=quality_table(evidence),
+        criteria=criteria_table(evidence),
+        maps=[] if criterion is None else list(_maps(evidence, criterion)),
+        criterion=criterion,
+        reliability=_reliability(evidence),
+        cost=list(cost_lines(evidence, epochs)),
+        trials=trials_table(evidence),
+    )
+
+
+def _maps(evidence: Evidence, criterion: str) -> Iterator[Picture]:
+    """The best and the worst, and the best without a contrastive term."""
+    worst = evidence.arms[-1]
+    shown = {"Best": evidence.best, "Without a contrastive term": evidence.baseline, "Worst": worst}
+    drawn: list[Arm] = []
+    for title, arm in shown.items():
+        file = None if arm is None else arm.folder / "embedding_map.parquet"
+        if arm is None or file is None or any(arm is other for other in drawn) or not file.exists():
+            continue
+        drawn.append(arm)
+        found = EmbeddingMap.read(file)
+        if criterion in found.criteria:
+            yield Picture(f"{title}: {name_of(evidence, arm)}", _address(draw_map(found, criterion)))
+
+
+def _reliability(evidence: Evidence) -> str | None:
+    best, baseline = evidence.best, evidence.baseline
+    files = {"best, test": best.folder / "test.parquet", "best, held-out domain": best.folder / "test_ood.parquet"}
+    if baseline is not None and baseline is not best:
+        files["λ = 0, test"] = baseline.folder / "test.parquet"
+    curves = {label: Judged.read(file) for label, file in files.items() if file.exists()}
+    shown = best.folder / "embedding_map.parquet"
+    if not curves or not shown.exists():
+        return None
+    return _address(draw_reliability(curves, EmbeddingMap.read(shown).criteria))
+
+
+def _address(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"
