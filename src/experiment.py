@@ -1,7 +1,7 @@
 """What a run is made of: the parts that its configuration names, its objective, its record."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +9,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.contrastive_sweeper.outcome import Outcome
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
 from src.values import check_values
@@ -37,7 +36,6 @@ MAY_CHANGE_ON_RESUME = (
     "tracking.",
     "data.cache_dir",
 )
-MAX_GRID = 120  # runs in one picture
 
 Objective = float | tuple[float, ...]
 
@@ -250,34 +248,21 @@ def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, e
     (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
+def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", device: str) -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
     run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
+    for split, context in (("train", "training"), ("valid", "validation")):
+        run.data(
+            f"{choices['data']} {split}",
+            context,
+            fingerprint=data.fingerprint,
+            source=str(config.data.path if "path" in config.data else config.data.source._target_),
+            num_responses=len(data.splits[split]),
+        )
     run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
     run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
     run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
     if diff := git_diff(ROOT):
         run.text(diff, "uncommitted.diff")
-
-
-def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]:
-    """What the parent run of a sweep shows besides its own plots."""
-    from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
-    from src.report import render
-
-    runs = [next(iter(trial.runs.values())).folder for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
-    files = [run / "embedding_map.parquet" for run in runs]
-    maps = [EmbeddingMap.read(file) for file in files if file.exists()]
-    alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
-    criterion = config.pictures.criterion
-    if alike:
-        first = alike[0]
-        criterion = criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
-        grid = folder / "embedding_grid.png"
-        grid.write_bytes(draw_grid(alike, criterion))
-        yield grid
-    page = folder / "report.html"
-    page.write_text(render(outcome, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
-    yield page

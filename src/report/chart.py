@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from src.report.evidence import Evidence
+from src.report.evidence import Arm, Evidence
 from src.report.verdict import compact
 
 WIDTH, HEIGHT = 300, 170  # of the plotting area, in the SVG's own units
@@ -33,26 +33,34 @@ class Chart(NamedTuple):
 
 
 def charts(evidence: Evidence) -> Iterator[Chart]:
-    labels = evidence.outcome.labels
-    for name in list(labels)[:MAX_CHARTS]:
+    """Of two objectives, one over the other first."""
+    outcome = evidence.outcome
+    if len(outcome.metrics) > 1:
+        yield _chart(
+            evidence, outcome.metrics[1], evidence.arms, [fmean(arm.objective(1).values()) for arm in evidence.arms]
+        )
+    for name in list(outcome.labels)[:MAX_CHARTS]:
         arms = [arm for arm in evidence.arms if name in arm.params]
         values = [arm.params[name] for arm in arms]
-        if len({repr(value) for value in values}) < 2:
-            continue
-        places, x_ticks = _places(values)
-        means = [fmean(arm.objective(0).values()) for arm in arms]
-        low, high = min(means), max(means)
-        points = [
-            Point(
-                WIDTH * place,
-                HEIGHT * (1 - _share(mean, low, high)),
-                "best" if set(arm.trials) & set(evidence.best.trials) else "baseline" if arm.is_baseline else "",
-                f"{labels[name]} {compact(value)}: {mean:.4f}",
-            )
-            for arm, value, place, mean in zip(arms, values, places, means, strict=True)
-        ]
-        y_ticks = [Tick(HEIGHT, f"{low:.3f}"), Tick(0, f"{high:.3f}")]
-        yield Chart(labels[name], points, x_ticks, y_ticks if high > low else y_ticks[:1])
+        if len({repr(value) for value in values}) > 1:
+            yield _chart(evidence, outcome.labels[name], arms, values)
+
+
+def _chart(evidence: Evidence, name: str, arms: Sequence[Arm], values: Sequence[Any]) -> Chart:
+    places, x_ticks = _places(values)
+    means = [fmean(arm.objective(0).values()) for arm in arms]
+    low, high = min(means), max(means)
+    points = [
+        Point(
+            WIDTH * place,
+            HEIGHT * (1 - _share(mean, low, high)),
+            "best" if set(arm.trials) & set(evidence.outcome.front) else "baseline" if arm.is_baseline else "",
+            f"{name} {compact(value)}: {mean:.4f}",
+        )
+        for arm, value, place, mean in zip(arms, values, places, means, strict=True)
+    ]
+    y_ticks = [Tick(HEIGHT, f"{low:.3f}"), Tick(0, f"{high:.3f}")]
+    return Chart(name, points, x_ticks, y_ticks if high > low else y_ticks[:1])
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:

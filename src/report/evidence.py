@@ -91,9 +91,8 @@ class Evidence:
         """The same without an interval."""
         assert self.baseline is not None
         sign = 1 if self.outcome.directions[index] == "maximize" else -1
-        return sign * (
-            fmean(self.contrastive.objective(index).values()) - fmean(self.baseline.objective(index).values())
-        )
+        own, other = (fmean(arm.objective(index).values()) for arm in (self.contrastive, self.baseline))
+        return sign * (own - other)
 
     def runner_up_gap(self) -> float | None:
         """Between the two best configurations of the search."""

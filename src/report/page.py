@@ -44,18 +44,18 @@ def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
 
 
 def _maps(evidence: Evidence, criterion: str) -> Iterator[Picture]:
-    """The best and the worst, and the best without a contrastive term."""
-    worst = evidence.arms[-1]
-    shown = {"Best": evidence.best, "Without a contrastive term": evidence.baseline, "Worst": worst}
+    """The best and the worst of the search, and the best without a contrastive term."""
+    best = next(arm for arm in evidence.arms if evidence.outcome.chosen in arm.trials)
     drawn: list[Arm] = []
-    for title, arm in shown.items():
-        file = None if arm is None else arm.folder / "embedding_map.parquet"
-        if arm is None or file is None or any(arm is other for other in drawn) or not file.exists():
+    for title, arm in {"Best": best, "Worst": evidence.arms[-1], "λ = 0": evidence.baseline}.items():
+        if arm is None or any(arm is other for other in drawn):
             continue
         drawn.append(arm)
-        found = EmbeddingMap.read(file)
-        if criterion in found.criteria:
-            yield Picture(f"{title}: {name_of(evidence, arm)}", _address(draw_map(found, criterion)))
+        file = arm.folder / "embedding_map.parquet"
+        found = EmbeddingMap.read(file) if file.exists() else None
+        if found is not None and criterion in found.criteria:
+            caption = f"{title}: {name_of(evidence, arm)} (seed {next(iter(arm.runs))})"
+            yield Picture(caption, _address(draw_map(found, criterion)))
 
 
 def _reliability(evidence: Evidence) -> str | None:

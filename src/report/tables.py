@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from hydra_plugins.contrastive_sweeper.outcome import compare
 from src.report.evidence import Arm, Evidence, Spread
-from src.report.verdict import compact, setting
+from src.report.verdict import compact, setting, signed
 
 SPLITS = {"val": "valid", "test": "test", "test_ood": "held-out domain"}
 QUALITY = {  # metric -> what it is called, and where better lies
@@ -22,6 +22,7 @@ class Row(NamedTuple):
     name: str
     cells: Sequence[str]
     mark: str = ""  # a CSS class
+    note: str = ""
 
 
 class Table(NamedTuple):
@@ -89,17 +90,15 @@ def criteria_of(arm: Arm) -> list[str]:
 
 def trials_table(evidence: Evidence) -> Table:
     outcome = evidence.outcome
-    heading = ["trial", *outcome.labels.values(), *outcome.metrics, "epochs", "seconds", ""]
+    heading = ["trial", *outcome.labels.values(), *outcome.metrics, "epochs", "seconds"]
     rows = []
     for trial in outcome.trials:
         params = [compact(trial.params[name]) if name in trial.params else NONE for name in outcome.labels]
         values = [f"{value:.4f}" for value in trial.values] or [NONE] * len(outcome.metrics)
         steps = NONE if trial.last_step is None else str(trial.last_step)
+        cells = [*params, *values, steps, f"{trial.seconds:.0f}"]
         note = "" if trial.state == "COMPLETE" else f"{trial.state} {trial.reason}"
-        chosen = trial.number in outcome.front
-        rows.append(
-            Row(f"{trial.number:03d}", [*params, *values, steps, f"{trial.seconds:.0f}", note], "best" * chosen)
-        )
+        rows.append(Row(f"{trial.number:03d}", cells, "best" * (trial.number in outcome.front), note))
     return Table(heading, rows)
 
 
@@ -138,12 +137,12 @@ def _with_sd(spread: Spread | None) -> str:
 def _gain(values: Mapping[int, float], other: Mapping[int, float], direction: str) -> tuple[str, str]:
     found = compare(values, other, direction)
     if found is not None:
-        return f"{found.mean_gain:+.3f}", f"{found.low:+.3f} to {found.high:+.3f}"
+        return signed(found.mean_gain), f"{signed(found.low)} to {signed(found.high)}"
     own, rival = Spread.of(values), Spread.of(other)
     if own is None or rival is None:
         return NONE, NONE
     sign = 1 if direction == "maximize" else -1
-    return f"{sign * (own.mean - rival.mean):+.3f}", NONE
+    return signed(sign * (own.mean - rival.mean)), NONE
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from hydra_plugins.contrastive_sweeper.outcome import Comparison
 from src.report.evidence import Evidence
 
-ENOUGH_SEEDS = 6  # with fewer, all differences have the same sign by chance more often than once in twenty
+FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
 
 
 class Verdict(NamedTuple):
@@ -30,6 +30,10 @@ def setting(params: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 
 def compact(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def _best(evidence: Evidence) -> str:
@@ -60,20 +64,22 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
 def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     outcome = evidence.outcome
     contrastive = setting(evidence.contrastive.params, outcome.labels)
-    size = (
-        f"{outcome.metrics[0]} is {gain.mean_gain:+.4f} better than with λ = 0 "
-        f"(95 % interval {gain.low:+.4f} to {gain.high:+.4f}, {gain.num_seeds} paired seeds)"
-    )
-    few = gain.num_seeds < ENOUGH_SEEDS
-    if gain.low > 0:
-        headline = f"A {'hint of a ' * few}gain from the contrastive term: use {contrastive}."
+    hint = "hint of a " * (gain.num_seeds < ENOUGH_SEEDS)
+    if gain.num_seeds < FEW_SEEDS:
+        headline = f"Not decided: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
+    elif gain.low > 0:
+        headline = f"A {hint}gain from the contrastive term: use {contrastive}."
     elif gain.high < 0:
-        headline = f"A {'hint of a ' * few}loss from the contrastive term: keep λ = 0."
+        headline = f"A {hint}loss from the contrastive term: keep λ = 0."
     else:
         headline = "No gain beyond seed noise: λ = 0 does as well."
-    reasons = [f"With {contrastive}, {size}."]
-    if few and (gain.low > 0 or gain.high < 0):
-        reasons.append(f"So few seeds agree by chance alone in one of {2 ** (gain.num_seeds - 1)} comparisons.")
+    reasons = [
+        f"With {contrastive}, {outcome.metrics[0]} is {abs(gain.mean_gain):.4f} "
+        f"{'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
+        f"(95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, {gain.num_seeds} paired seeds)."
+    ]
+    if gain.num_seeds < ENOUGH_SEEDS and not gain.low <= 0 <= gain.high:
+        reasons.append(f"So few agree by chance alone in one of {2 ** (gain.num_seeds - 1)} comparisons.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
     return Verdict(headline, " ".join(reasons))

@@ -2,7 +2,7 @@
 
 import re
 
-from src.report import render
+from src.report.page import render
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
 

@@ -47,11 +47,12 @@ def test_eight_fresh_seeds_decide(sweep, values, headline):
     assert "flatters" not in found.reason
 
 
-def test_three_seeds_are_a_hint_however_clear(sweep):
+@pytest.mark.parametrize(("count", "start"), [(2, "Not decided: 2 seeds"), (4, "A hint of a gain"), (6, "A gain")])
+def test_few_seeds_are_a_hint_however_clear(sweep, count, start):
     sweep.trial(0.07, 0.1, 0.9)
-    found = verdict(sweep.outcome(sweep.confirmation(0, [0.8, 0.81, 0.82], BASE[:3])))
-    assert found.headline.startswith("A hint of a gain")
-    assert "one of 4 comparisons" in found.reason
+    found = verdict(sweep.outcome(sweep.confirmation(0, shifted(0.1, noise=0.01)[:count], BASE[:count])))
+    assert found.headline.startswith(start)
+    assert ("by chance alone" in found.reason) == (count < 6)
 
 
 def test_seeds_that_chose_flatter(sweep):
