@@ -251,7 +251,9 @@ class MlflowTracking:
                     client.create_registered_model(name)
             if champion is None or champion.run_id != run_id:  # a sweep that goes on may have the same best
                 source = f"models:/{output.model_id}"
-                champion = client.create_model_version(name, source, run_id=run_id, model_id=output.model_id)
+                champion = client.create_model_version(
+                    name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
+                )
                 client.set_registered_model_alias(name, ALIAS, champion.version)
         return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
 

@@ -32,6 +32,7 @@ def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
         verdict=judge(evidence),
         setting=setting(evidence.best.params, outcome.labels),
         charts=list(charts(evidence)),
+        gap=evidence.runner_up_gap(),
         arms=arms_table(evidence),
         quality=quality_table(evidence),
         criteria=criteria_table(evidence),

@@ -49,6 +49,9 @@ def arms_table(evidence: Evidence) -> Table:
 def quality_table(evidence: Evidence) -> Table:
     """The contrastive configuration and the baseline, on every split."""
     arm, baseline = evidence.contrastive, evidence.baseline
+    heading = ["", name_of(evidence, arm)]
+    if baseline is not None:
+        heading += [name_of(evidence, baseline), "better by", *(["95 %"] if evidence.gain() else [])]
     rows = []
     for split, split_name in SPLITS.items():
         for metric, (name, direction) in QUALITY.items():
@@ -59,9 +62,8 @@ def quality_table(evidence: Evidence) -> Table:
             if baseline is not None:
                 other = baseline.metric(f"{split}/{metric}")
                 cells += [_with_sd(Spread.of(other)), *_gain(values, other, direction)]
-            rows.append(Row(f"{split_name}: {name}", cells))
-    heading = ["", name_of(evidence, arm)]
-    return Table(heading if baseline is None else [*heading, name_of(evidence, baseline), "better by", "95 %"], rows)
+            rows.append(Row(f"{split_name}: {name}", cells[: len(heading) - 1]))
+    return Table(heading, rows)
 
 
 def criteria_table(evidence: Evidence) -> Table:

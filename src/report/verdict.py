@@ -57,7 +57,7 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
     where = "ahead of" if difference > 0 else "behind" if difference < 0 else "from"
     return Verdict(
         f"Not decided: {contrastive} is {abs(difference):.4f} {where} λ = 0 in {metric}, with one seed.",
-        "Another seed alone can move a run by as much; `contrastive_or_not` asks with eight fresh ones.",
+        "Another seed alone can move a run by as much; the study contrastive_or_not asks with eight fresh ones.",
     )
 
 
