@@ -1,8 +1,13 @@
 """What the report dares to say, for each kind of sweep."""
 
+from dataclasses import replace
+
 import pytest
 from src.report.evidence import gather
+from src.report.page import render
 from src.report.verdict import judge
+
+from .conftest import METRIC
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
 
@@ -79,3 +84,30 @@ def test_runs_whose_folders_are_gone_are_no_baseline(sweep):
     for file in sweep.folder.rglob("*.json"):
         file.unlink()
     assert verdict(sweep.outcome()).headline.startswith("Best: τ = 0.07, λ = 0.1")
+
+
+def pareto(sweep, points):
+    """Points: λ -> (macro F1 up, Brier down)."""
+    for lambda_contrastive, (up, down) in points.items():
+        sweep.trial(0.07, lambda_contrastive, up, seeds=(0,))
+        (run,) = sweep.trials[-1].runs.values()
+        sweep.trials[-1] = replace(sweep.trials[-1], values=(up, down), runs={0: run._replace(values=(up, down))})
+    values = list(points.values())
+    front = [n for n, (up, down) in enumerate(values) if not any(u > up and d < down for u, d in values)]
+    two = {"metrics": [METRIC, "val/borderline/brier"], "directions": ["maximize", "minimize"], "front": front}
+    return replace(sweep.outcome(chosen=front[0]), **two)
+
+
+def test_of_two_objectives_a_front_is_named_and_no_winner(sweep):
+    outcome = pareto(sweep, {0.1: (0.8, 0.2), 0.3: (0.7, 0.1), 0.5: (0.6, 0.3), 0.0: (0.65, 0.25)})
+    found = verdict(outcome)
+    assert found.headline.startswith("2 of 4 configurations trade val/macro_f1 (maximize) and val/borderline/brier")
+    assert "λ = 0 is not among them" in found.reason
+    page = render(outcome, criterion=None, epochs=5)
+    assert "this page looks at the one with the best val/macro_f1: <b>τ = 0.07, λ = 0.1</b>" in page
+
+
+def test_of_two_objectives_one_may_be_the_best_in_both(sweep):
+    found = verdict(pareto(sweep, {0.1: (0.7, 0.2), 0.0: (0.8, 0.1)}))
+    assert found.headline == "One configuration is the best in both: τ = 0.07, λ = 0."
+    assert "λ = 0 is among them" in found.reason
