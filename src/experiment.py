@@ -1,7 +1,7 @@
 """What a run is made of: the parts that its configuration names, its objective, its record."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +26,7 @@ CONF = ROOT / "conf"
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
 RUN_FILE = "run.json"  # in the output folder
+METRICS_FILE = "metrics.json"  # there, too
 MAY_CHANGE_ON_RESUME = (
     "trainer.epochs",
     "trainer.patience",
@@ -35,7 +36,6 @@ MAY_CHANGE_ON_RESUME = (
     "tracking.",
     "data.cache_dir",
 )
-MAX_GRID = 120  # runs in one picture
 
 Objective = float | tuple[float, ...]
 
@@ -246,28 +246,27 @@ def record_judge(
     return run.model(output / "judge", data.criteria)
 
 
-def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
+def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:
+    """For the report of a sweep, which needs no MLflow to read them."""
+    content = {"kept_epoch": kept_epoch, "epochs": epochs, "metrics": dict(metrics)}
+    (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", device: str) -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
     run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
+    for split, context in (("train", "training"), ("valid", "validation")):
+        run.data(
+            f"{choices['data']} {split}",
+            context,
+            fingerprint=data.fingerprint,
+            source=str(config.data.path if "path" in config.data else config.data.source._target_),
+            num_responses=len(data.splits[split]),
+        )
     run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
     run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
     run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
     if diff := git_diff(ROOT):
         run.text(diff, "uncommitted.diff")
-
-
-def report(config: DictConfig, runs: Sequence[Path], folder: Path) -> Iterator[Path]:
-    """What the parent run of a sweep shows besides its own plots. runs: output folders, best first."""
-    from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
-
-    files = [run / "embedding_map.parquet" for run in runs]
-    maps = [EmbeddingMap.read(file) for file in files if file.exists()]
-    alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
-    if alike:
-        first = alike[0]
-        criterion = config.pictures.criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
-        grid = folder / "embedding_grid.png"
-        grid.write_bytes(draw_grid(alike, criterion))
-        yield grid

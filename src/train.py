@@ -34,6 +34,7 @@ from src.experiment import (
     record_embeddings,
     record_judge,
     record_start,
+    write_metrics,
 )
 
 if TYPE_CHECKING:
@@ -85,19 +86,22 @@ def train(config: DictConfig) -> Objective:
 
         trainer.on_evaluation, trainer.log = picture, log
         if parts.settings.resume_from is None:
-            record_start(run, config, str(trainer.device))
+            record_start(run, config, data, str(trainer.device))
         try:
             trainer.fit()
         except TrialPruned:
             progress.remark(f"pruned after epoch {trainer.epoch}")
         metrics, evaluations, epoch = trainer.result()
         objectives, served = objectives_of(metrics, names), None
+        write_metrics(output, metrics, epoch, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
             served = record_judge(run, config, output, data, trainer, evaluations["val"])
+        if trial.number is None and run.run_id is not None:  # of a sweep, only the best
+            served = run.register(run.run_id) or served
     progress.console.print(results_table(metrics, data.criteria, evaluations))
     progress.remark(f"Recorded: {run.location()}")
     if served is not None:

@@ -1,5 +1,6 @@
 """A page in headless Chromium, driven over its debugging pipe, since MLflow's pages need real time."""
 
+import base64
 import json
 import os
 import shutil
@@ -10,7 +11,11 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1600,1800", "--remote-debugging-pipe"]
+OPTIONS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1600,1800", "--remote-debugging-pipe"),
+    "--disable-features=IsolateSandboxedIframes",  # MLflow shows HTML in such a frame; else its text lies elsewhere
+]
+LOADED_IMAGES = "[...document.images].filter(image => image.complete && image.naturalWidth > 200).length"
 
 
 class Page:
@@ -45,16 +50,44 @@ class Page:
         self._call("Page.navigate", url=address)
 
     def text_with(self, *wanted, in_order=(), seconds=90):
-        """The visible text, as soon as all of `wanted` is in it, and `in_order` one after the other."""
+        """The visible text, frames included, as soon as all of `wanted` is in it, `in_order` one after the other."""
         deadline = time.monotonic() + seconds
         while True:
-            found = self._call("Runtime.evaluate", expression="document.body.innerText")["result"].get("value", "")
+            found = "\n".join(self._in_frames("document.body.innerText"))
             missing = [text for text in (*wanted, *in_order) if text not in found]
             places = [found.find(text) for text in in_order]
             if not missing and places == sorted(places):
                 return found
             assert time.monotonic() < deadline, f"no {missing or f'order of {in_order}'} in {found}"
             time.sleep(0.5)
+
+    def images(self, count, seconds=60):
+        """Waits until so many pictures are drawn, icons apart."""
+        deadline = time.monotonic() + seconds
+        while (found := sum(self._in_frames(LOADED_IMAGES))) < count:
+            assert time.monotonic() < deadline, f"{found} pictures instead of {count}"
+            time.sleep(0.5)
+
+    def click(self, text):
+        """The innermost element with this text."""
+        elements = "[...document.querySelectorAll('body *')].filter(item => item.innerText?.trim() === text)"
+        self._in_frames(f"{{ const text = {json.dumps(text)}; {elements}.at(-1)?.click() }}")
+
+    def pdf(self):
+        """As it would be printed."""
+        return base64.b64decode(self._call("Page.printToPDF", preferCSSPageSize=True)["data"])
+
+    def _in_frames(self, expression):
+        """What it is in each frame that has answered."""
+        trees, values = [self._call("Page.getFrameTree")["frameTree"]], []
+        while trees:
+            tree = trees.pop(0)
+            trees += tree.get("childFrames", [])
+            world = self._call("Page.createIsolatedWorld", frameId=tree["frame"]["id"])
+            answer = self._call("Runtime.evaluate", expression=expression, contextId=world.get("executionContextId"))
+            value = answer.get("result", {}).get("value")
+            values += [] if value is None else [value]
+        return values
 
     def _call(self, method, **params):
         self._count += 1
@@ -67,7 +100,7 @@ class Page:
                 self._buffer += os.read(self._in, 65536)
             answer, _, self._buffer = self._buffer.partition(b"\0")
             if json.loads(answer).get("id") == self._count:
-                return json.loads(answer)["result"]
+                return json.loads(answer).get("result", {})
 
 
 @pytest.fixture

@@ -86,9 +86,9 @@ def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_n
 
 def record(folder, evaluation_of=export, **changes):
     evaluation = evaluation_of(folder / "judge", **changes)
-    with MlflowTracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="serving", log_model=True).open(
-        "a run", {}
-    ) as run:
+    with MlflowTracking(
+        uri=f"sqlite:///{folder}/mlflow.db", experiment="serving", log_model=True, register=None, system_metrics=False
+    ).open("a run", {}) as run:
         return run.model(folder / "judge", CRITERIA), evaluation
 
 

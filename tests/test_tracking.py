@@ -1,3 +1,7 @@
+import json
+import socket
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from multiprocessing import get_context
@@ -8,8 +12,13 @@ from PIL import Image
 from contrastive_learning.tracking import MlflowTracking, NoTracking
 
 
-def tracking_in(folder):
-    return MlflowTracking(uri=f"sqlite:///{folder}/mlflow.db", experiment="a project/with spaces", log_model=True)
+def tracking_at(uri, **changes):
+    settings = {"experiment": "a project/with spaces", "log_model": True, "register": None, "system_metrics": False}
+    return MlflowTracking(uri=uri, **settings | changes)
+
+
+def tracking_in(folder, **changes):
+    return tracking_at(f"sqlite:///{folder}/mlflow.db", **changes)
 
 
 def stored(run):
@@ -77,12 +86,52 @@ def test_four_processes_create_a_fresh_store_together(tmp_path):
 
 def test_a_server_that_does_not_answer_is_one_line():
     with pytest.raises(ValueError, match=r"cannot reach the MLflow server http://127\.0\.0\.1:9: .*refused"):
-        MlflowTracking(uri="http://127.0.0.1:9", experiment="x", log_model=True)
+        tracking_at("http://127.0.0.1:9")
+
+
+def test_a_server_that_accepts_and_never_answers_is_one_line_within_ten_seconds():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        before = time.monotonic()
+        with pytest.raises(ValueError, match=r"cannot reach the MLflow server .*timed out; tracking=none runs without"):
+            tracking_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert time.monotonic() - before < 10
+
+
+def test_the_data_are_inputs_of_the_run(tmp_path):
+    with tracking_in(tmp_path).open("first", {}) as run:
+        for split, context in (("train", "training"), ("valid", "validation")):
+            run.data(f"votes {split}", context, fingerprint="f" * 64, source="/data/my.jsonl", num_responses=7)
+    found = {item.tags[0].value: item.dataset for item in stored(run).inputs.dataset_inputs}
+    assert found["training"].name == "votes train (7 responses)"
+    assert found["validation"].digest == "f" * 36
+    assert json.loads(found["training"].source) == {"uri": "/data/my.jsonl"}
+
+
+def test_system_metrics_come_with_the_shortest_run_and_end_with_it(tmp_path):
+    run = tracking_in(tmp_path, system_metrics=True).open("first", {})
+    with pytest.raises(KeyboardInterrupt), run:
+        watching = [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
+        raise KeyboardInterrupt
+    assert len(watching) == 1
+    assert not watching[0].is_alive()
+    assert stored(run).data.metrics["system/cpu_utilization_percentage"] >= 0
+    assert stored(run).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "models:/x", "..", "it's"])
+def test_a_bad_name_to_register_under_is_one_line(tmp_path, name):
+    with pytest.raises(ValueError, match="tracking.register must be letters, digits"):
+        tracking_in(tmp_path, register=name)
+
+
+def test_a_name_to_register_under_needs_models(tmp_path):
+    with pytest.raises(ValueError, match="tracking.register=judge needs tracking.log_model=true"):
+        tracking_in(tmp_path, register="judge", log_model=False)
 
 
 def test_credentials_stay_out_of_errors_and_records(tmp_path):
     with pytest.raises(ValueError, match="tracking.uri must start") as error:
-        MlflowTracking(uri="ftp://me:secret@host/x", experiment="x", log_model=True)
+        tracking_at("ftp://me:secret@host/x")
     assert "secret" not in str(error.value)
     with tracking_in(tmp_path).open("first", {}) as run:
         run.params({"tracking.uri": "http://me:secret@host"})

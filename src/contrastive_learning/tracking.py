@@ -1,27 +1,27 @@
 """The record of a run. The only module that knows MLflow."""
 
 import importlib.metadata
+import json
 import logging
 import os
 import re
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from filelock import FileLock
 from PIL import Image
 
 from contrastive_learning.provenance import redact
+from contrastive_learning.stores import absolute, check_reachable, creation_lock, folder_name, sqlite_path
 
-SERVER_TIMEOUT_SECONDS = 8
 SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
+ALIAS = "champion"  # of the model that was registered last
+MAX_DIGEST_LENGTH = 36  # MLflow's limit
 MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
 
 
@@ -40,6 +40,10 @@ class Tracker(Protocol):
 
     def params(self, params: Mapping[str, Any]) -> None: ...
 
+    def data(self, name: str, context: str, *, fingerprint: str, source: str, num_responses: int) -> None:
+        """What the run was trained on, or judged by."""
+        ...
+
     def log(self, metrics: Mapping[str, float], step: int) -> None: ...
 
     def text(self, text: str, name: str) -> None: ...
@@ -52,6 +56,10 @@ class Tracker(Protocol):
 
     def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
         """Record the folder that `export_judge` wrote as a model that can be served. Returns its address, if it was."""
+        ...
+
+    def register(self, run_id: str) -> str | None:
+        """Register the model that a run recorded, as the champion of its name. Returns its address, if it was."""
         ...
 
     def location(self) -> str:
@@ -78,6 +86,9 @@ class NoTracking:
     def params(self, params: Mapping[str, Any]) -> None:
         return None
 
+    def data(self, name: str, context: str, *, fingerprint: str, source: str, num_responses: int) -> None:
+        return None
+
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         return None
 
@@ -93,6 +104,9 @@ class NoTracking:
     def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
         return None
 
+    def register(self, run_id: str) -> str | None:
+        return None
+
     def location(self) -> str:
         return "nowhere (tracking=none)"
 
@@ -100,21 +114,28 @@ class NoTracking:
 class MlflowTracking:
     """One MLflow run, through the client API: MLflow's own `with` would call a SIGTERM RUNNING for ever."""
 
-    def __init__(self, *, uri: str, experiment: str, log_model: bool) -> None:
+    def __init__(
+        self, *, uri: str, experiment: str, log_model: bool, register: str | None, system_metrics: bool
+    ) -> None:
+        if register is not None:
+            _check_model_name(register, log_model)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        self.uri = _absolute(uri)
+        self.uri = absolute(uri)
         self.experiment = experiment
         self.log_model = log_model
+        self.registered_name = register
+        self.system_metrics = system_metrics
+        self._monitor: Any = None
         self.run_id: str | None = None
-        _check_reachable(self.uri)
+        check_reachable(self.uri)
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
         from mlflow import MlflowClient
 
-        for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
+        for chatty in ("alembic", "mlflow.store", "mlflow.pyfunc", "mlflow.system_metrics"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        with _creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
+        with creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._experiment_id()
         if resume_run_id is not None:
@@ -123,6 +144,8 @@ class MlflowTracking:
         else:
             run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))
             self.run_id = run.info.run_id
+        if self.system_metrics:
+            self._monitor = _watch_system(self.uri, self.run_id, resume=resume_run_id is not None)
         return self
 
     def __enter__(self) -> Self:
@@ -135,6 +158,8 @@ class MlflowTracking:
         if error is not None:
             reason = redact(f"{type(error).__name__}: {error}")
             self._client.set_tag(self._run, "error", reason[:8000])
+        if self._monitor is not None:
+            _stop_watching(self._monitor)
         self._client.set_terminated(self._run, status)
 
     def params(self, params: Mapping[str, Any]) -> None:
@@ -146,6 +171,19 @@ class MlflowTracking:
         ]
         for start in range(0, len(entities), 100):  # MLflow's limit a call
             self._client.log_batch(self._run, params=entities[start : start + 100])
+
+    def data(self, name: str, context: str, *, fingerprint: str, source: str, num_responses: int) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            f"{name} ({num_responses} responses)",  # MLflow keeps one dataset for a name and digest
+            fingerprint[:MAX_DIGEST_LENGTH],
+            source_type="local",
+            source=json.dumps({"uri": redact(source)}, ensure_ascii=False),
+            profile=json.dumps({"num_rows": num_responses}),
+        )
+        tags = [InputTag("mlflow.data.context", context)]
+        self._client.log_inputs(self._run, [DatasetInput(dataset, tags)])
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
@@ -195,6 +233,30 @@ class MlflowTracking:
         self._client.log_outputs(self._run, [LoggedModelOutput(logged.model_id, step=0)])
         return f"models:/{logged.model_id}"
 
+    def register(self, run_id: str) -> str | None:
+        name = self.registered_name
+        if name is None:
+            return None
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        client = MlflowClient(tracking_uri=self.uri)
+        (output,) = client.get_run(run_id).outputs.model_outputs
+        with creation_lock(self.uri):
+            try:
+                champion = client.get_model_version_by_alias(name, ALIAS)
+            except MlflowException:  # no such name, or no champion yet
+                champion = None
+                if not client.search_registered_models(f"name = '{name}'"):
+                    client.create_registered_model(name)
+            if champion is None or champion.run_id != run_id:  # a sweep that goes on may have the same best
+                source = f"models:/{output.model_id}"
+                champion = client.create_model_version(
+                    name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
+                )
+                client.set_registered_model_alias(name, ALIAS, champion.version)
+        return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
+
     def location(self) -> str:
         where = f"run {self.run_id} of experiment {self.experiment} in {redact(self.uri)}"
         if self.uri.startswith("http"):
@@ -211,10 +273,35 @@ class MlflowTracking:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        path = _sqlite_path(self.uri)
+        path = sqlite_path(self.uri)
         # absolute and explicit: MLflow's default depends on the folder that the first run was started from
-        location = None if path is None else (path.parent / "mlartifacts" / _safe(self.experiment)).as_uri()
+        location = None if path is None else (path.parent / "mlartifacts" / folder_name(self.experiment)).as_uri()
         return str(self._client.create_experiment(self.experiment, artifact_location=location))
+
+
+def _watch_system(uri: str, run_id: str | None, *, resume: bool) -> Any:
+    """Processor, memory, disk, network and, with nvidia-ml-py, the GPU: a thread that samples every 10 s."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=resume, tracking_uri=uri)
+    monitor.start()
+    return monitor
+
+
+def _stop_watching(monitor: Any) -> None:
+    """With the sample that it holds, so that a run of a few seconds has one, too."""
+    monitor.finish()
+    monitor.publish_metrics(monitor.aggregate_metrics())
+    monitor.mlflow_logger.flush()
+
+
+def _check_model_name(name: str, log_model: bool) -> None:
+    if not log_model:
+        raise ValueError(f"tracking.register={name} needs tracking.log_model=true")
+    if re.fullmatch(r"[\w.-][\w. -]*", name) is None or name in (".", ".."):
+        raise ValueError(
+            f"tracking.register must be letters, digits, dots, dashes, underscores and spaces, got {name!r}"
+        )
 
 
 def _judge_signature(criteria: Sequence[str]) -> Any:
@@ -244,47 +331,3 @@ def _user_tags() -> dict[str, str]:
 def _name(key: str) -> str:
     """MLflow takes letters, digits and _-. :/ in names."""
     return re.sub(r"[^\w\-. :/]", "_", key)
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def _absolute(uri: str) -> str:
-    """sqlite:///mlflow.db -> sqlite:////where/it/started/mlflow.db; an absolute path or a server stays as it is."""
-    path = _sqlite_path(uri)
-    if path is not None:
-        return f"sqlite:///{path.expanduser().resolve()}"
-    if uri.startswith(("http://", "https://", "postgresql", "mysql", "mssql")):
-        return uri.rstrip("/")
-    raise ValueError(
-        f"tracking.uri must start with sqlite:///, http://, https:// or name a database; got {redact(uri)}"
-    )
-
-
-def _creation_lock(uri: str) -> FileLock:
-    path = _sqlite_path(uri) or Path.home() / ".cache" / "contrastive_learning" / "tracking"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"tracking.uri must point into a folder that can be written: {error}") from error
-    return FileLock(f"{path}.lock")
-
-
-def _check_reachable(uri: str) -> None:
-    if not uri.startswith("http"):
-        return
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=SERVER_TIMEOUT_SECONDS):
-            return
-    except urllib.error.HTTPError:
-        return  # it answers; MLflow itself will say what it refuses
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise ValueError(
-            f"cannot reach the MLflow server {redact(uri)}: {reason}; tracking=none runs without"
-        ) from error

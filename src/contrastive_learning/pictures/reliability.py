@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
+import numpy as np
+import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,6 +26,12 @@ class Judged(NamedTuple):
     probabilities: FloatArray
     yes_votes: FloatArray
     num_votes: FloatArray
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From what `write_embeddings` wrote."""
+        table = pq.read_table(path, columns=list(cls._fields))
+        return cls(*(np.array(table[name].to_pylist()) for name in cls._fields))
 
 
 def draw_reliability(curves: Mapping[str, Judged], criteria: Sequence[str]) -> bytes:

@@ -5,16 +5,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_plugins.contrastive_sweeper._outcome import BASELINE, compare
 from hydra_plugins.contrastive_sweeper._plan import Plan, digest
 from hydra_plugins.contrastive_sweeper._space import Axis, Space, text
 from hydra_plugins.contrastive_sweeper._study import Ledger
-
-BASELINE = "baseline"
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def findings(plan: Plan, ledger: Ledger, arms: Sequence[Arm]) -> dict[str, Any] 
     chosen = max(candidates, key=lambda name: sign * fmean(complete[name].values()))
     found: dict[str, Any] = {"chosen": chosen, "arms": {name: _statistics(runs) for name, runs in complete.items()}}
     if BASELINE in complete:
-        found["against_baseline"] = _compare(complete[chosen], complete[BASELINE], sign)
+        found["against_baseline"] = _against(complete[chosen], complete[BASELINE], plan.directions[0])
     return found
 
 
@@ -110,14 +107,9 @@ def _statistics(runs: Mapping[int, float]) -> dict[str, Any]:
     return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else 0.0, "seeds": len(values)}
 
 
-def _compare(chosen: Mapping[int, float], baseline: Mapping[int, float], sign: int) -> dict[str, Any]:
-    """Paired over seeds; the interval is a percentile bootstrap of the mean difference, 95 %."""
-    seeds = sorted(chosen.keys() & baseline.keys())
-    gains = np.array([sign * (chosen[seed] - baseline[seed]) for seed in seeds])
-    if len(gains) < 2:
+def _against(chosen: Mapping[int, float], baseline: Mapping[int, float], direction: str) -> dict[str, Any]:
+    found = compare(chosen, baseline, direction)
+    if found is None:
         return {"verdict": "nothing can be said: fewer than two paired seeds"}
-    drawn = np.random.default_rng(0).choice(gains, size=(RESAMPLES, len(gains)))
-    low, high = (float(bound) for bound in np.quantile(drawn.mean(axis=1), [0.025, 0.975]))
-    word = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
-    size = f"{gains.mean():+.4f} [{low:+.4f}, {high:+.4f}] over {len(gains)} paired seeds"
-    return {"mean_gain": float(gains.mean()), "interval_95": [low, high], "verdict": f"{word}: {size}"}
+    interval = [found.low, found.high]
+    return {"mean_gain": found.mean_gain, "interval_95": interval, "verdict": f"{found.word}: {found}"}

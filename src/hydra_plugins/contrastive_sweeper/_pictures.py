@@ -13,6 +13,7 @@ from hydra.types import HydraContext
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_plugins.contrastive_sweeper._outcome import Outcome
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose
 from hydra_plugins.contrastive_sweeper._study import Ledger
 
@@ -49,16 +50,13 @@ def draw_study(plan: Plan, ledger: Ledger) -> Iterator[Path]:
             yield path
 
 
-def attach_report(plan: Plan, ledger: Ledger, context: HydraContext) -> Iterator[Path]:
-    """What `hydra.sweeper.report` makes of the folders of the trials, best first."""
+def attach_report(plan: Plan, found: Outcome, context: HydraContext) -> Iterator[Path]:
+    """What `hydra.sweeper.report` makes of what was found."""
     if plan.report is None:
         return
-    pruned = [trial for trial in ledger.trials if trial.state == TrialState.PRUNED]
-    places = [trial.user_attrs.get("output_dir") for trial in (*ledger.ranked(), *pruned)]
-    folders = [Path(place) for place in places if place is not None]
     with forgiving("report"):
         config = OmegaConf.create(compose(context, plan.config, plan.space.fixed))
-        yield from plan.report(config, folders, plan.sweep_dir)
+        yield from plan.report(config, found, plan.sweep_dir)
 
 
 def _plots(plan: Plan, ledger: Ledger) -> dict[str, Draw]:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._launchers import check_launcher
+from hydra_plugins.contrastive_sweeper._outcome import Outcome
 from hydra_plugins.contrastive_sweeper._samplers import check_sampler, is_grid, prunes, sampler_name
 from hydra_plugins.contrastive_sweeper._slots import Job
 from hydra_plugins.contrastive_sweeper._space import Point, Space, parse_space, quote, text
@@ -27,7 +28,7 @@ DEFAULT_TRIALS = 20
 DEFAULT_SUBDIR = "${hydra.job.num}"
 
 Extender = Callable[[DictConfig, optuna.Trial], None]
-Report = Callable[[DictConfig, Sequence[Path], Path], Iterable[Path]]
+Report = Callable[[DictConfig, Outcome, Path], Iterable[Path]]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hydra_plugins.contrastive_sweeper._confirm import report
+from hydra_plugins.contrastive_sweeper._outcome import Confirmation
 from hydra_plugins.contrastive_sweeper._plan import Plan, compact, compose
 from hydra_plugins.contrastive_sweeper._storage import without_password
 from hydra_plugins.contrastive_sweeper._study import Ledger, is_feasible
@@ -28,6 +29,7 @@ class Choice:
 
     trial: FrozenTrial
     confirmed: Mapping[str, Any] | None = None  # what the confirm stage found
+    confirmation: Confirmation | None = None  # and its runs
 
 
 def choose(ledger: Ledger) -> Choice | None:

@@ -19,6 +19,7 @@ from hydra_plugins.contrastive_sweeper._confirm import arms_of, confirm_plan, fi
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._loop import Loop
 from hydra_plugins.contrastive_sweeper._note import describe
+from hydra_plugins.contrastive_sweeper._outcome import Confirmation, Outcome
 from hydra_plugins.contrastive_sweeper._pictures import attach_report, draw_study, forgiving
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose, make_plan
 from hydra_plugins.contrastive_sweeper._preview import print_preview
@@ -84,8 +85,9 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         choice = choice or choose(ledger)
         with ledger.lock:  # another command may end now too, with the same files and the same parent run
             files = write_files(plan, ledger, choice, context)
-            if outcome == "ok" and record.parent_run_id is not None:
-                files += [*draw_study(plan, ledger), *attach_report(plan, ledger, context)]
+            if outcome == "ok" and record.parent_run_id is not None and choice is not None:
+                found = Outcome.of(plan, ledger, choice.trial.number, choice.confirmation)
+                files += [*draw_study(plan, ledger), *attach_report(plan, found, context)]
             places = _show(plan, ledger, record, choice)
             record.finish(outcome, None if choice is None else choice.trial, files)
     print_summary(plan, ledger, choice, places)
@@ -130,7 +132,7 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     if found is None:
         return choose(ledger)
     chosen = next(arm.trial for arm in arms if arm.name == found["chosen"])
-    return Choice(chosen, found)
+    return Choice(chosen, found, Confirmation.of(arms, stage_ledger.trials))
 
 
 def _open(plan: Plan, identity: Mapping[str, Any]) -> Ledger:

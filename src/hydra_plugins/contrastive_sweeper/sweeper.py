@@ -58,7 +58,7 @@ class OptunaSweeperConf:
     labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
     ignored_keys: list[str] = field(default_factory=list)  # configuration that may differ between the trials of a study
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
-    report: str | None = None  # path of a function (config, trial folders best first, folder) that makes more files
+    report: str | None = None  # path of a function (config, Outcome, folder) that makes more files
     mlflow_uri: str | None = None
     mlflow_experiment: str | None = None
     mlflow_ui: str = "http://127.0.0.1:5000"  # where the UI is opened, unless mlflow_uri is itself a server

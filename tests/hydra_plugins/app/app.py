@@ -107,10 +107,10 @@ def configure(config, trial):
     trial.suggest_float("+w", 0.0, 1.0)
 
 
-def report(config, runs, folder):
+def report(config, outcome, folder):
     if config.name == "unreportable":
         raise RuntimeError("nothing to say")
-    (folder / "report.txt").write_text(" ".join(run.name for run in runs))
+    (folder / "report.txt").write_text(" ".join(f"{trial.number:03d}" for trial in outcome.trials))
     yield folder / "report.txt"
 
 

@@ -1,0 +1,64 @@
+"""Outcomes of sweeps that never ran: the files that their runs would have left."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hydra_plugins.contrastive_sweeper.outcome import Confirmation, Outcome, SeedRun, Tried
+
+METRIC = "val/macro_f1"
+LABELS = {"loss.temperature": "τ", "loss.lambda_contrastive": "λ"}
+CRITERIA = ("safe", "<b>친절</b>")
+
+
+class Sweep:
+    """Trials in a folder; `trial` adds one."""
+
+    def __init__(self, folder):
+        self.folder, self.trials = folder, []
+
+    def run(self, name, value, lambda_contrastive, **metrics):
+        run = self.folder / name
+        run.mkdir(parents=True)
+        (run / "run.json").write_text(json.dumps({"config": {"loss.lambda_contrastive": lambda_contrastive}}))
+        known = {METRIC: value, "test/macro_f1": value - 0.1, "test_ood/borderline/brier": 1 - value}
+        known |= {
+            f"{split}/{name}/{each}": value
+            for split in ("val", "test")
+            for name in ("f1", "brier")
+            for each in CRITERIA
+        }
+        content = {"kept_epoch": 2, "epochs": 2, "metrics": known | metrics}
+        (run / "metrics.json").write_text(json.dumps(content))
+        return SeedRun((value,), run)
+
+    def trial(self, temperature, lambda_contrastive, *values, seeds=(0, 1, 2, 3, 4, 5, 6, 7), state="COMPLETE"):
+        number = len(self.trials)
+        runs = {
+            seed: self.run(f"{number:03d}/seed_{seed}", value, lambda_contrastive)
+            for seed, value in zip(seeds, values, strict=False)
+        }
+        params = {"loss.temperature": temperature, "loss.lambda_contrastive": lambda_contrastive}
+        mean = (sum(values) / len(values),) if state == "COMPLETE" else ()
+        self.trials.append(Tried(number, state, params, mean, 1, 7.0, "<i>no memory</i>" * (state == "FAIL"), runs))
+
+    def outcome(self, confirmation=None, chosen=None):
+        ranked = sorted(self.trials, key=lambda trial: -sum(trial.values))
+        best = ranked[0].number if chosen is None else chosen
+        return Outcome("study", [METRIC], ["maximize"], "seed", LABELS, ranked, [best], best, confirmation)
+
+    def confirmation(self, trial, values, baseline):
+        lambda_contrastive = self.trials[trial].params["loss.lambda_contrastive"]
+        arms = {
+            trial: {
+                10 + seed: self.run(f"best/{seed}", value, lambda_contrastive) for seed, value in enumerate(values)
+            },
+            None: {10 + seed: self.run(f"without/{seed}", value, 0.0) for seed, value in enumerate(baseline)},
+        }
+        return Confirmation(arms, 90.0)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path):
+    return Sweep(tmp_path)
