@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from contrastive_memory_and_time import nine_dense
 from hydra import compose, initialize_config_dir
+from src.experiment import CONF, Parts, build_parts, load_data
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
@@ -38,7 +39,6 @@ from transformers import (
 
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
 from contrastive_learning.dataset import TokenizedData
-from src.experiment import CONF, Parts, build_parts, load_data
 
 MAX_LENGTH = 256
 LR, LAMBDA = 2e-5, 0.1
