@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from contrastive_learning.responses import DataSource, RatedResponse, Splits
 from contrastive_learning.samplers import Examples
 
 ROWS_AT_A_TIME = 4096  # tokenised and written together: memory does not grow with the data
+MOST_ROWS_FOR_VOCABULARY = 50_000  # of a tokenizer that is trained here; evenly spread
 SPLITS = ("train", "valid", "test", "test_ood")
 CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
 SCHEMA = pa.schema(
@@ -154,7 +154,8 @@ def encode(
     """
     responses = list(responses)
     texts = list(dict.fromkeys(text for item in responses for text in (*item.context, item.response)))
-    pieces = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [], strict=True))
+    plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+    pieces = dict(zip(texts, tokenizer(texts, **plain)["input_ids"] if texts else [], strict=True))
     before = tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
     start = [token for token in (tokenizer.cls_token_id,) if token is not None]
     return [
@@ -185,8 +186,11 @@ def _join(start: list[int], turns: list[list[int]], response: list[int], separat
 def _write(
     folder: Path, data: Splits, encoder: PretrainedEncoder | ScratchEncoder, max_length: int, prefix: str
 ) -> None:
-    tokenizer = encoder.tokenizer(text for item in data.train for text in (*item.context, item.response))
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    some = data.train[:: 1 + len(data.train) // MOST_ROWS_FOR_VOCABULARY]
+    tokenizer = encoder.tokenizer(text for item in some for text in (*item.context, item.response))
+    temporary = folder.with_name(f".writing-{folder.name}")  # one at a time: the caller holds the folder's lock
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process may have left it
+    temporary.mkdir()
     try:
         tokenizer.save_pretrained(temporary / "tokenizer")
         for name in SPLITS:

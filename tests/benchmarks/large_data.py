@@ -22,7 +22,7 @@ from large_aihub import write_aihub
 PHASES = ("import", "data", "sampler", "report", "batch")
 
 
-def start(data: Path, cache: Path) -> dict[str, float]:
+def start(data: Path, cache: Path, overrides: list[str]) -> dict[str, float]:
     """What src.train does up to its first batch. Runs in a child."""
     marks = [time.perf_counter()]
     from hydra import compose, initialize_config_dir
@@ -34,7 +34,7 @@ def start(data: Path, cache: Path) -> dict[str, float]:
 
     marks.append(time.perf_counter())
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", ["data=aihub", f"data.path='{data}'", f"data.cache_dir='{cache}'"])
+        config = compose("train", ["data=aihub", f"data.path='{data}'", f"data.cache_dir='{cache}'", *overrides])
     parts = build_parts(config)
     tokenized = load_data(config, parts)
     train = tokenized.splits["train"]
@@ -52,8 +52,8 @@ def start(data: Path, cache: Path) -> dict[str, float]:
     return {**found, "cpu": cpu, "rows": len(train), "peak": peak / 1e6, "private": memory.uss / 1e6}
 
 
-def start_together(data: Path, cache: Path, count: int) -> list[dict[str, float]]:
-    command = [sys.executable, __file__, str(data), "--child", str(cache)]
+def start_together(data: Path, cache: Path, overrides: list[str], count: int) -> list[dict[str, float]]:
+    command = [sys.executable, __file__, str(data), "--child", str(cache), "--overrides", *overrides]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     outputs = [child.communicate()[0] for child in children]
     for child in children:
@@ -66,10 +66,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--dialogues", type=int, default=56_000)
+    parser.add_argument("--overrides", nargs="*", default=[], help="as of src.train, such as model=hub model.name=…")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(start(arguments.folder, arguments.child)))
+        print(json.dumps(start(arguments.folder, arguments.child, arguments.overrides)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         data, cache = arguments.folder or Path(scratch, "data"), Path(scratch, "cache")
@@ -77,7 +78,7 @@ def main() -> None:
             write_aihub(data, arguments.dialogues)
         print(f"{'':<16}" + "".join(f"{phase:>9}" for phase in PHASES) + "  seconds     CPU s  peak MB  private MB")
         for name, count in (("first start", 1), ("second start", 1), ("two at once", 2)):
-            for found in start_together(data, cache, count):
+            for found in start_together(data, cache, arguments.overrides, count):
                 phases = "".join(f"{found[phase]:>9.2f}" for phase in PHASES)
                 total = sum(found[phase] for phase in PHASES)
                 memory = f"{found['peak']:>9.0f}{found['private']:>12.0f}"
