@@ -242,14 +242,14 @@ def record_judge(
     return run.model(output / "judge", data.criteria)
 
 
-def record_start(run: "Tracker", config: DictConfig, device: str) -> None:
+def record_start(run: "Tracker", config: DictConfig, device: str, precision: str) -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
     run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
     run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
     run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
-    run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
+    run.text(json.dumps(environment() | {"device": device, "precision": precision}, indent=2), "environment.json")
     if diff := git_diff(ROOT):
         run.text(diff, "uncommitted.diff")
 

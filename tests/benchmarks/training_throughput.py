@@ -309,7 +309,7 @@ def main() -> None:
     }
     for name, run in forms.items():
         print_row(name, run(), bench, plain)
-    print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share():.1%} of a step")
+    print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share():.2%} of a step")
     if bench.device.type == "cuda":
         bench.compare_devices()
 
