@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.responses import DataSource, RatedResponse, Splits
-from contrastive_learning.samplers import Examples
+from contrastive_learning.samplers.examples import Examples, IntArray
 
 ROWS_AT_A_TIME = 4096  # tokenised and written together: memory does not grow with the data
 MOST_ROWS_FOR_VOCABULARY = 50_000  # of a tokenizer that is trained here; evenly spread
@@ -65,9 +65,10 @@ class TokenizedSplit(Dataset[int]):
     def __getitem__(self, index: int) -> int:
         return index
 
-    def column(self, name: str) -> list[Any]:
-        """id, domain, context or response of every example."""
-        values: list[Any] = self._table[name].to_pylist()
+    def column(self, name: str, rows: IntArray | None = None) -> list[Any]:
+        """id, domain, context or response of `rows`, or of every example."""
+        column = self._table[name]
+        values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
         return values
 
     def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:

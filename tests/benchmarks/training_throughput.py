@@ -4,8 +4,9 @@
 
 A 12 x 384 BERT with random weights; the texts, and so their lengths, are the embedded sample's, or those of rated
 responses as JSONL. `--model` takes a tokenizer from there. All forms see the same `--examples` training responses once,
-the plain one some batches of them, as each of its batches costs the same. FLOPs are those of the products, times three
-for the way back; "real" counts no padding. On a busy machine take `--threads 1` and read the CPU seconds.
+the plain one some batches of them, as each of its batches costs the same. "x a" is by wall, then by CPU time; "real e"
+and "padded e" are shares of e, of the products without and with padding, times three for the way back. On a busy
+machine take `--threads 1` and read the CPU time. On CUDA, loss and gradients are compared with those of the CPU.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from contrastive_memory_and_time import nine_dense
+from flops import DTYPES, Shape, ceiling
 from hydra import compose, initialize_config_dir
 from src.experiment import CONF, Parts, build_parts, load_data
 from torch import Tensor
@@ -43,23 +45,13 @@ from contrastive_learning.dataset import TokenizedData
 MAX_LENGTH = 256
 LR, LAMBDA = 2e-5, 0.1
 CONTRASTIVE_BATCH = 256
-SLOW_PRODUCT_SECONDS = 0.1
+PROJECTION_DIM = 256
 FAST_BF16 = 1.2  # times fp32, from which on it is worth its rounding
 
 
 @dataclass(frozen=True)
-class Shape:
-    layers: int
-    hidden: int
-
-    def flops(self, lengths: Sequence[int]) -> float:
-        """Forward and backward of rows of so many tokens: projections, feed-forward, attention."""
-        tokens = np.asarray(lengths, dtype=np.float64)
-        return 3 * float((24 * self.hidden**2 * tokens + 4 * self.hidden * tokens**2).sum()) * self.layers
-
-
-@dataclass(frozen=True)
 class Spent:
+    precision: str
     examples: int
     real_lengths: Sequence[int]
     padded_lengths: Sequence[int]
@@ -81,8 +73,8 @@ class Bench:
         with tempfile.TemporaryDirectory() as cache:
             self.data: TokenizedData = load_data(*self._configured([f"data.cache_dir={cache}"]))
         self.train = self.data.splits["train"]
-        self.ceilings = {name: ceiling(getattr(torch, name), self.device) for name in ("float32", "bfloat16")}
-        self.has_fast_bf16 = self.ceilings["bfloat16"] > FAST_BF16 * self.ceilings["float32"]
+        self.ceilings = {precision: ceiling(dtype, self.device) for precision, dtype in DTYPES.items()}
+        self.has_fast_bf16 = self.ceilings["bf16"] > FAST_BF16 * self.ceilings["fp32"]
 
     def _configured(self, overrides: Sequence[str]) -> tuple[Any, Parts]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -102,7 +94,9 @@ class Bench:
 
     def model(self, **changes: Any) -> ContrastiveQualityModel:
         encoder = BertModel(self.bert_config(**changes), add_pooling_layer=False)
-        return ContrastiveQualityModel(num_labels=len(self.data.criteria), encoder=encoder)
+        return ContrastiveQualityModel(
+            num_labels=len(self.data.criteria), projection_dim=PROJECTION_DIM, encoder=encoder
+        )
 
     def plain(self) -> Spent:
         """The brief's way: everything padded to the maximum, fp32, torch's AdamW, the loss read at every step."""
@@ -110,7 +104,7 @@ class Bench:
         optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0)).tolist()
         batches = [order[start : start + 32] for start in range(0, len(order), 32)][: self.plain_steps]
-        with self._measured([(batch, MAX_LENGTH) for batch in batches]) as spent:
+        with self._measured("fp32", [(batch, MAX_LENGTH) for batch in batches]) as spent:
             for rows in batches:
                 batch = {name: column.to(self.device) for name, column in self.train.collate(rows).items()}
                 to_maximum = (0, MAX_LENGTH - batch["input_ids"].shape[1])
@@ -160,12 +154,13 @@ class Bench:
             trainer.remove_callback(PrinterCallback)
             with self._clock() as seconds:
                 trainer.train()
-        return _spent(padded, *seconds())
+        return _spent("bf16" if self.has_fast_bf16 else "fp32", padded, *seconds())
 
     def ours(self, loss: str, batch_size: int) -> Spent:
         trainer, batches = self._trainer(loss, batch_size)
         lengths = self.train.lengths
-        with self._measured([(batch, int(lengths[batch].max())) for batch in batches]) as spent:
+        padded = [(batch, int(lengths[batch].max())) for batch in batches]
+        with self._measured(trainer.precision, padded) as spent:
             trainer.train_epoch()
         return spent()
 
@@ -178,19 +173,22 @@ class Bench:
         )
         return trainer, list(sampler)
 
-    def contrastive_share(self) -> float:
-        """Time of the contrastive term, forward and backward, as a share of the whole step at a large batch."""
+    def contrastive_share(self, whole: Spent) -> float:
+        """Seconds of the contrastive term, forward and backward, as a share of a step of the large batch."""
         rows = list(range(min(CONTRASTIVE_BATCH, len(self.train))))
-        trainer, _ = self._trainer("supcon", len(rows))
-        whole = self.ours("supcon", len(rows))
+        _, parts = self._configured(["loss=supcon"])
         votes = [self.train.collate(rows)[name].to(self.device) for name in ("yes_votes", "num_votes")]
-        embeddings = F.normalize(torch.randn(len(rows), 256, device=self.device)).requires_grad_()
+        embeddings = torch.randn(len(rows), PROJECTION_DIM, device=self.device).requires_grad_()
         seconds = []
         for _ in range(30):
             with self._clock() as elapsed:
-                trainer.loss.contrastive(embeddings, *votes).backward()
-            seconds.append(elapsed()[1])
-        return statistics.median(seconds) / (whole.cpu * len(rows) / whole.examples)
+                parts.loss.contrastive(embeddings, *votes).backward()
+            seconds.append(self._busy(*elapsed()[:2]))
+        return statistics.median(seconds) / (self._busy(whole.wall, whole.cpu) * len(rows) / whole.examples)
+
+    def _busy(self, wall: float, cpu: float) -> float:
+        """What other programs on a CPU do not change; a GPU is ours alone."""
+        return wall if self.device.type == "cuda" else cpu
 
     def compare_devices(self) -> None:
         """Loss and gradient of one batch on the GPU against the CPU in fp32, without dropout."""
@@ -205,11 +203,11 @@ class Bench:
             )
 
     @contextmanager
-    def _measured(self, batches: list[tuple[list[int], int]]) -> Iterator[Callable[[], Spent]]:
+    def _measured(self, precision: str, batches: list[tuple[list[int], int]]) -> Iterator[Callable[[], Spent]]:
         """batches: rows and padded length of each."""
         padded = [(self.train.lengths[rows].tolist(), width) for rows, width in batches]
         with self._clock() as seconds:
-            yield lambda: _spent(padded, *seconds())
+            yield lambda: _spent(precision, padded, *seconds())
 
     @contextmanager
     def _clock(self) -> Iterator[Callable[[], tuple[float, float, int]]]:
@@ -227,9 +225,9 @@ class Bench:
         found.append((time.perf_counter() - wall, time.process_time() - cpu, peak))
 
 
-def _spent(padded: list[tuple[list[int], int]], wall: float, cpu: float, peak: int) -> Spent:
+def _spent(precision: str, padded: list[tuple[list[int], int]], wall: float, cpu: float, peak: int) -> Spent:
     real = [length for lengths, _ in padded for length in lengths]
-    return Spent(len(real), real, [width for lengths, width in padded for _ in lengths], wall, cpu, peak)
+    return Spent(precision, len(real), real, [width for lengths, width in padded for _ in lengths], wall, cpu, peak)
 
 
 def gradient(
@@ -246,30 +244,16 @@ def gradient(
     return total.item(), torch.cat([grad.flatten() for grad in grads]).cpu()
 
 
-def ceiling(dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP a second of the best large square product."""
-    rates = []
-    for size in (256, 512, 1024, 2048, 8192):
-        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        seconds = []
-        for _ in range(4):
-            started = time.perf_counter()
-            (left @ right)[0, 0].item()  # waits for the device
-            seconds.append(time.perf_counter() - started)
-        rates.append(2 * size**3 / min(seconds))
-        if min(seconds) > SLOW_PRODUCT_SECONDS:  # bf16 on a CPU that has none takes minutes at the sizes beyond
-            break
-    return max(rates)
-
-
 def print_row(name: str, spent: Spent, bench: Bench, plain: Spent) -> None:
-    dtype = "bfloat16" if bench.has_fast_bf16 and name[0] != "a" else "float32"
-    most = bench.ceilings[dtype] * spent.wall
+    most = bench.ceilings[spent.precision] * spent.wall
     shares = [bench.shape.flops(lengths) / most for lengths in (spent.real_lengths, spent.padded_lengths)]
-    rate, speedup = spent.examples / spent.wall, (spent.examples / spent.cpu) / (plain.examples / plain.cpu)
+    rate, tokens = spent.examples / spent.wall, sum(spent.real_lengths) / spent.wall
+    per_example = 1e3 * spent.cpu / spent.examples
+    by_wall = rate / (plain.examples / plain.wall)
+    by_cpu = 1e3 * plain.cpu / plain.examples / per_example
     print(
-        f"{name:<38}{rate:>9.1f}{sum(spent.real_lengths) / spent.wall:>10.0f}{1e3 * spent.cpu / spent.examples:>10.1f}"
-        f"{speedup:>8.2f}{shares[0]:>9.0%}{shares[1]:>8.0%}{spent.peak_bytes / 1e6:>10.0f}",
+        f"{name:<30}{spent.precision:>6}{rate:>11.1f}{tokens:>10.0f}{by_wall:>8.2f}{per_example:>11.1f}{by_cpu:>8.2f}"
+        f"{shares[0]:>8.0%}{shares[1]:>8.0%}{spent.peak_bytes / 1e6:>8.0f}",
         flush=True,
     )
 
@@ -297,19 +281,15 @@ def main() -> None:
     print(f"torch {torch.__version__} on {bench.device}, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
     print(f"{len(lengths)} responses, tokens: median {np.median(lengths):.0f}, longest {lengths.max()}")
     print(f"e. largest products, GFLOP/s: {ceilings}\n")
-    columns = f"{'examples/s':>11}{'tokens/s':>10}{'CPU ms/ex':>10}{'x plain':>8}{'real':>9}{'padded':>8}{'GPU MB':>10}"
-    print(f"{'':<36}{columns}  (real, padded: share of e)")
+    print(f"{'':<36} examples/s  tokens/s     x a  CPU ms/ex     x a   real e padded e GPU MB")
     plain = bench.plain()
     print_row("a. padded to 256, fp32, AdamW", plain, bench, plain)
-    forms: dict[str, Callable[[], Spent]] = {
-        "b. transformers.Trainer, BCE": lambda: bench.transformers_trainer(arguments.batch_size),
-        "c. ours, BCE": lambda: bench.ours("bce", arguments.batch_size),
-        "d. ours, BCE + contrastive": lambda: bench.ours("supcon", arguments.batch_size),
-        f"d. the same, batch {CONTRASTIVE_BATCH}": lambda: bench.ours("supcon", CONTRASTIVE_BATCH),
-    }
-    for name, run in forms.items():
-        print_row(name, run(), bench, plain)
-    print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share():.2%} of a step")
+    print_row("b. transformers.Trainer, BCE", bench.transformers_trainer(arguments.batch_size), bench, plain)
+    print_row("c. ours, BCE", bench.ours("bce", arguments.batch_size), bench, plain)
+    print_row("d. ours, BCE + contrastive", bench.ours("supcon", arguments.batch_size), bench, plain)
+    large = bench.ours("supcon", CONTRASTIVE_BATCH)
+    print_row(f"d. the same, batch {CONTRASTIVE_BATCH}", large, bench, plain)
+    print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share(large):.2%} of a step")
     if bench.device.type == "cuda":
         bench.compare_devices()
 
