@@ -41,6 +41,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)  ## the measured comparisons; close other programs first
 	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py $(ARGS)
+	$(BIN)/python tests/benchmarks/training_throughput.py $(ARGS)
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
 	$(BIN)/python -m src.ui --port $(or $(PORT),5000)

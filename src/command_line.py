@@ -24,7 +24,7 @@ def explain(error: BaseException, config_dir: Path) -> str:
         return f"there is no option {key}{_nearest(key, config_dir)}"
     choice = re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text)
     if choice is not None:
-        return _no_choice(*choice.groups(), config_dir)
+        return _no_choice(choice.group(1), choice.group(2), config_dir)
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 

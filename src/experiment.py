@@ -252,7 +252,7 @@ def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, e
     (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", device: str) -> None:
+def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", trainer: "ContrastiveTrainer") -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
@@ -267,6 +267,7 @@ def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", devi
         )
     run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
     run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
-    run.text(json.dumps(environment() | {"device": device}, indent=2), "environment.json")
+    machine = {"device": str(trainer.device), "precision": trainer.precision}
+    run.text(json.dumps(environment() | machine, indent=2), "environment.json")
     if diff := git_diff(ROOT):
         run.text(diff, "uncommitted.diff")

@@ -58,6 +58,7 @@ def train(config: DictConfig) -> Objective:
     for remark in (*data.remarks, *anchor_report(parts.loss, batches, data.criteria)):
         progress.remark(remark)
     trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
+    progress.remark(f"device {trainer.device}, precision {trainer.precision}")
     pictures = build_pictures(parts, data, output, names[0])
     if parts.settings.resume_from is None:
         _check_metrics(trainer, names)
@@ -86,7 +87,7 @@ def train(config: DictConfig) -> Objective:
 
         trainer.on_evaluation, trainer.log = picture, log
         if parts.settings.resume_from is None:
-            record_start(run, config, data, str(trainer.device))
+            record_start(run, config, data, trainer)
         try:
             trainer.fit()
         except TrialPruned:

@@ -4,9 +4,12 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
+from contrastive_learning import dataset
 from contrastive_learning.dataset import encode, tokenize
 from contrastive_learning.encoders import ScratchEncoder
 from contrastive_learning.responses import RatedResponse, Splits, VoteCount
+
+TEXTS = ("id", "domain", "context", "response")
 
 
 def response(index, *, context=("안녕하세요 오늘 날씨 어때요",), text="맑고 따뜻해요"):
@@ -69,13 +72,47 @@ def test_second_use_maps_the_cache_and_a_change_makes_another(tmp_path):
     assert source.loads == 3
 
 
-def test_a_damaged_cache_is_made_again(tmp_path):
-    source = FewResponses()
-    tokenized(tmp_path, source)
-    file = next(tmp_path.glob("*/train.arrow"))
+def cut(file):
     os.truncate(file, 100)
-    assert len(tokenized(tmp_path, source).splits["train"]) == 8
+
+
+def zero(file):
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+@pytest.mark.parametrize("name", ["train.arrow", "train.tokens", "meta.json"])
+@pytest.mark.parametrize("damage", [cut, zero, os.remove])
+def test_a_damaged_cache_is_made_again(tmp_path, name, damage):
+    source = FewResponses()
+    before = tokenized(tmp_path, source).splits["train"].collate([5, 2])
+    damage(next(tmp_path.glob(f"*/{name}")))
+    after = tokenized(tmp_path, source).splits["train"].collate([5, 2])
     assert source.loads == 2
+    assert all(after[column].equal(before[column]) for column in before)
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path):
+    tokenized(tmp_path, FewResponses())
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    folder.rename(tmp_path / f".writing-{folder.name}")
+    assert len(tokenized(tmp_path, FewResponses()).splits["train"]) == 8
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [folder.name]
+
+
+def test_writing_in_many_pieces_changes_nothing(tmp_path, monkeypatch):
+    whole = tokenized(tmp_path / "whole", FewResponses()).splits["train"]
+    monkeypatch.setattr(dataset, "ROWS_AT_A_TIME", 3)
+    pieces = tokenized(tmp_path / "pieces", FewResponses()).splits["train"]
+    assert {name: pieces.column(name) for name in TEXTS} == {name: whole.column(name) for name in TEXTS}
+    expected, found = (split.collate(range(8)) for split in (whole, pieces))
+    assert all(found[column].equal(expected[column]) for column in expected)
+
+
+def test_equal_inputs_have_equal_numbers(tmp_path):
+    source = FewResponses()
+    source.load = lambda: Splits(("clear",), [response(1), response(2), response(1)], [response(3)], [], [])
+    first, other, again = tokenized(tmp_path, source).splits["train"].examples().texts
+    assert first == again != other
 
 
 def _load_in_process(folder):

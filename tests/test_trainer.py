@@ -166,3 +166,19 @@ def test_two_trainers_with_other_precisions_in_one_process(tmp_path):
     build_trainer(tmp_path / "a", precision="fp32").train_epoch()
     epoch = build_trainer(tmp_path / "b", precision="bf16").train_epoch()
     assert np.isfinite(epoch["total_loss"])
+
+
+def test_predictions_stand_in_the_order_of_the_split(tmp_path):
+    trainer, data = build_trainer(tmp_path), VotedBatches(10, 1)
+    in_order = trainer.predict(DataLoader(data, batch_size=10, collate_fn=data.collate))
+    shuffled = trainer.predict(
+        DataLoader(data, batch_sampler=[[7, 1, 9], [0, 2, 3, 8], [6, 5, 4]], collate_fn=data.collate)
+    )
+    np.testing.assert_array_equal(shuffled.yes_votes, in_order.yes_votes)
+    np.testing.assert_allclose(shuffled.embeddings, in_order.embeddings, atol=1e-6)
+    assert shuffled.probabilities.dtype == np.float32
+
+
+def test_auto_is_full_precision_on_a_cpu(tmp_path):
+    assert build_trainer(tmp_path, precision="auto").precision == "fp32"
+    assert build_trainer(tmp_path, precision="bf16").precision == "bf16"

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +19,23 @@ from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.responses import DataSource, RatedResponse, Splits
-from contrastive_learning.samplers import Examples
+from contrastive_learning.samplers.examples import Examples, IntArray
 
+ROWS_AT_A_TIME = 4096  # tokenised and written together: memory does not grow with the data
+MOST_ROWS_FOR_VOCABULARY = 50_000  # of a tokenizer that is trained here; evenly spread
 SPLITS = ("train", "valid", "test", "test_ood")
-CACHE_VERSION = 1  # raise when the layout of the files or the form of the input changes
+CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "domain": pa.string(),
+        "context": pa.list_(pa.string()),
+        "response": pa.string(),
+        "first_token": pa.int64(),
+        "num_tokens": pa.int32(),
+        "text_number": pa.int64(),  # equal for equal inputs
+    }
+)  # and the votes
 
 
 class Batch(NamedTuple):
@@ -34,16 +46,18 @@ class Batch(NamedTuple):
 
 
 class TokenizedSplit(Dataset[int]):
-    """One split as memory-mapped columns. Indexing returns the index: `collate` builds the batch at once."""
+    """One split as memory-mapped columns. Indexing returns the index: `collate` builds the batch at once.
 
-    def __init__(self, table: pa.Table, pad_token_id: int) -> None:
-        tokens = table["input_ids"].chunk(0) if len(table) else pa.array([], pa.list_(pa.int32()))
-        self._tokens: NDArray[np.int32] = tokens.values.to_numpy(zero_copy_only=True)
-        self._offsets: NDArray[np.int32] = tokens.offsets.to_numpy(zero_copy_only=True)
+    `tokens` holds the inputs of all examples, one after the other.
+    """
+
+    def __init__(self, table: pa.Table, tokens: NDArray[np.int32], pad_token_id: int) -> None:
+        self.lengths: NDArray[np.int32] = table["num_tokens"].to_numpy()  # tokens in each example
         self.yes_votes = _matrix(table["yes_votes"])  # [examples, criteria]
         self.num_votes = _matrix(table["num_votes"])
         self.pad_token_id = pad_token_id
-        self._table = table
+        self._starts: NDArray[np.int64] = table["first_token"].to_numpy()
+        self._tokens, self._table = tokens, table
 
     def __len__(self) -> int:
         return len(self._table)
@@ -51,27 +65,21 @@ class TokenizedSplit(Dataset[int]):
     def __getitem__(self, index: int) -> int:
         return index
 
-    @property
-    def lengths(self) -> NDArray[np.int32]:
-        """Tokens in each example."""
-        return np.diff(self._offsets)
-
-    def column(self, name: str) -> list[Any]:
-        """id, domain, context or response of every example."""
-        values: list[Any] = self._table[name].to_pylist()
+    def column(self, name: str, rows: IntArray | None = None) -> list[Any]:
+        """id, domain, context or response of `rows`, or of every example."""
+        column = self._table[name]
+        values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
         return values
 
     def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        width = int(self.lengths[indices].max())
-        input_ids = np.full((len(indices), width), self.pad_token_id, dtype=np.int64)
-        attention_mask = np.zeros((len(indices), width), dtype=np.int64)
-        for row, index in enumerate(indices):
-            tokens = self._tokens[self._offsets[index] : self._offsets[index + 1]]
-            input_ids[row, : len(tokens)] = tokens
-            attention_mask[row, : len(tokens)] = 1
+        starts, lengths = self._starts[indices], self.lengths[indices]
+        is_token = np.arange(lengths.max()) < lengths[:, None]  # [batch, tokens]
+        input_ids = np.full(is_token.shape, self.pad_token_id, dtype=np.int64)
+        rows = zip(starts, starts + lengths, strict=True)
+        input_ids[is_token] = np.concatenate([self._tokens[start:end] for start, end in rows])
         batch = Batch(
             torch.from_numpy(input_ids),
-            torch.from_numpy(attention_mask),
+            torch.from_numpy(is_token.astype(np.int64)),
             torch.from_numpy(self.yes_votes[indices].astype(np.float32)),
             torch.from_numpy(self.num_votes[indices].astype(np.float32)),
         )
@@ -79,15 +87,12 @@ class TokenizedSplit(Dataset[int]):
 
     def examples(self) -> Examples:
         """What a sampler needs to know."""
-        numbers: dict[bytes, int] = {}
-        rows = (self._tokens[start:end] for start, end in zip(self._offsets[:-1], self._offsets[1:], strict=True))
-        texts = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in rows], dtype=np.int64)
-        return Examples(self.yes_votes, self.num_votes, self.lengths, texts)
+        return Examples(self.yes_votes, self.num_votes, self.lengths, self._table["text_number"].to_numpy())
 
     def sample(self, num_examples: int, seed: int) -> "TokenizedSplit":
         """`num_examples` of this split at random; a larger sample of the same seed holds the smaller one."""
         rows = np.random.default_rng(seed).permutation(len(self))[:num_examples]
-        return TokenizedSplit(self._table.take(np.sort(rows)).combine_chunks(), self.pad_token_id)
+        return TokenizedSplit(self._table.take(np.sort(rows)), self._tokens, self.pad_token_id)
 
     def batches_by_length(self, batch_size: int) -> list[list[int]]:
         """Index batches of similar length: evaluation in this order pads almost nothing."""
@@ -136,7 +141,7 @@ def tokenize(
     folder = cache_dir / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
     cache_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not _is_complete(folder):
+        if not _is_whole(folder):
             _write(folder, source.load(), encoder, max_length, prefix)
     return _map(folder, fingerprint)
 
@@ -149,16 +154,21 @@ def encode(
     When too long, the oldest context goes first, the response last.
     """
     responses = list(responses)
-    texts = [text for item in responses for text in (*item.context, item.response)]
-    pieces = iter(tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
+    texts = list(dict.fromkeys(text for item in responses for text in (*item.context, item.response)))
+    plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+    pieces = dict(zip(texts, tokenizer(texts, **plain)["input_ids"] if texts else [], strict=True))
     before = tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
     start = [token for token in (tokenizer.cls_token_id,) if token is not None]
-    encoded = []
-    for item in responses:
-        turns = [next(pieces) for _ in item.context]
-        response = next(pieces)
-        encoded.append(_join(start + before, turns, response, tokenizer.sep_token_id, max_length))
-    return encoded
+    return [
+        _join(
+            start + before,
+            [pieces[turn] for turn in item.context],
+            pieces[item.response],
+            tokenizer.sep_token_id,
+            max_length,
+        )
+        for item in responses
+    ]
 
 
 def _join(start: list[int], turns: list[list[int]], response: list[int], separator: int, max_length: int) -> list[int]:
@@ -177,14 +187,19 @@ def _join(start: list[int], turns: list[list[int]], response: list[int], separat
 def _write(
     folder: Path, data: Splits, encoder: PretrainedEncoder | ScratchEncoder, max_length: int, prefix: str
 ) -> None:
-    tokenizer = encoder.tokenizer(text for item in data.train for text in (*item.context, item.response))
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    some = data.train[:: 1 + len(data.train) // MOST_ROWS_FOR_VOCABULARY]
+    tokenizer = encoder.tokenizer(text for item in some for text in (*item.context, item.response))
+    temporary = folder.with_name(f".writing-{folder.name}")  # one at a time: the caller holds the folder's lock
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process may have left it
+    temporary.mkdir()
     try:
         tokenizer.save_pretrained(temporary / "tokenizer")
         for name in SPLITS:
-            _write_split(temporary / f"{name}.arrow", getattr(data, name), data.criteria, tokenizer, max_length, prefix)
-        sizes = {path.name: path.stat().st_size for path in temporary.glob("*.arrow")}
-        meta = {"criteria": data.criteria, "remarks": data.remarks, "sizes": sizes}
+            if responses := getattr(data, name):
+                path = temporary / f"{name}.arrow"
+                _write_split(path, responses, data.criteria, tokenizer, max_length=max_length, prefix=prefix)
+        digests = {path.name: _digest(path) for path in temporary.glob("*.*") if path.is_file()}
+        meta = {"criteria": data.criteria, "remarks": data.remarks, "digests": digests}
         (temporary / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted or damaged write may have left
         temporary.replace(folder)
@@ -197,26 +212,42 @@ def _write_split(
     responses: Sequence[RatedResponse],
     criteria: Sequence[str],
     tokenizer: PreTrainedTokenizerFast,
+    *,
     max_length: int,
     prefix: str,
 ) -> None:
-    votes = [[item.votes.get(criterion, (0, 0)) for criterion in criteria] for item in responses]
-    counts = pa.list_(pa.int16(), len(criteria))
-    table = pa.table(
-        {
-            "id": pa.array([item.id for item in responses], pa.string()),
-            "domain": pa.array([item.domain for item in responses], pa.string()),
-            "context": pa.array([list(item.context) for item in responses], pa.list_(pa.string())),
-            "response": pa.array([item.response for item in responses], pa.string()),
-            "input_ids": pa.array(
-                encode(responses, tokenizer, max_length=max_length, prefix=prefix), pa.list_(pa.int32())
-            ),
-            "yes_votes": pa.array([[yes for yes, _ in row] for row in votes], counts),
-            "num_votes": pa.array([[total for _, total in row] for row in votes], counts),
-        }
-    )
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+    """The columns at `path`, and the tokens of all rows beside it."""
+    counts, schema = pa.list_(pa.int16(), len(criteria)), SCHEMA
+    for name in ("yes_votes", "num_votes"):
+        schema = schema.append(pa.field(name, counts))
+    first_token = 0
+    numbers: dict[bytes, int] = {}  # of each different text
+    with (
+        path.with_suffix(".tokens").open("wb") as tokens,
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for start in range(0, len(responses), ROWS_AT_A_TIME):
+            some = responses[start : start + ROWS_AT_A_TIME]
+            encoded = encode(some, tokenizer, max_length=max_length, prefix=prefix)
+            rows = [np.array(row, dtype=np.int32).tobytes() for row in encoded]
+            tokens.write(b"".join(rows))
+            lengths = np.array([len(row) for row in encoded])
+            keys = [hashlib.blake2b(row, digest_size=16).digest() for row in rows]
+            votes = [[item.votes.get(criterion, (0, 0)) for criterion in criteria] for item in some]
+            columns = {
+                "id": [item.id for item in some],
+                "domain": [item.domain for item in some],
+                "context": [item.context for item in some],
+                "response": [item.response for item in some],
+                "first_token": first_token + np.cumsum(lengths) - lengths,
+                "num_tokens": lengths,
+                "text_number": [numbers.setdefault(key, len(numbers)) for key in keys],
+                "yes_votes": [[yes for yes, _ in row] for row in votes],
+                "num_votes": [[total for _, total in row] for row in votes],
+            }
+            writer.write_batch(pa.record_batch(columns, schema))
+            first_token += int(lengths.sum())
 
 
 def _map(folder: Path, fingerprint: str) -> TokenizedData:
@@ -224,18 +255,26 @@ def _map(folder: Path, fingerprint: str) -> TokenizedData:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
     splits = {}
     for name in SPLITS:
-        table = pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all()
-        if len(table):
-            splits[name] = TokenizedSplit(table, tokenizer.pad_token_id)
+        path = folder / f"{name}.arrow"
+        if path.exists():
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            tokens = np.asarray(np.memmap(path.with_suffix(".tokens"), dtype=np.int32, mode="r"))
+            splits[name] = TokenizedSplit(table, tokens, tokenizer.pad_token_id)
     return TokenizedData(tuple(meta["criteria"]), splits, tokenizer, meta["remarks"], fingerprint)
 
 
-def _is_complete(folder: Path) -> bool:
+def _is_whole(folder: Path) -> bool:
+    """Whether every file is as it was written; a power failure can leave holes in a file of the right size."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in meta["sizes"].items())
+        return all(_digest(folder / name) == digest for name, digest in meta["digests"].items())
     except (OSError, ValueError, KeyError):
         return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tokenizer_key(encoder: PretrainedEncoder | ScratchEncoder) -> str:
@@ -250,7 +289,5 @@ def _tokenizer_key(encoder: PretrainedEncoder | ScratchEncoder) -> str:
 
 def _matrix(column: pa.ChunkedArray) -> NDArray[np.int64]:
     width = column.type.list_size
-    if not len(column):
-        return np.zeros((0, width), dtype=np.int64)
-    flat: NDArray[np.int16] = column.chunk(0).flatten().to_numpy(zero_copy_only=False)
+    flat = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks])
     return flat.reshape(-1, width).astype(np.int64)

@@ -20,6 +20,11 @@ def accelerator(device: str, precision: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu", mixed_precision=MIXED_PRECISION[_resolve_precision(precision, device)])
 
 
+def precision_of(accelerator: Accelerator) -> str:
+    """fp32, bf16 or fp16."""
+    return next(name for name, mode in MIXED_PRECISION.items() if mode == accelerator.mixed_precision)
+
+
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     torch.manual_seed(seed)

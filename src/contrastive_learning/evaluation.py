@@ -61,15 +61,24 @@ def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor
     for batch in loader:
         output = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
         judged = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
-        parts.append((*judged, *votes_of(batch)))
+        parts.append(tuple(column.cpu() for column in (*judged, *votes_of(batch))))
         if "index" in batch:
-            rows.append(batch["index"])
+            rows.append(batch["index"].cpu())
     model.train(was_training)
     if not parts:
         raise ValueError("an evaluation set must not be empty")
-    columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
-    order = torch.cat(rows).argsort() if rows else torch.arange(len(columns[0]))
-    return Evaluation(*(column[order].numpy() for column in columns))
+    sizes = [len(part[0]) for part in parts]
+    ranks = torch.cat(rows).argsort().argsort() if rows else torch.arange(sum(sizes))
+    return Evaluation(*(_in_order(column, torch.split(ranks, sizes)) for column in zip(*parts, strict=True)))
+
+
+def _in_order(parts: Sequence[Tensor], ranks: Sequence[Tensor]) -> FloatArray:
+    """Joined with each part at its ranks; the parts and one more copy are all that is held."""
+    joined = parts[0].new_empty(sum(map(len, parts)), parts[0].shape[1])
+    for part, rank in zip(parts, ranks, strict=True):
+        joined[rank] = part
+    array: FloatArray = joined.numpy()
+    return array
 
 
 def votes_of(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from contrastive_learning import brief, optimizers
 from contrastive_learning.checkpoints import load_state, load_weights, save_checkpoint
 from contrastive_learning.choices import did_you_mean
-from contrastive_learning.devices import accelerator
+from contrastive_learning.devices import accelerator, precision_of
 from contrastive_learning.diagnostics import EpochStatistics
 from contrastive_learning.evaluation import Evaluation, predict, votes_of
 from contrastive_learning.grad_cache import backward_in_chunks
@@ -68,6 +68,7 @@ class ContrastiveTrainer:
         self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
+        self.precision = precision_of(self.accelerator)
         self._whole_batches = train_loader  # of all processes
         if num_processes() > 1:
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]

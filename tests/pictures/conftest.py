@@ -23,12 +23,14 @@ def make_split():
                 "domain": ["날씨"] * len(ids),
                 "context": pa.array([["안녕하세요", "오늘 날씨 어때요?"]] * len(ids), pa.list_(pa.string())),
                 "response": [response] * len(ids),
-                "input_ids": pa.array([[1]] * len(ids), pa.list_(pa.int32())),
+                "first_token": range(len(ids)),
+                "num_tokens": [1] * len(ids),
+                "text_number": range(len(ids)),
                 "yes_votes": pa.array(yes, counts),
                 "num_votes": pa.array([[num_votes] * len(criteria)] * len(ids), counts),
             }
         )
-        return TokenizedSplit(table, pad_token_id=0)
+        return TokenizedSplit(table, np.ones(len(ids), dtype=np.int32), pad_token_id=0)
 
     return make
 

@@ -33,8 +33,7 @@ class PictureSample:
         ids = split.column("id")
         order = sorted(range(len(ids)), key=lambda row: hashlib.sha256(ids[row].encode()).digest())
         rows = np.sort(np.array(order[:size], dtype=np.intp))
-        columns = {name: split.column(name) for name in ("id", "domain", "context", "response")}
-        picked = {name: [values[row] for row in rows] for name, values in columns.items()}
+        picked = {name: split.column(name, rows) for name in ("id", "domain", "context", "response")}
         return cls(
             rows,
             picked["id"],

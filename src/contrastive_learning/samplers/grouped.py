@@ -28,6 +28,7 @@ class GroupedBatchSampler:
         self.examples, self.groups = examples, groups
         self.batch_size, self.seed, self.length_window = batch_size, seed, length_window
         self.epoch = 0
+        self._dealt: tuple[int, list[list[int]]] | None = None  # an epoch and its batches
         self._sizes = batch_sizes(len(examples), batch_size)
 
     def __len__(self) -> int:
@@ -37,9 +38,12 @@ class GroupedBatchSampler:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        texts = self.examples.texts
-        return iter(assemble(self.groups, self._sizes, self.length_window, self._by_length, texts, rng))
+        if self._dealt is None or self._dealt[0] != self.epoch:
+            rng = np.random.default_rng((self.seed, self.epoch))
+            texts = self.examples.texts
+            batches = assemble(self.groups, self._sizes, self.length_window, self._by_length, texts, rng)
+            self._dealt = self.epoch, batches
+        return iter(self._dealt[1])
 
     def _by_length(self, members: NDArray[np.int64], sizes: list[int]) -> list[list[int]]:
         members = members[np.argsort(self.examples.lengths[members], kind="stable")]

@@ -1,0 +1,298 @@
+"""Examples a second of one epoch: the usual script, transformers.Trainer, ours, and how near ours is to the machine.
+
+    python tests/benchmarks/training_throughput.py [--data FOLDER_OR_FILE] [--model FOLDER] [--examples 512]
+
+A 12 x 384 BERT with random weights; the texts, and so their lengths, are the embedded sample's, or those of rated
+responses as JSONL. `--model` takes a tokenizer from there. All forms see the same `--examples` training responses once,
+the plain one some batches of them, as each of its batches costs the same. "x a" is by wall, then by CPU time; "real e"
+and "padded e" are shares of e, of the products without and with padding, times three for the way back. On a busy
+machine take `--threads 1` and read the CPU time. On CUDA, loss and gradients are compared with those of the CPU.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from contrastive_memory_and_time import nine_dense
+from flops import DTYPES, Shape, ceiling
+from hydra import compose, initialize_config_dir
+from src.experiment import CONF, Parts, build_parts, load_data
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
+
+from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
+from contrastive_learning.dataset import TokenizedData
+
+MAX_LENGTH = 256
+LR, LAMBDA = 2e-5, 0.1
+CONTRASTIVE_BATCH = 256
+PROJECTION_DIM = 256
+FAST_BF16 = 1.2  # times fp32, from which on it is worth its rounding
+
+
+@dataclass(frozen=True)
+class Spent:
+    precision: str
+    examples: int
+    real_lengths: Sequence[int]
+    padded_lengths: Sequence[int]
+    wall: float
+    cpu: float
+    peak_bytes: int  # on the GPU
+
+
+class Bench:
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.shape = Shape(arguments.layers, arguments.hidden)
+        self.plain_steps = arguments.plain_steps
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.overrides = ["tracking=none", f"data.max_length={MAX_LENGTH}", f"data.train_examples={arguments.examples}"]
+        if arguments.data:
+            self.overrides += ["data=votes", f"data.path='{arguments.data}'"]
+        if arguments.model:
+            self.overrides += ["model=hub", f"model.name='{arguments.model}'", f"data.prefix='{arguments.prefix}'"]
+        with tempfile.TemporaryDirectory() as cache:
+            self.data: TokenizedData = load_data(*self._configured([f"data.cache_dir={cache}"]))
+        self.train = self.data.splits["train"]
+        self.ceilings = {precision: ceiling(dtype, self.device) for precision, dtype in DTYPES.items()}
+        self.has_fast_bf16 = self.ceilings["bf16"] > FAST_BF16 * self.ceilings["fp32"]
+
+    def _configured(self, overrides: Sequence[str]) -> tuple[Any, Parts]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("train", [*self.overrides, *overrides])
+        return config, build_parts(config)
+
+    def bert_config(self, **changes: Any) -> BertConfig:
+        return BertConfig(
+            vocab_size=len(self.data.tokenizer),
+            hidden_size=self.shape.hidden,
+            num_hidden_layers=self.shape.layers,
+            num_attention_heads=self.shape.hidden // 32,
+            intermediate_size=4 * self.shape.hidden,
+            pad_token_id=self.data.tokenizer.pad_token_id,
+            **changes,
+        )
+
+    def model(self, **changes: Any) -> ContrastiveQualityModel:
+        encoder = BertModel(self.bert_config(**changes), add_pooling_layer=False)
+        return ContrastiveQualityModel(
+            num_labels=len(self.data.criteria), projection_dim=PROJECTION_DIM, encoder=encoder
+        )
+
+    def plain(self) -> Spent:
+        """The brief's way: everything padded to the maximum, fp32, torch's AdamW, the loss read at every step."""
+        model = self.model().to(self.device).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0)).tolist()
+        batches = [order[start : start + 32] for start in range(0, len(order), 32)][: self.plain_steps]
+        with self._measured("fp32", [(batch, MAX_LENGTH) for batch in batches]) as spent:
+            for rows in batches:
+                batch = {name: column.to(self.device) for name, column in self.train.collate(rows).items()}
+                to_maximum = (0, MAX_LENGTH - batch["input_ids"].shape[1])
+                input_ids = F.pad(batch["input_ids"], to_maximum, value=self.train.pad_token_id)
+                output = model(input_ids, F.pad(batch["attention_mask"], to_maximum))
+                yes, num = batch["yes_votes"], batch["num_votes"]
+                bce = F.binary_cross_entropy_with_logits(output.logits, yes / num.clamp_min(1))
+                loss = bce + LAMBDA * nine_dense(output.embeddings, yes, num)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                loss.item()
+        return spent()
+
+    def transformers_trainer(self, batch_size: int) -> Spent:
+        config = self.bert_config(num_labels=len(self.data.criteria), problem_type="multi_label_classification")
+        batches = [self.train.collate([row]) for row in range(len(self.train))]
+        shares = [batch["yes_votes"][0] / batch["num_votes"][0].clamp_min(1) for batch in batches]
+        rows = [
+            {"input_ids": batch["input_ids"][0].tolist(), "labels": share.tolist()}
+            for batch, share in zip(batches, shares, strict=True)
+        ]
+        padded: list[tuple[list[int], int]] = []  # filled while it trains: the order is transformers' own
+        pad = DataCollatorWithPadding(self.data.tokenizer)
+
+        def collate(examples: list[dict[str, Any]]) -> Any:
+            batch = pad(examples)
+            padded.append(([len(example["input_ids"]) for example in examples], batch["input_ids"].shape[1]))
+            return batch
+
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder,
+                num_train_epochs=1,
+                per_device_train_batch_size=batch_size,
+                train_sampling_strategy="group_by_length",
+                bf16=self.has_fast_bf16,
+                optim="adamw_torch_fused",
+                use_cpu=self.device.type == "cpu",
+                dataloader_pin_memory=self.device.type == "cuda",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            )
+            trainer = Trainer(BertForSequenceClassification(config), arguments, collate, rows)
+            trainer.remove_callback(PrinterCallback)
+            with self._clock() as seconds:
+                trainer.train()
+        return _spent("bf16" if self.has_fast_bf16 else "fp32", padded, *seconds())
+
+    def ours(self, loss: str, batch_size: int) -> Spent:
+        trainer, batches = self._trainer(loss, batch_size)
+        lengths = self.train.lengths
+        padded = [(batch, int(lengths[batch].max())) for batch in batches]
+        with self._measured(trainer.precision, padded) as spent:
+            trainer.train_epoch()
+        return spent()
+
+    def _trainer(self, loss: str, batch_size: int) -> tuple[ContrastiveTrainer, list[list[int]]]:
+        _, parts = self._configured([f"loss={loss}", f"sampler.batch_size={batch_size}"])
+        sampler = parts.make_sampler(self.train.examples())
+        loader = DataLoader(self.train, batch_sampler=sampler, collate_fn=self.train.collate)
+        trainer = ContrastiveTrainer(
+            self.model(), loader, [], str(self.device), parts.settings, loss=parts.loss, optimizer=parts.optimizer
+        )
+        return trainer, list(sampler)
+
+    def contrastive_share(self, whole: Spent) -> float:
+        """Seconds of the contrastive term, forward and backward, as a share of a step of the large batch."""
+        rows = list(range(min(CONTRASTIVE_BATCH, len(self.train))))
+        _, parts = self._configured(["loss=supcon"])
+        votes = [self.train.collate(rows)[name].to(self.device) for name in ("yes_votes", "num_votes")]
+        embeddings = torch.randn(len(rows), PROJECTION_DIM, device=self.device).requires_grad_()
+        seconds = []
+        for _ in range(30):
+            with self._clock() as elapsed:
+                parts.loss.contrastive(embeddings, *votes).backward()
+            seconds.append(self._busy(*elapsed()[:2]))
+        return statistics.median(seconds) / (self._busy(whole.wall, whole.cpu) * len(rows) / whole.examples)
+
+    def _busy(self, wall: float, cpu: float) -> float:
+        """What other programs on a CPU do not change; a GPU is ours alone."""
+        return wall if self.device.type == "cuda" else cpu
+
+    def compare_devices(self) -> None:
+        """Loss and gradient of one batch on the GPU against the CPU in fp32, without dropout."""
+        model = self.model(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).eval()
+        batch, (_, parts) = self.train.collate(list(range(32))), self._configured(["loss=supcon"])
+        expected_loss, expected = gradient(model, batch, parts.loss, torch.device("cpu"), torch.float32)
+        for dtype in (torch.float32, torch.bfloat16):
+            loss, found = gradient(model, batch, parts.loss, self.device, dtype)
+            distance = ((found - expected).norm() / expected.norm()).item()
+            print(
+                f"GPU {dtype} against CPU: loss {loss:.6f} and {expected_loss:.6f}, gradient differs by {distance:.1e}"
+            )
+
+    @contextmanager
+    def _measured(self, precision: str, batches: list[tuple[list[int], int]]) -> Iterator[Callable[[], Spent]]:
+        """batches: rows and padded length of each."""
+        padded = [(self.train.lengths[rows].tolist(), width) for rows, width in batches]
+        with self._clock() as seconds:
+            yield lambda: _spent(precision, padded, *seconds())
+
+    @contextmanager
+    def _clock(self) -> Iterator[Callable[[], tuple[float, float, int]]]:
+        """Wall and CPU seconds of the block, and the peak of the GPU's memory in it."""
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        wall, cpu = time.perf_counter(), time.process_time()
+        found: list[tuple[float, float, int]] = []
+        yield lambda: found[0]
+        if on_gpu:
+            torch.cuda.synchronize()
+        peak = torch.cuda.max_memory_allocated() if on_gpu else 0
+        found.append((time.perf_counter() - wall, time.process_time() - cpu, peak))
+
+
+def _spent(precision: str, padded: list[tuple[list[int], int]], wall: float, cpu: float, peak: int) -> Spent:
+    real = [length for lengths, _ in padded for length in lengths]
+    return Spent(precision, len(real), real, [width for lengths, width in padded for _ in lengths], wall, cpu, peak)
+
+
+def gradient(
+    model: ContrastiveQualityModel, batch: dict[str, Tensor], loss: Any, device: torch.device, dtype: torch.dtype
+) -> tuple[float, Tensor]:
+    """The joint loss, and its gradient by all parameters as one vector on the CPU."""
+    model.to(device).zero_grad()
+    batch = {name: column.to(device) for name, column in batch.items()}
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        output = model(batch["input_ids"], batch["attention_mask"])
+    total = loss(output.logits, output.embeddings, batch["yes_votes"], batch["num_votes"]).total
+    total.backward()
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return total.item(), torch.cat([grad.flatten() for grad in grads]).cpu()
+
+
+def print_row(name: str, spent: Spent, bench: Bench, plain: Spent) -> None:
+    most = bench.ceilings[spent.precision] * spent.wall
+    shares = [bench.shape.flops(lengths) / most for lengths in (spent.real_lengths, spent.padded_lengths)]
+    rate, tokens = spent.examples / spent.wall, sum(spent.real_lengths) / spent.wall
+    per_example = 1e3 * spent.cpu / spent.examples
+    by_wall = rate / (plain.examples / plain.wall)
+    by_cpu = 1e3 * plain.cpu / plain.examples / per_example
+    print(
+        f"{name:<30}{spent.precision:>6}{rate:>11.1f}{tokens:>10.0f}{by_wall:>8.2f}{per_example:>11.1f}{by_cpu:>8.2f}"
+        f"{shares[0]:>8.0%}{shares[1]:>8.0%}{spent.peak_bytes / 1e6:>8.0f}",
+        flush=True,
+    )
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="rated responses: a JSONL file or a folder with train.jsonl …")
+    parser.add_argument("--model", type=Path, help="a folder whose tokenizer is used")
+    parser.add_argument("--prefix", default="", help="what --model wants before each text")
+    parser.add_argument("--examples", type=int, default=512)
+    parser.add_argument("--plain-steps", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--hidden", type=int, default=384)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parsed()
+    torch.set_num_threads(arguments.threads)
+    bench = Bench(arguments)
+    lengths = bench.train.lengths
+    ceilings = ", ".join(f"{name} {value / 1e9:.0f}" for name, value in bench.ceilings.items())
+    print(f"torch {torch.__version__} on {bench.device}, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
+    print(f"{len(lengths)} responses, tokens: median {np.median(lengths):.0f}, longest {lengths.max()}")
+    print(f"e. largest products, GFLOP/s: {ceilings}\n")
+    print(f"{'':<36} examples/s  tokens/s     x a  CPU ms/ex     x a   real e padded e GPU MB")
+    plain = bench.plain()
+    print_row("a. padded to 256, fp32, AdamW", plain, bench, plain)
+    print_row("b. transformers.Trainer, BCE", bench.transformers_trainer(arguments.batch_size), bench, plain)
+    print_row("c. ours, BCE", bench.ours("bce", arguments.batch_size), bench, plain)
+    print_row("d. ours, BCE + contrastive", bench.ours("supcon", arguments.batch_size), bench, plain)
+    large = bench.ours("supcon", CONTRASTIVE_BATCH)
+    print_row(f"d. the same, batch {CONTRASTIVE_BATCH}", large, bench, plain)
+    print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share(large):.2%} of a step")
+    if bench.device.type == "cuda":
+        bench.compare_devices()
+
+
+if __name__ == "__main__":
+    main()
