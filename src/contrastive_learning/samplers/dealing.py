@@ -58,9 +58,10 @@ def deal(groups: BoolArray, sizes: list[int], per_group: int) -> list[list[int]]
     free = np.ones(len(groups), dtype=bool)
     for wanted in range(1, per_group + 1):
         for group in np.argsort(groups.sum(0), kind="stable"):
-            members = np.flatnonzero(groups[:, group] & free).tolist()
-            for batch in np.argsort(have[:, group], kind="stable"):
-                if have[batch, group] >= wanted or len(batches[batch]) >= sizes[batch] or not members:
+            lacking = np.count_nonzero(have[:, group] < wanted)
+            members = np.flatnonzero(groups[:, group] & free).tolist() if lacking else []
+            for batch in np.argsort(have[:, group], kind="stable")[:lacking]:
+                if len(batches[batch]) >= sizes[batch] or not members:
                     continue
                 position = members.pop(_nearest(members, centres[batch]))
                 batches[batch].append(position)
