@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
+from src.launched import is_follower, num_launched
 from src.values import check_values
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def build_parts(config: DictConfig) -> Parts:
 def preflight(config: DictConfig) -> str:
     """What a sweep checks before its first trial. Returns the fingerprint of the data."""
     check_keys(config, CONF)
+    if num_launched() > 1:
+        raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
     fingerprint: str = build_parts(config).source.fingerprint()
     objective_names(config)
     return fingerprint
@@ -106,8 +109,10 @@ def output_folder(config: DictConfig) -> Path:
 
     Raises ValueError where that one had other options: its record would no longer tell what was run.
     """
+    from contrastive_learning.processes import of_the_main_process
+
     if config.trainer.resume_from is None:
-        return Path(HydraConfig.get().runtime.output_dir).resolve()
+        return Path(of_the_main_process(HydraConfig.get().runtime.output_dir)).resolve()
     folder = Path(config.trainer.resume_from).expanduser().resolve()
     if not (folder / RUN_FILE).exists():
         raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
@@ -131,7 +136,10 @@ def open_run(
 ) -> "Tracker":
     """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
     from contrastive_learning.provenance import git_state
+    from contrastive_learning.tracking import NoTracking
 
+    if is_follower():
+        return NoTracking()
     run_file = output / RUN_FILE
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
     git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
@@ -166,9 +174,12 @@ def build_trainer(
 
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.devices import seed_everything
+    from contrastive_learning.processes import rank
 
     seed_everything(config.seed)
     model = parts.recipe.build(data.tokenizer, data.yes_rates)
+    if rank() > 0:
+        seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     train = data.splits["train"]
     held_out = {
         prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)

@@ -35,6 +35,7 @@ from src.experiment import (
     record_judge,
     record_start,
 )
+from src.launched import follow, give_way, is_follower
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -44,16 +45,18 @@ if TYPE_CHECKING:
 def train(config: DictConfig) -> Objective:
     """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
+    from contrastive_learning.devices import join_processes, leave_processes
     from contrastive_learning.diagnostics import anchor_report, remarks
     from contrastive_learning.progress import TrainingProgress, results_table
 
     parts = build_parts(config)
+    join_processes(parts.settings.device)
     names = objective_names(config)
     trial = current_trial()
     output = output_folder(config)
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
-    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor)
+    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
     for remark in (*data.remarks, *anchor_report(parts.loss, batches, data.criteria)):
         progress.remark(remark)
     trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
@@ -83,7 +86,9 @@ def train(config: DictConfig) -> Objective:
                 if trial.should_prune():
                     raise TrialPruned
 
-        trainer.on_evaluation, trainer.log = picture, log
+        trainer.log = log
+        if not is_follower():
+            trainer.on_evaluation = picture
         if parts.settings.resume_from is None:
             record_start(run, config, str(trainer.device))
         try:
@@ -92,6 +97,9 @@ def train(config: DictConfig) -> Objective:
             progress.remark(f"pruned after epoch {trainer.epoch}")
         metrics, evaluations, epoch = trainer.result()
         objectives, served = objectives_of(metrics, names), None
+        leave_processes()
+        if is_follower():
+            return objectives[0] if len(objectives) == 1 else objectives
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)
@@ -127,7 +135,7 @@ def run_from_hydra(config: DictConfig) -> Objective:
         from contrastive_learning.checkpoints import INDEX
 
         output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
-        if HydraConfig.get().mode == RunMode.RUN and Path(output, "checkpoints", INDEX).exists():
+        if HydraConfig.get().mode == RunMode.RUN and not is_follower() and Path(output, "checkpoints", INDEX).exists():
             print(f"interrupted; to continue, repeat the command with trainer.resume_from={output}", file=sys.stderr)
         raise
 
@@ -146,6 +154,8 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> Any:
     """The console command."""
     signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED
+    if is_follower():
+        follow()
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
     try:
@@ -153,9 +163,13 @@ def main() -> Any:
     except KeyboardInterrupt as interrupt:
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)
     except (HydraException, OmegaConfBaseException) as error:
+        give_way(error)
         if not own:
             raise
         sys.exit(f"error: {_innermost(error)}")
+    except BaseException as error:
+        give_way(error)
+        raise
 
 
 if __name__ == "__main__":

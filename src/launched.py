@@ -1,0 +1,35 @@
+"""The processes that torchrun or `accelerate launch` starts: the first one speaks and writes, the others follow."""
+
+import os
+import signal
+import sys
+import time
+
+GIVE_WAY_SECONDS = 2.0
+# the first process decides where the run writes; the others take that over once they are connected
+FOLLOWER_OVERRIDES = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
+
+
+def num_launched() -> int:
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_follower() -> bool:
+    return num_launched() > 1 and int(os.environ.get("RANK", 0)) > 0
+
+
+def follow() -> None:
+    """Leave files, messages and the answer to signals to the first process."""
+    sys.argv += FOLLOWER_OVERRIDES
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def give_way(error: BaseException) -> None:
+    """Of several processes the one that failed first explains why: the launcher ends the others while they wait here.
+
+    A RuntimeError may be no more than the connection to a process that is gone.
+    """
+    if num_launched() > 1 and (is_follower() or isinstance(error, RuntimeError)):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(GIVE_WAY_SECONDS)
