@@ -144,7 +144,7 @@ def open_run(
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
     git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
     name = trial.run_name or run_name(config)
-    run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
+    run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed).kept_in(output)
     run_file.write_text(json.dumps({"run_id": run.run_id, "config": _fixed_options(config)}, ensure_ascii=False))
     return run
 

@@ -1,11 +1,12 @@
 """The processes that torchrun or `accelerate launch` starts: the first one speaks and writes, the others follow."""
 
 import os
+import re
 import signal
 import sys
 import time
 
-GIVE_WAY_SECONDS = 2.0
+GIVE_WAY_SECONDS = 10.0
 # the first process decides where the run writes; the others take that over once they are connected
 FOLLOWER_OVERRIDES = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 
@@ -20,7 +21,9 @@ def is_follower() -> bool:
 
 def follow() -> None:
     """Leave files, messages and the answer to signals to the first process."""
-    sys.argv += FOLLOWER_OVERRIDES
+    overrides = [index for index, argument in enumerate(sys.argv) if re.match(r"[\w+~]", argument) and "=" in argument]
+    end = overrides[-1] + 1 if overrides else len(sys.argv)  # Hydra wants all overrides side by side
+    sys.argv[end:end] = FOLLOWER_OVERRIDES
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

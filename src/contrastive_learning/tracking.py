@@ -17,11 +17,13 @@ from typing import Any, Protocol, Self
 from filelock import FileLock
 from PIL import Image
 
+from contrastive_learning.outbox import KeptTracking
 from contrastive_learning.provenance import redact
 
 SERVER_TIMEOUT_SECONDS = 8
 SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
+CALL_TAG = "recorded_at"  # of a model: tells a repeated call from a second model of the run
 MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
 
 
@@ -31,6 +33,10 @@ class Tracker(Protocol):
     run_id: str | None
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self: ...
+
+    def kept_in(self, folder: Path) -> "Tracker":
+        """The same run; what the server cannot take is kept in a file in `folder` until it can."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -65,6 +71,9 @@ class NoTracking:
     run_id: str | None = None
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
+        return self
+
+    def kept_in(self, folder: Path) -> Self:
         return self
 
     def __enter__(self) -> Self:
@@ -103,6 +112,9 @@ class MlflowTracking:
     def __init__(self, *, uri: str, experiment: str, log_model: bool) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # training waits meanwhile, and the outbox tries again
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         self.uri = _absolute(uri)
         self.experiment = experiment
         self.log_model = log_model
@@ -110,6 +122,22 @@ class MlflowTracking:
         _check_reachable(self.uri)
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
+        if resume_run_id is not None:
+            self.attach(resume_run_id)
+            self._client.update_run(resume_run_id, status="RUNNING")
+            return self
+        self._connect()
+        run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))
+        self.run_id = run.info.run_id
+        return self
+
+    def attach(self, run_id: str) -> Self:
+        """Add to a run, whatever its status, and leave that as it is."""
+        self._connect()
+        self.run_id = run_id
+        return self
+
+    def _connect(self) -> None:
         from mlflow import MlflowClient
 
         for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
@@ -117,13 +145,9 @@ class MlflowTracking:
         with _creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._experiment_id()
-        if resume_run_id is not None:
-            self._client.update_run(resume_run_id, status="RUNNING")
-            self.run_id = resume_run_id
-        else:
-            run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))
-            self.run_id = run.info.run_id
-        return self
+
+    def kept_in(self, folder: Path) -> KeptTracking:
+        return KeptTracking(self, folder)
 
     def __enter__(self) -> Self:
         return self
@@ -131,11 +155,28 @@ class MlflowTracking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-        if error is not None:
-            reason = redact(f"{type(error).__name__}: {error}")
-            self._client.set_tag(self._run, "error", reason[:8000])
-        self._client.set_terminated(self._run, status)
+        self.end(*self.outcome(error))
+
+    def outcome(self, error: BaseException | None) -> tuple[str, str | None]:
+        """Status, and why."""
+        if error is None:
+            return "FINISHED", None
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        return status, redact(f"{type(error).__name__}: {error}")[:8000]
+
+    def end(self, status: str, reason: str | None, at_ms: int | None = None) -> None:
+        if reason is not None:
+            self._client.set_tag(self._run, "error", reason)
+        self._client.set_terminated(self._run, status, at_ms)
+
+    def is_outage(self, error: Exception) -> bool:
+        """The store is away or overloaded: the same call may succeed later."""
+        from mlflow.exceptions import MlflowException
+
+        if isinstance(error, MlflowException):
+            status: int = error.get_http_status_code()
+            return status >= 500 or status == 429
+        return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -147,10 +188,10 @@ class MlflowTracking:
         for start in range(0, len(entities), 100):  # MLflow's limit a call
             self._client.log_batch(self._run, params=entities[start : start + 100])
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int, at_ms: int | None = None) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now = int(time.time() * 1000) if at_ms is None else at_ms
         entities = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
         for start in range(0, len(entities), 1000):
             self._client.log_batch(self._run, metrics=entities[start : start + 1000])
@@ -161,21 +202,41 @@ class MlflowTracking:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._client.log_artifact(self._run, str(path), folder)
 
-    def image(self, png: bytes, key: str, step: int) -> None:
+    def image(self, png: bytes, key: str, step: int, at_ms: int | None = None) -> None:
         with Image.open(BytesIO(png)) as image:
-            self._client.log_image(self._run, image, key=key, step=step, synchronous=True)
+            self._client.log_image(self._run, image, key=key, step=step, timestamp=at_ms, synchronous=True)
 
-    def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
+    def model(self, judge: Path, criteria: Sequence[str], at_ms: int | None = None) -> str | None:
         if not self.log_model:
             return None
+        from mlflow.entities import LoggedModelOutput
+
+        call = str(at_ms or int(time.time() * 1000))
+        model_id = self._model_of(call) or self._record_model(judge, criteria, call)
+        outputs = self._client.get_run(self._run).outputs
+        if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+            self._client.log_outputs(self._run, [LoggedModelOutput(model_id, step=0)])
+        return f"models:/{model_id}"
+
+    def _model_of(self, call: str) -> str | None:
+        """The model that an earlier attempt at the same call recorded; what one left half-made is deleted."""
+        found = self._client.search_logged_models([self.experiment_id], f"source_run_id = '{self._run}'")
+        for model in (model for model in found if model.tags.get(CALL_TAG) == call):
+            if model.status == "READY":
+                return str(model.model_id)
+            self._client.delete_logged_model(model.model_id)
+        return None
+
+    def _record_model(self, judge: Path, criteria: Sequence[str], call: str) -> str:
         import mlflow.pyfunc
         import pandas as pd
-        from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
         from contrastive_learning.serving import JUDGE_CODE
 
-        logged = self._client.create_logged_model(self.experiment_id, name="judge", source_run_id=self._run)
+        logged = self._client.create_logged_model(
+            self.experiment_id, name="judge", source_run_id=self._run, tags={CALL_TAG: call}
+        )
         status = "FAILED"
         try:
             with tempfile.TemporaryDirectory() as scratch:
@@ -192,8 +253,7 @@ class MlflowTracking:
             status = "READY"
         finally:
             self._client.finalize_logged_model(logged.model_id, status)
-        self._client.log_outputs(self._run, [LoggedModelOutput(logged.model_id, step=0)])
-        return f"models:/{logged.model_id}"
+        return str(logged.model_id)
 
     def location(self) -> str:
         where = f"run {self.run_id} of experiment {self.experiment} in {redact(self.uri)}"
