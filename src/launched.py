@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 
-GIVE_WAY_SECONDS = 10.0
+GIVE_WAY_SECONDS = 30.0  # the first one may have a run to close
 # the first process decides where the run writes; the others take that over once they are connected
 FOLLOWER_OVERRIDES = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 

@@ -1,8 +1,11 @@
 """The real command under torchrun: two gloo processes do what one does."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -13,11 +16,13 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 
 
+ENVIRONMENT = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
 def launch(folder, launcher, *overrides, check=True):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
-    environment |= {"OMP_NUM_THREADS": "1"}
     command = [*(launcher or [sys.executable]), "-m", "src.train", *overrides]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -69,6 +74,27 @@ def test_a_run_goes_on_with_another_number_of_processes(one, two):
         launch(folder, launcher, *EXACT, "trainer.epochs=4", f"trainer.resume_from={output}")
     assert history(two[0]) == pytest.approx(history(one[0]), rel=1e-4, abs=1e-4)
     assert ("train/total_loss", 4) in history(one[0])
+
+
+@pytest.mark.slow
+def test_sigterm_in_mid_epoch_changes_nothing(two, tmp_path):
+    """The launcher hands it on to both processes; a preempted node does the same."""
+    command = [*TORCHRUN, "-m", "src.train", *EXACT]
+    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    while not (found := list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json"))):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert errors.count("interrupted; to continue") == 1
+    assert "src/train.py" not in errors
+    assert runs(tmp_path)[1][0].info.status == "KILLED"
+    assert json.loads(found[0].read_text())["last"].startswith("epoch_002_batch_")
+    launch(tmp_path, TORCHRUN, *EXACT, f"trainer.resume_from={found[0].parents[1]}")
+    expected = {
+        key: value for key, value in history(two[0]).items() if key[0].startswith(("train/", "val/")) and key[1] <= 3
+    }
+    assert {key: history(tmp_path).get(key) for key in expected} == expected
 
 
 @pytest.mark.slow

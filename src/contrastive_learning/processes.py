@@ -69,6 +69,7 @@ class ShardedBatches:
     def __init__(self, batches: BatchSampler, shard: int, num_shards: int) -> None:
         self.batches, self.shard, self.num_shards = batches, shard, num_shards
         self.batch_size = batches.batch_size
+        self._check(self.batch_size)
         self._order: list[list[int]] | None = None
         self._num_done = 0
 
@@ -81,9 +82,12 @@ class ShardedBatches:
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in islice(self._order or self.batches, self._num_done, None):
-            if len(batch) < self.num_shards:
-                raise ValueError(f"a batch of {len(batch)} is too small for {self.num_shards} processes")
+            self._check(len(batch))
             yield batch[self.shard :: self.num_shards]
+
+    def _check(self, batch_size: int) -> None:
+        if batch_size < self.num_shards:
+            raise ValueError(f"a batch of {batch_size} is too small for {self.num_shards} processes")
 
 
 class _Context(FunctionCtx):

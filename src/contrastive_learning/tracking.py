@@ -142,6 +142,7 @@ class MlflowTracking:
 
         for chatty in ("alembic", "mlflow.store.db.utils", "mlflow.pyfunc"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # the outbox tells of outages
         with _creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._experiment_id()
