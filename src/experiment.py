@@ -124,6 +124,13 @@ def output_folder(config: DictConfig) -> Path:
     return folder
 
 
+def is_continued(config: DictConfig, output: Path, trial: CurrentTrial) -> bool:
+    """There is a checkpoint to go on from: the one asked for, or that of an interrupted trial."""
+    from contrastive_learning.checkpoints import INDEX
+
+    return config.trainer.resume_from is not None or (trial.continues and (output / "checkpoints" / INDEX).exists())
+
+
 def _fixed_options(config: DictConfig) -> dict[str, Any]:
     from contrastive_learning.provenance import flatten
 

@@ -26,6 +26,7 @@ from src.experiment import (
     build_parts,
     build_pictures,
     build_trainer,
+    is_continued,
     load_data,
     objective_names,
     objectives_of,
@@ -54,6 +55,7 @@ def train(config: DictConfig) -> Objective:
     names = objective_names(config)
     trial = current_trial()
     output = output_folder(config)
+    continued = is_continued(config, output, trial)
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
     progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
@@ -61,11 +63,11 @@ def train(config: DictConfig) -> Objective:
         progress.remark(remark)
     trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
     pictures = build_pictures(parts, data, output, names[0])
-    if parts.settings.resume_from is None:
-        _check_metrics(trainer, names)
-    else:
+    if continued:
         trainer.resume(output / "checkpoints")
         progress.epoch = trainer.epoch
+    else:
+        _check_metrics(trainer, names)
 
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
     with open_run(config, parts.tracking, output, trial, tags) as run, progress:
@@ -89,7 +91,7 @@ def train(config: DictConfig) -> Objective:
         trainer.log = log
         if not is_follower():
             trainer.on_evaluation = picture
-        if parts.settings.resume_from is None:
+        if not continued:
             record_start(run, config, str(trainer.device))
         try:
             trainer.fit()

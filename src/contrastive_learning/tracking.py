@@ -125,6 +125,10 @@ class MlflowTracking:
         if resume_run_id is not None:
             self.attach(resume_run_id)
             self._client.update_run(resume_run_id, status="RUNNING")
+            if "error" in self._client.get_run(resume_run_id).data.tags:  # of the part that was interrupted
+                self._client.delete_tag(resume_run_id, "error")
+            for key, value in tags.items():
+                self._client.set_tag(resume_run_id, key, value)
             return self
         self._connect()
         run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))

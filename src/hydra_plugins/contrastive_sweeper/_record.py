@@ -165,8 +165,8 @@ class MlflowRecord:
             if trace := trial.user_attrs.get("trace"):
                 self._client.log_text(run_id, trace, "traceback.txt")
         if run.info.status in ("RUNNING", "SCHEDULED"):
-            failed = trial.state == TrialState.FAIL
-            self._client.set_terminated(run_id, "KILLED" if failed else "FINISHED")
+            is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            self._client.set_terminated(run_id, "FINISHED" if is_done else "KILLED")
 
 
 def _user() -> str:
