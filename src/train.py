@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ def train(config: DictConfig) -> Objective:
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from contrastive_learning.devices import join_processes, leave_processes
     from contrastive_learning.diagnostics import anchor_report, remarks
+    from contrastive_learning.interrupts import HeldSignals
     from contrastive_learning.progress import TrainingProgress, results_table
 
     parts = build_parts(config)
@@ -93,11 +95,12 @@ def train(config: DictConfig) -> Objective:
             trainer.on_evaluation = picture
         if not continued:
             record_start(run, config, str(trainer.device))
-        try:
-            trainer.fit()
-        except TrialPruned:
-            progress.remark(f"pruned after epoch {trainer.epoch}")
-        metrics, evaluations, epoch = trainer.result()
+        with HeldSignals() if is_follower() else nullcontext():  # the main process decides when to stop
+            try:
+                trainer.fit()
+            except TrialPruned:
+                progress.remark(f"pruned after epoch {trainer.epoch}")
+            metrics, evaluations, epoch = trainer.result()
         objectives, served = objectives_of(metrics, names), None
         leave_processes()
         if is_follower():

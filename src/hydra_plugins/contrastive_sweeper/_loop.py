@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._limits import Limits
+from hydra_plugins.contrastive_sweeper._pictures import forgiving
 from hydra_plugins.contrastive_sweeper._plan import Plan
 from hydra_plugins.contrastive_sweeper._progress import Progress
 from hydra_plugins.contrastive_sweeper._proposals import propose_unseen
@@ -178,7 +179,8 @@ class Loop:
         if ending.state != "lost":
             self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
         finished = self.ledger.trials[number]
-        with self.ledger.lock:  # MLflow cannot take one new tag of a run from two processes at once
+        # MLflow cannot take one new tag of a run from two processes at once; reconcile mends what it did not take
+        with self.ledger.lock, forgiving(f"record of trial {number} yet"):
             self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 

@@ -65,6 +65,8 @@ class MlflowRecord:
         self, uri: str, experiment: str, study_name: str, label: Label, facts: Mapping[str, str], *, ui: str
     ) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the trials wait meanwhile
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)

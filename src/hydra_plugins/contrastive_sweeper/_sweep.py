@@ -86,6 +86,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
             files = write_files(plan, ledger, choice, context)
             if outcome == "ok" and record.parent_run_id is not None:
                 files += [*draw_study(plan, ledger), *attach_report(plan, ledger, context)]
+            record.reconcile(ledger.trials)
             places = _show(plan, ledger, record, choice)
             record.finish(outcome, None if choice is None else choice.trial, files)
     print_summary(plan, ledger, choice, places)
