@@ -21,11 +21,16 @@ def is_follower() -> bool:
 
 def follow() -> None:
     """Leave files, messages and the answer to signals to the first process."""
-    overrides = [index for index, argument in enumerate(sys.argv) if re.match(r"[\w+~]", argument) and "=" in argument]
-    end = overrides[-1] + 1 if overrides else len(sys.argv)  # Hydra wants all overrides side by side
-    sys.argv[end:end] = FOLLOWER_OVERRIDES
+    sys.argv = as_follower(sys.argv)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def as_follower(arguments: list[str]) -> list[str]:
+    """With the overrides of a follower beside the others, as Hydra wants all of them in one place."""
+    overrides = [index for index, argument in enumerate(arguments) if re.match(r"[\w+~][^=]*=", argument)]
+    end = overrides[-1] + 1 if overrides else len(arguments)
+    return [*arguments[:end], *FOLLOWER_OVERRIDES, *arguments[end:]]
 
 
 def give_way(error: BaseException) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from src.launched import FOLLOWER_OVERRIDES, as_follower
 
 from test_train import ROOT, SMALL, runs
 
@@ -42,6 +43,14 @@ def history(folder):
 
 def losses_of(points):
     return {key: value for key, value in points.items() if "_loss" in key[0]}
+
+
+def test_the_overrides_of_a_follower_stand_beside_the_others():
+    own = list(FOLLOWER_OVERRIDES)
+    assert as_follower(["train.py"]) == ["train.py", *own]
+    assert as_follower(["train.py", "--config-name", "x", "a=1", "+b=2", "-m"]) == (
+        ["train.py", "--config-name", "x", "a=1", "+b=2", *own, "-m"]
+    )
 
 
 @pytest.fixture(scope="module")

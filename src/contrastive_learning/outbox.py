@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
+from contrastive_learning.interrupts import HeldSignals
+
 if TYPE_CHECKING:
     from contrastive_learning.tracking import MlflowTracking
 
@@ -105,12 +107,13 @@ class KeptTracking:
     ) -> None:
         status, reason = self._tracking.outcome(error)
         give_up = time.monotonic() + (LAST_TRIES_SECONDS if error is None else 0)
-        try:
-            self.outbox.put("end", status=status, reason=reason, at_ms=_now())
-            while not self.outbox.flush() and time.monotonic() < give_up:
-                time.sleep(1)
-        finally:
-            self.outbox.close()
+        with HeldSignals():  # a launcher may send a second one while the first is being obeyed
+            try:
+                self.outbox.put("end", status=status, reason=reason, at_ms=_now())
+                while not self.outbox.flush() and time.monotonic() < give_up:
+                    time.sleep(1)
+            finally:
+                self.outbox.close()
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
         raise RuntimeError("the run is open already")
