@@ -71,6 +71,14 @@ def test_what_is_refused_is_raised_and_does_not_stop_the_rest(tmp_path):
     assert post.taken == [("log", {"step": 1})]
 
 
+def test_a_refusal_is_no_outage(tmp_path):
+    tracking = MlflowTracking(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True).open("first", {})
+    tracking.run_id = "0" * 32
+    with pytest.raises(Exception, match="not found") as refused:
+        tracking.log({"val/macro_f1": 0.5}, 0)
+    assert not tracking.is_outage(refused.value)
+
+
 class Server:
     def __init__(self, folder):
         with socket.socket() as free:

@@ -176,12 +176,10 @@ class MlflowTracking:
 
     def is_outage(self, error: Exception) -> bool:
         """The store is away or overloaded: the same call may succeed later."""
-        from mlflow.exceptions import MlflowException
-
-        if isinstance(error, MlflowException):
-            status: int = error.get_http_status_code()
-            return status >= 500 or status == 429
-        return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+        causes = (error, error.__cause__, error.__context__)
+        if any(isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) for cause in causes):
+            return True
+        return getattr(error, "error_code", None) in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
