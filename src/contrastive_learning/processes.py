@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils.data import DataLoader
 
@@ -34,6 +34,11 @@ def of_the_main_process(value: str) -> str:
     shared = [value]
     broadcast_object_list(shared)
     return shared[0]
+
+
+def check_shardable(model: nn.Module) -> None:
+    if num_processes() > 1 and any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+        raise ValueError("model.normalization=batch_norm would see the rows of one process alone; use layer_norm")
 
 
 def gather_columns(columns: list[Tensor]) -> list[Tensor]:
@@ -60,6 +65,10 @@ def sharded(loader: DataLoader[Any]) -> DataLoader[Any]:
         collate_fn=loader.collate_fn,
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
     )
 
 

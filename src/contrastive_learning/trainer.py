@@ -20,7 +20,7 @@ from contrastive_learning.grad_cache import backward_in_chunks
 from contrastive_learning.interrupts import HeldSignals
 from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
-from contrastive_learning.processes import ShardedBatches, gather_rows, num_processes, sharded
+from contrastive_learning.processes import ShardedBatches, check_shardable, gather_rows, num_processes, sharded
 from contrastive_learning.running_epoch import RunningEpoch
 from contrastive_learning.settings import TrainerSettings
 from contrastive_learning.training_state import TrainingState
@@ -69,6 +69,7 @@ class ContrastiveTrainer:
         self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
+        check_shardable(model)
         self._whole_batches = train_loader  # of all processes
         if num_processes() > 1 or hasattr(getattr(train_loader, "batch_sampler", None), "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
