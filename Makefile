@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 STUDY ?= temperature_lambda
 ARGS ?=
 
-.PHONY: install train sweep test test-fast lint format bench ui clean
+.PHONY: install train sweep sync test test-fast lint format bench ui clean
 
 install: $(INSTALLED)
 
@@ -23,6 +23,9 @@ train: $(INSTALLED)  ## train the default model on the sample data: make train A
 
 sweep: $(INSTALLED)  ## search, or continue a search: make sweep STUDY=temperature_lambda ARGS="hydra.sweeper.n_trials=40"
 	$(BIN)/python -m src.train --config-dir sweeps --config-name $(STUDY) $(ARGS)
+
+sync: $(INSTALLED)  ## send what a tracking server that was away has not taken yet: make sync ARGS="outputs/2026-11-24"
+	$(BIN)/python -m src.sync $(ARGS)
 
 test: $(INSTALLED)  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)

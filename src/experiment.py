@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from src.command_line import check_keys
+from src.launched import is_follower, num_launched
 from src.values import check_values
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def build_parts(config: DictConfig) -> Parts:
 def preflight(config: DictConfig) -> str:
     """What a sweep checks before its first trial. Returns the fingerprint of the data."""
     check_keys(config, CONF)
+    if num_launched() > 1:
+        raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
     fingerprint: str = build_parts(config).source.fingerprint()
     objective_names(config)
     return fingerprint
@@ -101,15 +104,17 @@ def run_name(config: DictConfig) -> str:
     return " ".join(chosen)
 
 
-def output_folder(config: DictConfig) -> Path:
+def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     """Where the run writes: a folder of its own, or that of the interrupted run it continues.
 
     Raises ValueError where that one had other options: its record would no longer tell what was run; and for a new
     run in the folder of another, whose files it would overwrite.
     """
+    from contrastive_learning.processes import of_the_main_process
+
     if config.trainer.resume_from is None:
-        new = Path(HydraConfig.get().runtime.output_dir).resolve()
-        if (new / RUN_FILE).exists():
+        new = Path(of_the_main_process(HydraConfig.get().runtime.output_dir)).resolve()
+        if (new / RUN_FILE).exists() and not trial.continues:
             raise ValueError(f"{new} holds another run: continue that with trainer.resume_from={new}, or move it away")
         return new
     folder = Path(config.trainer.resume_from).expanduser().resolve()
@@ -121,6 +126,13 @@ def output_folder(config: DictConfig) -> Path:
         was = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in differing[:5])
         raise ValueError(f"the run in {folder} had other options: {was}; repeat them to continue it")
     return folder
+
+
+def is_continued(config: DictConfig, output: Path, trial: CurrentTrial) -> bool:
+    """There is a checkpoint to go on from: the one asked for, or that of an interrupted trial."""
+    from contrastive_learning.checkpoints import INDEX
+
+    return config.trainer.resume_from is not None or (trial.continues and (output / "checkpoints" / INDEX).exists())
 
 
 def _fixed_options(config: DictConfig) -> dict[str, Any]:
@@ -135,12 +147,15 @@ def open_run(
 ) -> "Tracker":
     """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
     from contrastive_learning.provenance import git_state
+    from contrastive_learning.tracking import NoTracking
 
+    if is_follower():
+        return NoTracking()
     run_file = output / RUN_FILE
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
     git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
     name = trial.run_name or run_name(config)
-    run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed)
+    run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed).kept_in(output)
     run_file.write_text(json.dumps({"run_id": run.run_id, "config": _fixed_options(config)}, ensure_ascii=False))
     return run
 
@@ -170,9 +185,12 @@ def build_trainer(
 
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.devices import seed_everything
+    from contrastive_learning.processes import rank
 
     seed_everything(config.seed)
     model = parts.recipe.build(data.tokenizer, data.yes_rates)
+    if rank() > 0:
+        seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     train = data.splits["train"]
     held_out = {
         prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)

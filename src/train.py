@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from src.experiment import (
     build_parts,
     build_pictures,
     build_trainer,
+    is_continued,
     load_data,
     objective_names,
     objectives_of,
@@ -36,6 +38,7 @@ from src.experiment import (
     record_start,
     write_metrics,
 )
+from src.launched import follow, give_way, is_follower
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -45,26 +48,30 @@ if TYPE_CHECKING:
 def train(config: DictConfig) -> Objective:
     """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
+    from contrastive_learning.devices import join_processes, leave_processes
     from contrastive_learning.diagnostics import anchor_report, remarks
+    from contrastive_learning.interrupts import HeldSignals
     from contrastive_learning.progress import TrainingProgress, results_table
 
     parts = build_parts(config)
+    join_processes(parts.settings.device)
     names = objective_names(config)
     trial = current_trial()
-    output = output_folder(config)
+    output = output_folder(config, trial)
+    continued = is_continued(config, output, trial)
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
-    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor)
+    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
     for remark in (*data.remarks, *anchor_report(parts.loss, batches, data.criteria)):
         progress.remark(remark)
     trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
     progress.remark(f"device {trainer.device}, precision {trainer.precision}")
     pictures = build_pictures(parts, data, output, names[0])
-    if parts.settings.resume_from is None:
-        _check_metrics(trainer, names)
-    else:
+    if continued:
         trainer.resume(output / "checkpoints")
         progress.epoch = trainer.epoch
+    else:
+        _check_metrics(trainer, names)
 
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
     with open_run(config, parts.tracking, output, trial, tags) as run, progress:
@@ -85,15 +92,21 @@ def train(config: DictConfig) -> Objective:
                 if trial.should_prune():
                     raise TrialPruned
 
-        trainer.on_evaluation, trainer.log = picture, log
-        if parts.settings.resume_from is None:
+        trainer.log = log
+        if not is_follower():
+            trainer.on_evaluation = picture
+        if not continued:
             record_start(run, config, data, trainer)
-        try:
-            trainer.fit()
-        except TrialPruned:
-            progress.remark(f"pruned after epoch {trainer.epoch}")
-        metrics, evaluations, epoch = trainer.result()
+        with HeldSignals() if is_follower() else nullcontext():  # the main process decides when to stop
+            try:
+                trainer.fit()
+            except TrialPruned:
+                progress.remark(f"pruned after epoch {trainer.epoch}")
+            metrics, evaluations, epoch = trainer.result()
         objectives, served = objectives_of(metrics, names), None
+        leave_processes()
+        if is_follower():
+            return objectives[0] if len(objectives) == 1 else objectives
         write_metrics(output, metrics, epoch, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
@@ -132,7 +145,7 @@ def run_from_hydra(config: DictConfig) -> Objective:
         from contrastive_learning.checkpoints import INDEX
 
         output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
-        if HydraConfig.get().mode == RunMode.RUN and Path(output, "checkpoints", INDEX).exists():
+        if HydraConfig.get().mode == RunMode.RUN and not is_follower() and Path(output, "checkpoints", INDEX).exists():
             print(f"interrupted; to continue, repeat the command with trainer.resume_from={output}", file=sys.stderr)
         raise
 
@@ -151,6 +164,8 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def main() -> Any:
     """The console command."""
     signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED
+    if is_follower():
+        follow()
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
     try:
@@ -158,9 +173,13 @@ def main() -> Any:
     except KeyboardInterrupt as interrupt:
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)
     except (HydraException, OmegaConfBaseException) as error:
+        give_way(error)
         if not own:
             raise
         sys.exit(f"error: {_innermost(error)}")
+    except BaseException as error:
+        give_way(error)
+        raise
 
 
 if __name__ == "__main__":

@@ -108,9 +108,10 @@ def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_
     client, (run,) = runs(tmp_path)
     assert run.info.status == "KILLED"
     output = next(tmp_path.glob("outputs/*/*"))
-    done = int(json.loads((output / "checkpoints/checkpoints.json").read_text())["last"].removeprefix("epoch_"))
     refused = train(tmp_path, *SMALL, f"hydra.run.dir={output}", check=False)
     assert f"trainer.resume_from={output}" in refused.stderr.strip().splitlines()[-1]
+    last = json.loads((output / "checkpoints/checkpoints.json").read_text())["last"]  # epoch_005, epoch_006_batch_2
+    done = int(last.split("_")[1]) - ("batch" in last)
     refused = train(tmp_path, *SMALL, "loss.temperature=0.3", f"trainer.resume_from={output}", check=False)
     assert "had other options: loss.temperature=0.07 (now 0.3)" in refused.stderr.strip().splitlines()[-1]
     train(tmp_path, *SMALL, f"trainer.epochs={done + 1}", f"trainer.resume_from={output}")

@@ -1,5 +1,8 @@
 """The loop, on a small learnable task."""
 
+import json
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,42 @@ def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, sampler):
     torch.rand(5)
     resumed.resume(tmp_path / "parts")
     assert losses_of(resumed.fit()) == whole[2:]
+
+
+def last_weights(folder):
+    last = json.loads((folder / "checkpoints.json").read_text())["last"]
+    return (folder / last / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("sampler", [balanced, hard_negative])
+@pytest.mark.parametrize("moment", ["in a step", "in the evaluation"])
+def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, moment):
+    """Six batches, two a step; the signal comes in the first batch of the second step of the third epoch, or after."""
+    changes = {"sampler": sampler, "accumulation_steps": 2}
+    whole = build_trainer(tmp_path / "whole", **changes)
+    expected = losses_of(whole.fit())
+    interrupted = build_trainer(tmp_path / "parts", **changes)
+
+    def tell(*event):
+        if interrupted.epoch == (2 if moment == "in a step" else 3) and event[0] in (3, "in the evaluation"):
+            signal.raise_signal(signal.SIGINT)
+
+    if moment == "in a step":
+        interrupted.on_step = tell
+    else:
+        interrupted.on_evaluation = lambda *_: tell(moment)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fit()
+    assert json.loads((tmp_path / "parts/checkpoints.json").read_text())["last"] == (
+        "epoch_003_batch_4" if moment == "in a step" else "epoch_003_batch_6"
+    )
+    seed_everything(123)
+    resumed = build_trainer(tmp_path / "parts", **changes)
+    torch.rand(5)
+    resumed.resume(tmp_path / "parts")
+    assert losses_of(resumed.fit()) == expected[2:]
+    assert last_weights(tmp_path / "parts") == last_weights(tmp_path / "whole")
+    assert resumed.best == whole.best
 
 
 def test_the_encoder_gets_its_share_of_the_contrastive_gradient():

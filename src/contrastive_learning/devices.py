@@ -4,9 +4,12 @@ import random
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from torch import Tensor
 
 from contrastive_learning.choices import check_choice
+
+RandomState = tuple[Tensor, Tensor | None]  # of the CPU and, if it is used, of the CUDA device
 
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -25,9 +28,29 @@ def precision_of(accelerator: Accelerator) -> str:
     return next(name for name, mode in MIXED_PRECISION.items() if mode == accelerator.mixed_precision)
 
 
+def join_processes(device: str) -> None:
+    """Connect to the other processes that torchrun or accelerate launched, if there are any."""
+    PartialState(cpu=_resolve_device(device) == "cpu")
+
+
+def leave_processes() -> None:
+    PartialState().destroy_process_group()
+
+
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> RandomState:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def set_random_state(state: RandomState, device: torch.device) -> None:
+    cpu, cuda = state
+    torch.set_rng_state(cpu)
+    if cuda is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(cuda, device)
 
 
 def _resolve_device(device: str) -> str:

@@ -27,19 +27,19 @@ class EpochStatistics:
         self.loss = loss.contrastive_loss
         self.names = _entries(self.loss, criteria)
         self.every = math.ceil(num_batches / LOOKS_AN_EPOCH)
-        self._looks: dict[str, list[Tensor]] = {name: [] for name in NAMES}
+        self.looks: dict[str, list[Tensor]] = {name: [] for name in NAMES}
 
     def add(self, index: int, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:
         if self.loss is None or index % self.every:
             return
         statistics = self.loss.statistics(embeddings, yes_votes, num_votes)
-        for name, looks in self._looks.items():
+        for name, looks in self.looks.items():
             looks.append(statistics[name])
 
     def means(self) -> dict[str, float]:
         """`excess`, `collapse_ratio`, `valid_anchors`: the mean over criteria, and `<name>/<criterion>`."""
         means: dict[str, float] = {}
-        for name, looks in self._looks.items():
+        for name, looks in self.looks.items():
             if not looks:
                 continue
             by_criterion = torch.stack(looks).nanmean(0).tolist()

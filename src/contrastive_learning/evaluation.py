@@ -15,6 +15,7 @@ from torch import Tensor
 from contrastive_learning.dataset import TokenizedSplit
 from contrastive_learning.metrics import choose_thresholds, effective_rank, embedding_metrics, quality_metrics
 from contrastive_learning.models import ContrastiveQualityModel
+from contrastive_learning.processes import gather_columns, num_processes, rank
 
 FloatArray = NDArray[np.floating[Any]]
 MAX_EMBEDDING_SAMPLES = 1000  # the embedding metrics compare all pairs
@@ -53,32 +54,24 @@ class Evaluation:
 
 @torch.no_grad()
 def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor]], device: torch.device) -> Evaluation:
-    """One pass in evaluation mode; the model's mode is restored."""
+    """One pass in evaluation mode; the model's mode is restored. Several processes share the batches."""
     was_training = model.training
     model.eval()
     parts: list[tuple[Tensor, ...]] = []
-    rows: list[Tensor] = []
-    for batch in loader:
-        output = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
-        judged = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
-        parts.append(tuple(column.cpu() for column in (*judged, *votes_of(batch))))
-        if "index" in batch:
-            rows.append(batch["index"].cpu())
+    num_rows = 0
+    for number, batch in enumerate(loader):
+        size = len(batch["input_ids"])
+        rows = batch.get("index", torch.arange(num_rows, num_rows + size))
+        num_rows += size
+        if number % num_processes() == rank():
+            output = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+            judged = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
+            parts.append(tuple(column.cpu() for column in (rows, *judged, *votes_of(batch))))
     model.train(was_training)
-    if not parts:
+    if num_rows == 0:
         raise ValueError("an evaluation set must not be empty")
-    sizes = [len(part[0]) for part in parts]
-    ranks = torch.cat(rows).argsort().argsort() if rows else torch.arange(sum(sizes))
-    return Evaluation(*(_in_order(column, torch.split(ranks, sizes)) for column in zip(*parts, strict=True)))
-
-
-def _in_order(parts: Sequence[Tensor], ranks: Sequence[Tensor]) -> FloatArray:
-    """Joined with each part at its ranks; the parts and one more copy are all that is held."""
-    joined = parts[0].new_empty(sum(map(len, parts)), parts[0].shape[1])
-    for part, rank in zip(parts, ranks, strict=True):
-        joined[rank] = part
-    array: FloatArray = joined.numpy()
-    return array
+    order, *columns = gather_columns([torch.cat(column) for column in zip(*parts, strict=True)])
+    return Evaluation(*(column[order.argsort()].numpy() for column in columns))
 
 
 def votes_of(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

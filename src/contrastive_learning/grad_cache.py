@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from contrastive_learning.devices import random_state, set_random_state
 from contrastive_learning.losses import Losses
 from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
 from contrastive_learning.processes import num_processes
@@ -37,21 +38,21 @@ def backward_in_chunks(
     outputs = []
     with torch.no_grad(), accelerator.autocast():
         for chunk in chunks:
-            random_states.append(_random_state(accelerator.device))
+            random_states.append(random_state(accelerator.device))
             outputs.append(model.encode(*chunk))
     pooled = torch.cat(outputs).requires_grad_()
     with accelerator.autocast():
         output = model.judge(pooled, encoder_share=encoder_share)
     losses = losses_of(output)
     accelerator.backward(losses.total)  # scaled under fp16, and the gradients below with it
-    after = _random_state(accelerator.device)
+    after = random_state(accelerator.device)
     assert pooled.grad is not None
     for chunk, state, grad in zip(chunks, random_states, torch.split(pooled.grad, chunk_size), strict=True):
-        _set_random_state(state, accelerator.device)
+        set_random_state(state, accelerator.device)
         with accelerator.autocast():
             encoded = model.encode(*chunk)
         torch.autograd.backward(encoded, grad.to(encoded.dtype))
-    _set_random_state(after, accelerator.device)
+    set_random_state(after, accelerator.device)
     if num_processes() > 1:
         _average_gradients(model, accelerator)
     return losses
@@ -62,14 +63,3 @@ def _average_gradients(model: ContrastiveQualityModel, accelerator: Accelerator)
     mean: Tensor = accelerator.reduce(torch.cat([grad.flatten() for grad in grads]), "mean")
     for grad, part in zip(grads, torch.split(mean, [grad.numel() for grad in grads]), strict=True):
         grad.copy_(part.view_as(grad))
-
-
-def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-
-def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
-    cpu, cuda = state
-    torch.set_rng_state(cpu)
-    if cuda is not None:
-        torch.cuda.set_rng_state(cuda, device)

@@ -6,11 +6,13 @@ the rows' gradient is multiplied by their number.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils.data import DataLoader
 
@@ -19,6 +21,32 @@ from contrastive_learning.samplers.examples import BatchSampler
 
 def num_processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """0 is the main process, the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def of_the_main_process(value: str) -> str:
+    if num_processes() == 1:
+        return value
+    shared = [value]
+    broadcast_object_list(shared)
+    return shared[0]
+
+
+def check_shardable(model: nn.Module) -> None:
+    if num_processes() > 1 and any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
+        raise ValueError("model.normalization=batch_norm would see the rows of one process alone; use layer_norm")
+
+
+def gather_columns(columns: list[Tensor]) -> list[Tensor]:
+    """The rows of all processes, by rank, on the CPU; a process without rows gives an empty list."""
+    if num_processes() == 1:
+        return columns
+    parts = [part for part in gather_object([columns]) if part]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -33,10 +61,14 @@ def sharded(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The same batches, of which this process gets its rows."""
     return DataLoader(
         loader.dataset,
-        batch_sampler=ShardedBatches(loader.batch_sampler, dist.get_rank(), num_processes()),  # type: ignore[arg-type]
+        batch_sampler=ShardedBatches(loader.batch_sampler, rank(), num_processes()),  # type: ignore[arg-type]
         collate_fn=loader.collate_fn,
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
     )
 
 
@@ -46,15 +78,25 @@ class ShardedBatches:
     def __init__(self, batches: BatchSampler, shard: int, num_shards: int) -> None:
         self.batches, self.shard, self.num_shards = batches, shard, num_shards
         self.batch_size = batches.batch_size
+        self._check(self.batch_size)
+        self._order: list[list[int]] | None = None
+        self._num_done = 0
+
+    def start(self, order: list[list[int]] | None, num_done: int) -> None:
+        """What the next pass yields: these batches, or the sampler's; without the first `num_done`."""
+        self._order, self._num_done = order, num_done
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.batches:
-            if len(batch) < self.num_shards:
-                raise ValueError(f"a batch of {len(batch)} is too small for {self.num_shards} processes")
+        for batch in islice(self._order or self.batches, self._num_done, None):
+            self._check(len(batch))
             yield batch[self.shard :: self.num_shards]
+
+    def _check(self, batch_size: int) -> None:
+        if batch_size < self.num_shards:
+            raise ValueError(f"a batch of {batch_size} is too small for {self.num_shards} processes")
 
 
 class _Context(FunctionCtx):
@@ -71,7 +113,7 @@ class _GatherRows(torch.autograd.Function):
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
-        start = sum(sizes[: dist.get_rank()])
+        start = sum(sizes[: rank()])
         ctx.own = slice(start, start + len(rows))
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 

@@ -14,8 +14,8 @@ Metrics = Mapping[str, float]
 class TrainingProgress:
     """Wire `on_step` and `on_epoch` to the trainer; use as a context manager."""
 
-    def __init__(self, epochs: int, monitor: str, *, first_epoch: int = 0) -> None:
-        self.console = Console(file=sys.stderr)
+    def __init__(self, epochs: int, monitor: str, *, first_epoch: int = 0, quiet: bool = False) -> None:
+        self.console = Console(file=sys.stderr, quiet=quiet)
         self.epochs, self.monitor = epochs, monitor
         self.epoch = first_epoch
         self._bar = Progress(

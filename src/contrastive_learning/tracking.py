@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 from PIL import Image
 
+from contrastive_learning.outbox import KeptTracking
 from contrastive_learning.provenance import redact
 from contrastive_learning.stores import absolute, check_reachable, creation_lock, folder_name, sqlite_path
 
@@ -22,6 +23,7 @@ SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensor
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
 ALIAS = "champion"  # of the model that was registered last
 MAX_DIGEST_LENGTH = 36  # MLflow's limit
+CALL_TAG = "recorded_at"  # of a model: tells a repeated call from a second model of the run
 MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
 
 
@@ -31,6 +33,10 @@ class Tracker(Protocol):
     run_id: str | None
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self: ...
+
+    def kept_in(self, folder: Path) -> "Tracker":
+        """The same run; what the server cannot take is kept in a file in `folder` until it can."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -73,6 +79,9 @@ class NoTracking:
     run_id: str | None = None
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
+        return self
+
+    def kept_in(self, folder: Path) -> Self:
         return self
 
     def __enter__(self) -> Self:
@@ -121,6 +130,9 @@ class MlflowTracking:
             _check_model_name(register, log_model)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # training waits meanwhile, and the outbox tries again
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         self.uri = absolute(uri)
         self.experiment = experiment
         self.log_model = log_model
@@ -131,22 +143,42 @@ class MlflowTracking:
         check_reachable(self.uri)
 
     def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
+        if resume_run_id is None:
+            self._connect()
+            run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))
+            self.run_id = run.info.run_id
+        else:
+            self._reopen(resume_run_id, tags)
+        if self.system_metrics:
+            self._monitor = _watch_system(self.uri, self.run_id, resume=resume_run_id is not None)
+        return self
+
+    def _reopen(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self.attach(run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        if "error" in self._client.get_run(run_id).data.tags:  # of the part that was interrupted
+            self._client.delete_tag(run_id, "error")
+        for key, value in tags.items():
+            self._client.set_tag(run_id, key, value)
+
+    def attach(self, run_id: str) -> Self:
+        """Add to a run, whatever its status, and leave that as it is."""
+        self._connect()
+        self.run_id = run_id
+        return self
+
+    def _connect(self) -> None:
         from mlflow import MlflowClient
 
         for chatty in ("alembic", "mlflow.store", "mlflow.pyfunc", "mlflow.system_metrics"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # the outbox tells of outages
         with creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=self.uri)
             self.experiment_id = self._experiment_id()
-        if resume_run_id is not None:
-            self._client.update_run(resume_run_id, status="RUNNING")
-            self.run_id = resume_run_id
-        else:
-            run = self._client.create_run(self.experiment_id, run_name=name, tags=_user_tags() | dict(tags))
-            self.run_id = run.info.run_id
-        if self.system_metrics:
-            self._monitor = _watch_system(self.uri, self.run_id, resume=resume_run_id is not None)
-        return self
+
+    def kept_in(self, folder: Path) -> KeptTracking:
+        return KeptTracking(self, folder)
 
     def __enter__(self) -> Self:
         return self
@@ -154,13 +186,29 @@ class MlflowTracking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-        if error is not None:
-            reason = redact(f"{type(error).__name__}: {error}")
-            self._client.set_tag(self._run, "error", reason[:8000])
+        self.end(*self.outcome(error))
+
+    def outcome(self, error: BaseException | None) -> tuple[str, str | None]:
+        """Status, and why."""
+        if error is None:
+            return "FINISHED", None
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        return status, redact(f"{type(error).__name__}: {error}")[:8000]
+
+    def end(self, status: str, reason: str | None, at_ms: int | None = None) -> None:
         if self._monitor is not None:
             _stop_watching(self._monitor)
-        self._client.set_terminated(self._run, status)
+            self._monitor = None
+        if reason is not None:
+            self._client.set_tag(self._run, "error", reason)
+        self._client.set_terminated(self._run, status, at_ms)
+
+    def is_outage(self, error: Exception) -> bool:
+        """The store is away or overloaded: the same call may succeed later."""
+        causes = (error, error.__cause__, error.__context__)
+        if any(isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) for cause in causes):
+            return True
+        return getattr(error, "error_code", None) in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -185,10 +233,10 @@ class MlflowTracking:
         tags = [InputTag("mlflow.data.context", context)]
         self._client.log_inputs(self._run, [DatasetInput(dataset, tags)])
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int, at_ms: int | None = None) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now = int(time.time() * 1000) if at_ms is None else at_ms
         entities = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
         for start in range(0, len(entities), 1000):
             self._client.log_batch(self._run, metrics=entities[start : start + 1000])
@@ -199,21 +247,41 @@ class MlflowTracking:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         self._client.log_artifact(self._run, str(path), folder)
 
-    def image(self, png: bytes, key: str, step: int) -> None:
+    def image(self, png: bytes, key: str, step: int, at_ms: int | None = None) -> None:
         with Image.open(BytesIO(png)) as image:
-            self._client.log_image(self._run, image, key=key, step=step, synchronous=True)
+            self._client.log_image(self._run, image, key=key, step=step, timestamp=at_ms, synchronous=True)
 
-    def model(self, judge: Path, criteria: Sequence[str]) -> str | None:
+    def model(self, judge: Path, criteria: Sequence[str], at_ms: int | None = None) -> str | None:
         if not self.log_model:
             return None
+        from mlflow.entities import LoggedModelOutput
+
+        call = str(at_ms or int(time.time() * 1000))
+        model_id = self._model_of(call) or self._record_model(judge, criteria, call)
+        outputs = self._client.get_run(self._run).outputs
+        if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+            self._client.log_outputs(self._run, [LoggedModelOutput(model_id, step=0)])
+        return f"models:/{model_id}"
+
+    def _model_of(self, call: str) -> str | None:
+        """The model that an earlier attempt at the same call recorded; what one left half-made is deleted."""
+        found = self._client.search_logged_models([self.experiment_id], f"source_run_id = '{self._run}'")
+        for model in (model for model in found if model.tags.get(CALL_TAG) == call):
+            if model.status == "READY":
+                return str(model.model_id)
+            self._client.delete_logged_model(model.model_id)
+        return None
+
+    def _record_model(self, judge: Path, criteria: Sequence[str], call: str) -> str:
         import mlflow.pyfunc
         import pandas as pd
-        from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
         from contrastive_learning.serving import JUDGE_CODE
 
-        logged = self._client.create_logged_model(self.experiment_id, name="judge", source_run_id=self._run)
+        logged = self._client.create_logged_model(
+            self.experiment_id, name="judge", source_run_id=self._run, tags={CALL_TAG: call}
+        )
         status = "FAILED"
         try:
             with tempfile.TemporaryDirectory() as scratch:
@@ -230,8 +298,7 @@ class MlflowTracking:
             status = "READY"
         finally:
             self._client.finalize_logged_model(logged.model_id, status)
-        self._client.log_outputs(self._run, [LoggedModelOutput(logged.model_id, step=0)])
-        return f"models:/{logged.model_id}"
+        return str(logged.model_id)
 
     def register(self, run_id: str) -> str | None:
         name = self.registered_name

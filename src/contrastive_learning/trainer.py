@@ -12,16 +12,18 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from contrastive_learning import brief, optimizers
-from contrastive_learning.checkpoints import load_state, load_weights, save_checkpoint
 from contrastive_learning.choices import did_you_mean
 from contrastive_learning.devices import accelerator, precision_of
 from contrastive_learning.diagnostics import EpochStatistics
 from contrastive_learning.evaluation import Evaluation, predict, votes_of
 from contrastive_learning.grad_cache import backward_in_chunks
+from contrastive_learning.interrupts import HeldSignals
 from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
-from contrastive_learning.processes import gather_rows, num_processes, sharded
+from contrastive_learning.processes import ShardedBatches, check_shardable, gather_rows, num_processes, sharded
+from contrastive_learning.running_epoch import RunningEpoch
 from contrastive_learning.settings import TrainerSettings
+from contrastive_learning.training_state import TrainingState
 
 Metrics = dict[str, float]
 Loader = Iterable[Mapping[str, Tensor]]
@@ -69,17 +71,20 @@ class ContrastiveTrainer:
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
+        check_shardable(model)
         self._whole_batches = train_loader  # of all processes
-        if num_processes() > 1:
+        if num_processes() > 1 or hasattr(getattr(train_loader, "batch_sampler", None), "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
         schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
+        self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler)
         self._first_temperature = loss.temperature
         self.epoch = 0  # epochs finished
         self.best: tuple[int, float] | None = None  # (epoch, monitored value)
         self._finished = False
+        self._running: RunningEpoch | None = None  # not yet evaluated
         self._last_metrics: Metrics = {}
         self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
         self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
@@ -87,18 +92,25 @@ class ContrastiveTrainer:
     def fit(self) -> list[Metrics]:
         """Train until `epochs` or out of patience; the best epoch's weights are in the model afterwards.
 
-        Returns the metrics of each epoch, `train/…` and `val/…`.
+        Returns the metrics of each epoch, `train/…` and `val/…`. A KeyboardInterrupt (Ctrl-C, or SIGTERM where its
+        handler raises it) leaves a checkpoint from which `resume` goes on as if nothing had happened.
         """
-        if self.epoch == 0:
+        if self.epoch == 0 and self._running is None:
             self._report(self.evaluate_start())
         history = []
         while self.epoch < self.settings.epochs and not self._out_of_patience():
-            started = time.perf_counter()
-            train = {f"train/{name}": value for name, value in self.train_epoch().items()}
-            train["train/epoch_seconds"] = time.perf_counter() - started
-            metrics = train | self._evaluate_epoch()
-            self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
-            self._remember(metrics[self.settings.monitor])
+            try:
+                started = time.perf_counter()
+                train = {f"train/{name}": value for name, value in self.train_epoch().items()}
+                train["train/epoch_seconds"] = time.perf_counter() - started
+                metrics = train | self._evaluate_epoch()
+                self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
+            except KeyboardInterrupt:
+                self._save_running()
+                raise
+            with HeldSignals():
+                self._remember(metrics[self.settings.monitor])
+            self._running = None
             history.append(metrics)
         if self.best is not None:
             self._restore_best()
@@ -124,39 +136,64 @@ class ContrastiveTrainer:
         """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
         and the diagnostics of the contrastive loss, see EpochStatistics.
         """
-        self._prepare_sampler()
-        self.model.train()
         num_batches = len(self.train_loader)  # type: ignore[arg-type]
         if num_batches == 0:
             raise ValueError("the training loader must have a batch, got none")
-        sums = torch.zeros(4, device=self.device)  # total, bce, contrastive, gradient norm; read once an epoch
-        statistics = EpochStatistics(self.loss, self.criteria, num_batches)
-        for index, batch in enumerate(self.train_loader):
-            self._set_schedules(self.epoch + index / num_batches)
-            losses = self._backward(send_to_device(dict(batch), self.device), index, num_batches, statistics)
-            total_loss = losses.total.item()  # waits for the device
-            if not math.isfinite(total_loss):
-                raise FloatingPointError(f"the loss is {total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
-            norm = self._update() if self._ends_group(index, num_batches) else torch.zeros((), device=self.device)
-            sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])
-            self.on_step(index + 1, num_batches, {"total_loss": total_loss})
-        self.epoch += 1
-        total, bce, contrastive, norm = (sums / num_batches).tolist()
-        return {
-            "total_loss": total,
-            "bce_loss": bce,
-            "contrastive_loss": contrastive,
-            "grad_norm": norm * num_batches / self.steps_per_epoch,
-            "lr": self.scheduler.get_last_lr()[0],
-            **statistics.means(),
-        }
+        if self._running is None or self._running.epoch < self.epoch:
+            self._running = self._start_epoch(num_batches)
+        running = self._running
+        self.model.train()
+        with HeldSignals() as signals:
+            batches = iter(self.train_loader)  # draws from the random state
+            if running.num_done > 0:
+                self._state.restore_random_state()
+            for index, batch in enumerate(batches, running.num_done):
+                self._set_schedules(self.epoch + index / num_batches)
+                batch = send_to_device(dict(batch), self.device)
+                losses = self._backward(batch, index, num_batches, running.statistics)
+                total_loss = losses.total.item()  # waits for the device
+                if not math.isfinite(total_loss):
+                    raise FloatingPointError(f"the loss is {total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
+                ends_group = self._ends_group(index, num_batches)
+                norm = self._update() if ends_group else torch.zeros((), device=self.device)
+                running.add(losses, norm)
+                self.on_step(index + 1, num_batches, {"total_loss": total_loss})
+                if ends_group:
+                    running.num_done = index + 1
+                    self._stop_if_told(signals)
+            self._state.note_random_states()
+            self.epoch += 1
+        lr = float(self.scheduler.get_last_lr()[0])
+        return running.means(num_batches, self.steps_per_epoch) | {"lr": lr}
 
-    def _prepare_sampler(self) -> None:
+    def _start_epoch(self, num_batches: int) -> RunningEpoch:
         sampler: Any = getattr(self._whole_batches, "batch_sampler", None)
         if hasattr(sampler, "refresh"):  # hard negatives are looked for with the present weights
             sampler.refresh(self.predict(self._whole_batches).embeddings)
+        order = None
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(self.epoch)
+            order = list(sampler)
+            self._shard.start(order, 0)
+        statistics = EpochStatistics(self.loss, self.criteria, num_batches)
+        return RunningEpoch(self.epoch, order, statistics, torch.zeros(4, device=self.device))
+
+    def _stop_if_told(self, signals: HeldSignals) -> None:
+        """Raises KeyboardInterrupt in all processes where one of them got a signal."""
+        told = signals.received is not None
+        if num_processes() > 1:
+            if told:
+                self.accelerator.set_trigger()
+            told = self.accelerator.check_trigger()
+        if told:
+            self._state.note_random_states()
+            raise KeyboardInterrupt
+
+    @property
+    def _shard(self) -> ShardedBatches:
+        shard = self.train_loader.batch_sampler  # type: ignore[attr-defined]
+        assert isinstance(shard, ShardedBatches)
+        return shard
 
     def _set_schedules(self, epochs_done: float) -> None:
         self._lambda_scale = self.settings.lambda_scale(epochs_done)
@@ -241,19 +278,19 @@ class ContrastiveTrainer:
         self.log(metrics, self.epoch)  # last, as it may end the run
 
     def predict(self, loader: Loader) -> Evaluation:
+        model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
         with self.accelerator.autocast():
-            return predict(self.model, loader, self.device)
+            return predict(model, loader, self.device)
 
     def resume(self, checkpoint_dir: Path) -> None:
         """Continue from the last checkpoint, with its optimizer, schedule, random state and best epoch."""
-        load_weights(checkpoint_dir, "last", self.accelerator.unwrap_model(self.model))
-        state = load_state(checkpoint_dir)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.epoch, self.best = state["epoch"], tuple(state["best"])
-        torch.set_rng_state(state["torch_rng"])
-        if state["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        progress = self._state.load(checkpoint_dir)
+        self.epoch, self.best = progress["epoch"], tuple(progress["best"]) or None
+        if progress["running"] is not None:
+            statistics = EpochStatistics(self.loss, self.criteria, len(self.train_loader))  # type: ignore[arg-type]
+            running = RunningEpoch.restored(progress["running"], self.epoch, statistics, self.device)
+            self._shard.start(running.order, running.num_done)
+            self._running = running
 
     def _check_monitor(self, metrics: Metrics) -> None:
         monitor = self.settings.monitor
@@ -269,24 +306,25 @@ class ContrastiveTrainer:
         if better:
             self.best = (self.epoch, value)
         if self.checkpoint_dir is not None:
-            model = self.accelerator.unwrap_model(self.model)
-            save_checkpoint(self.checkpoint_dir, f"epoch_{self.epoch:03d}", model, self._state(), best=better)
+            self._state.note_random_states()
+            progress = {"epoch": self.epoch, "best": list(self.best or ()), "running": None}
+            self._state.save(self.checkpoint_dir, f"epoch_{self.epoch:03d}", progress, best=better)
         elif better:
             self._best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch,
-            "best": list(self.best or ()),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        }
+    def _save_running(self) -> None:
+        """A checkpoint after the last batch whose step is done; without the other processes, which may be gone."""
+        running = self._running
+        if self.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
+            return
+        name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
+        progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}
+        with HeldSignals():
+            self._state.save(self.checkpoint_dir, name, progress, best=False)
 
     def _restore_best(self) -> None:
         if self.checkpoint_dir is not None:
-            load_weights(self.checkpoint_dir, "best", self.accelerator.unwrap_model(self.model))
+            self._state.load_best_weights(self.checkpoint_dir)
         else:
             self.model.load_state_dict(self._best_weights)
 

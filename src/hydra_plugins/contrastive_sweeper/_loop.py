@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._limits import Limits
+from hydra_plugins.contrastive_sweeper._pictures import forgiving
 from hydra_plugins.contrastive_sweeper._plan import Plan
 from hydra_plugins.contrastive_sweeper._progress import Progress
 from hydra_plugins.contrastive_sweeper._proposals import propose_unseen
@@ -28,6 +29,7 @@ POLL_SECONDS = 0.5
 class OpenTrial:
     params: Mapping[str, Any]
     is_retry: bool = False
+    continues: bool = False
     started: float = field(default_factory=time.time)
     values: list[list[float]] = field(default_factory=list)  # of each seed that is done
 
@@ -44,7 +46,7 @@ class Loop:
         """Settle what a killed sweep left RUNNING: take its results, fail and repeat the rest."""
         with self.ledger.lock:
             for trial in self.ledger.abandoned():
-                self._settle(trial)
+                self._settle(trial, counts=True)
             self.record.reconcile(self.ledger.trials)
 
     def run(self) -> str | None:
@@ -68,11 +70,14 @@ class Loop:
         return stop
 
     def abandon(self, reason: str) -> None:
-        """The jobs are gone: their trials are FAIL, and queued again for the next start."""
+        """The jobs are gone: their trials are queued again for the next start, as they are or as new ones."""
         for number in list(self._open):
             trial = self.ledger.trials[number]
-            self.ledger.fail(number, reason)
-            self.ledger.requeue(trial, counts=False)
+            if self.plan.settings.continue_interrupted:
+                self._settle(trial, counts=False)
+            else:
+                self.ledger.fail(number, reason)
+                self.ledger.requeue(trial, counts=False)
             self.record.close_trial(self.ledger.trials[number])
         self._open.clear()
 
@@ -89,8 +94,11 @@ class Loop:
         except BaseException as error:
             self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
             raise
-        self._open[trial.number] = OpenTrial(params, is_retry="retry_of" in trial.user_attrs)
-        return self._job(trial.number, 0)
+        continues = "continues" in trial.user_attrs
+        is_retry = continues or "retry_of" in trial.user_attrs
+        done = self._saved_values(trial.number) if continues else []
+        self._open[trial.number] = OpenTrial(params, is_retry, continues, values=done)
+        return self._job(trial.number, len(done))
 
     def _claim(self) -> optuna.Trial | None:
         """The next trial, RUNNING and owned by this process; None when there is none left to run."""
@@ -131,7 +139,7 @@ class Loop:
     def _job(self, number: int, seed_index: int) -> Job:
         parent, alarm = self.record.parent_run_id, not self.slots.streams
         trial = self._open[number]
-        job = self.plan.job(number, trial.params, seed_index, parent=parent, alarm=alarm)
+        job = self.plan.job(number, trial.params, seed_index, parent=parent, alarm=alarm, continues=trial.continues)
         return replace(job, is_retry=trial.is_retry)
 
     def _take(self, job: Job, ending: Ending) -> None:
@@ -171,39 +179,49 @@ class Loop:
         if ending.state != "lost":
             self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
         finished = self.ledger.trials[number]
-        with self.ledger.lock:  # MLflow cannot take one new tag of a run from two processes at once
+        # MLflow cannot take one new tag of a run from two processes at once; reconcile mends what it did not take
+        with self.ledger.lock, forgiving(f"record of trial {number} yet"):
             self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 
-    def _settle(self, trial: FrozenTrial) -> None:
-        missing = set(self.plan.space.axes) - trial.params.keys()  # killed before it had its parameters
-        endings = (
-            []
-            if missing
-            else [
-                saved_ending(self.plan.job(trial.number, trial.params, index, parent=None, alarm=False).folder)
-                for index in range(len(self.plan.seeds))
-            ]
-        )
-        saved = OpenTrial(trial.params)
-        for ending in endings:
-            if ending is None or ending.state != "ok":
-                break
-            try:
-                saved.values.append(self.plan.values(ending.value))
-            except ValueError:
-                break
-        if len(saved.values) == len(self.plan.seeds):
-            self._tell(trial.number, saved, Ending("ok"))
-        elif endings and endings[0] is not None and endings[0].state == "pruned":
-            self._tell(trial.number, saved, endings[0])
+    def _settle(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """Take what a trial without a process has left, else have it run again; `counts` towards the retries."""
+        has_params = trial.params.keys() >= set(self.plan.space.axes)  # else it was killed before it was a job
+        values = self._saved_values(trial.number) if has_params else []
+        first = self._saved_ending(trial.number, 0) if has_params else None
+        if len(values) == len(self.plan.seeds):
+            self._tell(trial.number, OpenTrial(trial.params, values=values), Ending("ok"))
+        elif first is not None and first.state == "pruned":
+            self._tell(trial.number, OpenTrial(trial.params), first)
+        elif has_params and self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
+            self.ledger.pause(trial, counts=counts)
         else:
             self.ledger.fail(trial.number, "the sweep that ran it was killed")
             self._retry(trial)
 
+    def _saved_values(self, number: int) -> list[list[float]]:
+        """Of the first seeds that are done."""
+        values: list[list[float]] = []
+        for index in range(len(self.plan.seeds)):
+            ending = self._saved_ending(number, index)
+            if ending is None or ending.state != "ok":
+                break
+            try:
+                values.append(self.plan.values(ending.value))
+            except ValueError:
+                break
+        return values
+
+    def _saved_ending(self, number: int, seed_index: int) -> Ending | None:
+        return saved_ending(self.plan.sweep_dir / self.plan.folder(number, seed_index))
+
     def _retry(self, trial: FrozenTrial) -> None:
-        if trial.user_attrs.get("retries", 0) < self.plan.settings.max_retries:
+        if self._may_retry(trial):
             self.ledger.requeue(trial, counts=True)
+
+    def _may_retry(self, trial: FrozenTrial) -> bool:
+        retries: int = trial.user_attrs.get("retries", 0)
+        return retries < self.plan.settings.max_retries
 
     def _note(self, number: int, **attributes: Any) -> None:
         study = self.ledger.study

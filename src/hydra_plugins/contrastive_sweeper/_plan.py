@@ -72,9 +72,22 @@ class Plan:
     def short(self, name: str) -> str:
         return self.settings.labels.get(name, name.lstrip("+").rsplit(".", 1)[-1])
 
-    def job(self, number: int, params: Mapping[str, Any], seed_index: int, *, parent: str | None, alarm: bool) -> Job:
+    def folder(self, number: int, seed_index: int) -> str:
         seed = self.seeds[seed_index]
-        folder = f"{self.folder_prefix}{number:03d}" + (f"/seed_{seed}" if len(self.seeds) > 1 else "")
+        return f"{self.folder_prefix}{number:03d}" + (f"/seed_{seed}" if len(self.seeds) > 1 else "")
+
+    def job(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        seed_index: int,
+        *,
+        parent: str | None,
+        alarm: bool,
+        continues: bool = False,
+    ) -> Job:
+        seed = self.seeds[seed_index]
+        folder = self.folder(number, seed_index)
         name = self.label(number, params) + (f" seed={seed}" if len(self.seeds) > 1 else "")
         hidden = {
             "hydra.sweep.dir": quote(str(self.sweep_dir)),
@@ -84,6 +97,7 @@ class Plan:
             "hydra.sweeper.trial_name": quote(name),
             "hydra.sweeper.trial_dir": quote(folder),
             "hydra.sweeper.trial_reports": text(self.reports and seed_index == 0),
+            "hydra.sweeper.trial_continues": text(continues),
             "hydra.sweeper.trial_alarm": text(self.settings.trial_timeout if alarm else None),
             "hydra.sweeper.parent_run_id": text(parent),
         }

@@ -65,6 +65,8 @@ class MlflowRecord:
         self, uri: str, experiment: str, study_name: str, label: Label, facts: Mapping[str, str], *, ui: str
     ) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the trials wait meanwhile
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -165,8 +167,8 @@ class MlflowRecord:
             if trace := trial.user_attrs.get("trace"):
                 self._client.log_text(run_id, trace, "traceback.txt")
         if run.info.status in ("RUNNING", "SCHEDULED"):
-            failed = trial.state == TrialState.FAIL
-            self._client.set_terminated(run_id, "KILLED" if failed else "FINISHED")
+            is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            self._client.set_terminated(run_id, "FINISHED" if is_done else "KILLED")
 
 
 def _user() -> str:

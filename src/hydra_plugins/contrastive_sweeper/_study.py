@@ -55,6 +55,13 @@ class Ledger:
         attributes = {"retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + int(counts)}
         self.study.enqueue_trial(planned_params(trial), user_attrs=attributes)
 
+    def pause(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """Back to the queue with what it has, to go on where it was interrupted."""
+        storage = self.study._storage
+        storage.set_trial_user_attr(trial._trial_id, "continues", True)
+        storage.set_trial_user_attr(trial._trial_id, "retries", trial.user_attrs.get("retries", 0) + int(counts))
+        storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
     def fail(self, number: int, reason: str, trace: str = "") -> None:
         trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
         self.study._storage.set_trial_user_attr(trial_id, "reason", reason[:2000])

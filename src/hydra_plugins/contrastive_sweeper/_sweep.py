@@ -88,6 +88,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
             if outcome == "ok" and record.parent_run_id is not None and choice is not None:
                 found = Outcome.of(plan, ledger, choice.trial.number, choice.confirmation)
                 files += [*draw_study(plan, ledger), *attach_report(plan, found, context)]
+            record.reconcile(ledger.trials)
             places = _show(plan, ledger, record, choice)
             record.finish(outcome, None if choice is None else choice.trial, files)
     print_summary(plan, ledger, choice, places)

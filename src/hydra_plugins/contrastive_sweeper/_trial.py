@@ -39,6 +39,7 @@ class CurrentTrial(Protocol):
     run_name: str | None
     parent_run_id: str | None
     pruned: bool
+    continues: bool  # it was interrupted, and its folder holds what it had
 
     def report(self, value: float, step: int) -> None: ...
 
@@ -60,6 +61,7 @@ class NoTrial:
     run_name: str | None = None
     parent_run_id: str | None = None
     pruned = False
+    continues = False
 
     def report(self, value: float, step: int) -> None:
         return None
@@ -80,6 +82,7 @@ class SweepTrial:
         self.run_name: str | None = conf["trial_name"]
         self.parent_run_id: str | None = conf["parent_run_id"]
         self.pruned = False
+        self.continues: bool = conf["trial_continues"]
         self._conf = conf
         self._opened: optuna.Trial | None = None
 

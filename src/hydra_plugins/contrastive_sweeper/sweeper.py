@@ -52,6 +52,7 @@ class OptunaSweeperConf:
     max_failures: int | None = 10
     max_consecutive_failures: int | None = 3
     max_retries: int = 1  # of a trial whose process died
+    continue_interrupted: bool = False  # as the same trial, in its folder: the task looks at current_trial().continues
 
     dry_run: bool = False
     top_k: int = 5  # rows of the table at the end
@@ -69,6 +70,7 @@ class OptunaSweeperConf:
     trial_name: str | None = None
     trial_dir: str | None = None
     trial_reports: bool = False
+    trial_continues: bool = False
     trial_alarm: float | None = None
     parent_run_id: str | None = None
 

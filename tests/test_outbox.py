@@ -1,0 +1,171 @@
+"""A tracking server that is stopped and started again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from contrastive_learning.outbox import Outbox
+from contrastive_learning.tracking import MlflowTracking
+from test_serving import CRITERIA, export
+from test_tracking import png
+
+ROOT = Path(__file__).parents[1]
+
+
+class Post:
+    """What an outbox sends to."""
+
+    def __init__(self):
+        self.taken, self.is_away = [], False
+
+    def __call__(self, call, arguments):
+        if self.is_away:
+            raise OSError("no answer")
+        if call == "nonsense":
+            raise ValueError("refused")
+        self.taken.append((call, arguments))
+
+
+def outbox_to(post, path):
+    return Outbox(path, post, lambda error: isinstance(error, OSError))
+
+
+def test_calls_arrive_once_and_in_order_whoever_sends_them(tmp_path):
+    post, path = Post(), tmp_path / "outbox.jsonl"
+    first = outbox_to(post, path)
+    first.put("log", step=1)
+    assert not path.exists()
+    post.is_away = True
+    first.put("log", step=2)
+    first.put("text", text="가")
+    post.is_away = False
+    first.put("log", step=3)  # the next try is later
+    assert [arguments["step"] for _, arguments in post.taken] == [1]
+    with pytest.raises(ValueError, match="belongs to a run that has not ended"):
+        outbox_to(post, path)
+    first.close()
+    with path.open("a") as file:
+        file.write('["log", {"st')  # killed in mid-write
+    second = outbox_to(post, path)
+    assert second.flush()
+    second.close()
+    assert post.taken == [("log", {"step": 1}), ("log", {"step": 2}), ("text", {"text": "가"}), ("log", {"step": 3})]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_is_raised_and_does_not_stop_the_rest(tmp_path):
+    post = Post()
+    outbox = outbox_to(post, tmp_path / "outbox.jsonl")
+    with pytest.raises(ValueError, match="refused"):
+        outbox.put("nonsense")
+    outbox.put("log", step=1)
+    assert post.taken == [("log", {"step": 1})]
+
+
+def test_a_refusal_is_no_outage(tmp_path):
+    tracking = MlflowTracking(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False).open("first", {})
+    tracking.run_id = "0" * 32
+    with pytest.raises(Exception, match="not found") as refused:
+        tracking.log({"val/macro_f1": 0.5}, 0)
+    assert not tracking.is_outage(refused.value)
+
+
+class Server:
+    def __init__(self, folder):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
+
+    def start(self):
+        stores = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        stores += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command = [sys.executable, "-m", "mlflow", "server", *stores, "--port", str(self.port), "--workers", "1"]
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        for _ in range(600):
+            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=1):
+                return
+            time.sleep(0.2)
+        raise TimeoutError((self.folder / "server.log").read_text())
+
+    def stop(self):
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    with suppress(ProcessLookupError):
+        server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_costs_no_record_and_little_time(server, tmp_path, monkeypatch):
+    """Epoch 1 with it, epoch 2 and the end without, epoch 3 again with it; the rest by the command."""
+    output = tmp_path / "output"
+    output.mkdir()
+    export(output / "judge")
+    tracking = MlflowTracking(uri=server.uri, experiment="x", log_model=True, register=None, system_metrics=False)
+    run = tracking.open("first", {}).kept_in(output)
+    monkeypatch.setattr("contrastive_learning.outbox.LAST_TRIES_SECONDS", 1.0)
+    with run:
+        for epoch in (1, 2, 3):
+            if epoch == 2:
+                server.stop()
+            started = time.monotonic()
+            run.log({"val/macro_f1": epoch / 4, "val/brier": 0.1}, epoch)
+            run.image(png(), "val/embedding", epoch)
+            assert time.monotonic() - started < 30
+            if epoch == 2:
+                server.start()
+                assert run.outbox.flush()
+        server.stop()
+        run.text("seed: 0", "config.yaml")
+        assert run.model(output / "judge", CRITERIA) is None
+    assert (output / "outbox.jsonl").exists()
+    (output / ".hydra").mkdir()
+    node = {"_target_": "contrastive_learning.tracking.MlflowTracking", "uri": server.uri, "experiment": "x"}
+    (output / ".hydra/config.yaml").write_text(json.dumps({"tracking": node | {"log_model": True}}))
+    (output / "run.json").write_text(json.dumps({"run_id": run.run_id}))
+    refused = sync(output)
+    assert (refused.returncode, "1 of 1 runs still wait" in refused.stderr) == (1, True)
+    server.start()
+    assert f"{output}: sent\n" in sync(output).stdout
+    assert "nothing waits" in sync(output).stdout
+    assert_whole(server.uri, run.run_id)
+
+
+def assert_whole(uri, run_id):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    points = client.get_metric_history(run_id, "val/macro_f1")
+    assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    images = [item.path for item in client.list_artifacts(run_id, "images") if item.path.endswith(".png")]
+    assert sorted(path.split("+")[2] for path in images) == ["1", "2", "3"]
+    assert "config.yaml" in {item.path for item in client.list_artifacts(run_id)}
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert model.status == "READY"
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+
+
+def sync(output):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    command = [sys.executable, "-m", "src.sync", str(output)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
