@@ -45,7 +45,7 @@ def runs(folder):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    return folder, train(folder, *SMALL)
+    return folder, train(folder, *SMALL, "tracking.register=judge")
 
 
 @pytest.mark.slow
@@ -71,7 +71,11 @@ def test_a_run_is_recorded_whole(finished):
     assert {"embedding.png", "embedding.html", "images"} <= names  # MLflow compares pictures at the root only
     series = {item.path for item in client.list_artifacts(run.info.run_id, "images")}
     assert {path.split("+")[2] for path in series if path.endswith(".png")} == {"0", "1", "2"}
-    assert [output.model_id for output in run.outputs.model_outputs] == [done.stderr.split("models:/")[1].split()[0]]
+    champion = client.get_model_version_by_alias("judge", "champion")
+    (model,) = run.outputs.model_outputs
+    assert champion.source == f"models:/{model.model_id}"
+    assert "Model:    models:/judge/1, also models:/judge@champion" in done.stderr
+    assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"training", "validation"}
     table = pq.read_table(next(folder.glob("mlartifacts/**/embeddings/valid.parquet")))
     assert table.column_names[:2] == ["id", "domain"]
     assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
@@ -144,6 +148,7 @@ BAD = {
     "trainer.epochs=0": "epochs must be at least 1",
     "objective.metric=val/macrof1": "did you mean val/macro_f1",
     "objective.metric=val/total_loss": "must not depend on temperature or lambda",
+    "tracking.register=a/b": "tracking.register must be letters, digits, dots, dashes, underscores",
     "tracking.uri=http://127.0.0.1:9": "cannot reach the MLflow server",
 }
 

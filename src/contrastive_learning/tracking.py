@@ -19,6 +19,7 @@ from contrastive_learning.outbox import KeptTracking
 from contrastive_learning.provenance import redact
 from contrastive_learning.stores import absolute, check_reachable, creation_lock, folder_name, sqlite_path
 
+logger = logging.getLogger(__name__)
 SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
 ALIAS = "champion"  # of the model that was registered last
@@ -357,9 +358,14 @@ def _watch_system(uri: str, run_id: str | None, *, resume: bool) -> Any:
 
 def _stop_watching(monitor: Any) -> None:
     """With the sample that it holds, so that a run of a few seconds has one, too."""
+    from mlflow.exceptions import MlflowException
+
     monitor.finish()
-    monitor.publish_metrics(monitor.aggregate_metrics())
-    monitor.mlflow_logger.flush()
+    try:
+        monitor.publish_metrics(monitor.aggregate_metrics())
+        monitor.mlflow_logger.flush()
+    except MlflowException as error:  # the run itself is whole
+        logger.warning("the last system metrics are not recorded: %s", error)
 
 
 def _check_model_name(name: str, log_model: bool) -> None:
