@@ -72,7 +72,9 @@ def test_what_is_refused_is_raised_and_does_not_stop_the_rest(tmp_path):
 
 
 def test_a_refusal_is_no_outage(tmp_path):
-    tracking = MlflowTracking(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False).open("first", {})
+    tracking = MlflowTracking(
+        uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
+    ).open("first", {})
     tracking.run_id = "0" * 32
     with pytest.raises(Exception, match="not found") as refused:
         tracking.log({"val/macro_f1": 0.5}, 0)
