@@ -42,9 +42,10 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)  ## the measured comparisons; close other programs first
-	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py $(ARGS)
-	$(BIN)/python tests/benchmarks/training_throughput.py $(ARGS)
+bench: $(INSTALLED)  ## the measured comparisons, half an hour; close other programs first. Each script takes --help
+	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py
+	$(BIN)/python tests/benchmarks/training_throughput.py
+	$(BIN)/python tests/benchmarks/sweep_speed.py
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
 	$(BIN)/python -m src.ui --port $(or $(PORT),5000)

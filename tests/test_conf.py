@@ -46,3 +46,14 @@ def test_the_brief_defaults_hold():
     config = composed()
     assert (config.loss.temperature, config.loss.lambda_contrastive) == (0.07, 0.1)
     assert (config.sampler.batch_size, config.model.projection_dim, config.trainer.max_grad_norm) == (32, 256, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra", "gpus"),
+    [("slurm", "submitit", "gpus_per_node"), ("ray_cluster", "ray", "ray.remote.num_gpus")],
+)
+def test_a_trial_on_a_cluster_has_a_gpu(launcher, extra, gpus):
+    pytest.importorskip(f"hydra_plugins.hydra_{extra}_launcher", reason=f"the optional extra {extra} is not installed")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [f"hydra/launcher={launcher}"], return_hydra_config=True)
+    assert OmegaConf.select(config.hydra.launcher, gpus) == 1
