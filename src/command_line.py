@@ -22,6 +22,12 @@ def explain(error: BaseException, config_dir: Path) -> str:
     if node is not None and added is not None:  # +loss.temprature=1
         key = f"{node.group(1)}.{added.group(1)}"
         return f"there is no option {key}{_nearest(key, config_dir)}"
+    unquoted = re.search(r"LexerNoViableAltException: ([^=\s]+)=([^\n]*)", text)
+    if unquoted is not None:
+        key, value = unquoted.groups()
+        return (
+            f"{key}: a value with spaces or letters like 한글 needs quotes inside quotes: \"{key}='{value.strip()}'\""
+        )
     choice = re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text)
     if choice is not None:
         return _no_choice(choice.group(1), choice.group(2), config_dir)
@@ -43,6 +49,11 @@ def check_keys(config: DictConfig, config_dir: Path) -> None:
     for key in map(str, config):
         if key not in (*train, *groups):
             raise ValueError(f"there is no option {key}{_nearest(key, config_dir)}")
+
+
+def quoted(key: str, value: str) -> str:
+    """An override as a shell and Hydra take it."""
+    return f"{key}={value}" if re.fullmatch(r"[\w/.:-]+", value, re.ASCII) else f"\"{key}='{value}'\""
 
 
 def _nearest(key: str, config_dir: Path) -> str:

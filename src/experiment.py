@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
-from src.command_line import check_keys
+from src.command_line import check_keys, quoted
 from src.launched import is_follower, num_launched
 from src.values import check_values
 
@@ -115,7 +115,8 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     if config.trainer.resume_from is None:
         new = Path(of_the_main_process(HydraConfig.get().runtime.output_dir)).resolve()
         if (new / RUN_FILE).exists() and not trial.continues:
-            raise ValueError(f"{new} holds another run: continue that with trainer.resume_from={new}, or move it away")
+            option = quoted("trainer.resume_from", str(new))
+            raise ValueError(f"{new} holds another run: continue that with {option}, or move it away")
         return new
     folder = Path(config.trainer.resume_from).expanduser().resolve()
     if not (folder / RUN_FILE).exists():
@@ -277,7 +278,7 @@ def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", trai
     run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
     for split, context in (("train", "training"), ("valid", "validation")):
         run.data(
-            f"{choices['data']} {split}",
+            f"{choices.get('data', 'data')} {split}",
             context,
             fingerprint=data.fingerprint,
             source=str(config.data.path if "path" in config.data else config.data.source._target_),

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, TrialPruned, current_trial
-from src.command_line import check_keys, explain
+from src.command_line import check_keys, explain, quoted
 from src.experiment import (
     CONF,
     Objective,
@@ -146,7 +146,8 @@ def run_from_hydra(config: DictConfig) -> Objective:
 
         output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
         if HydraConfig.get().mode == RunMode.RUN and not is_follower() and Path(output, "checkpoints", INDEX).exists():
-            print(f"interrupted; to continue, repeat the command with trainer.resume_from={output}", file=sys.stderr)
+            option = quoted("trainer.resume_from", str(output))
+            print(f"interrupted; to continue, repeat the command with {option}", file=sys.stderr)
         raise
 
 

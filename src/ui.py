@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="the SQLite file of the runs")
     arguments = parser.parse_args()
+    if not 0 < arguments.port < 65536:
+        sys.exit(f"--port must be 1 to 65535, got {arguments.port}")
     if _answers(arguments.port):
         sys.exit(f"port {arguments.port} is taken; another: make ui PORT={arguments.port + 1}")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

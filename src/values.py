@@ -24,8 +24,12 @@ def check_values(config: DictConfig) -> None:
 
     Raises ValueError: "trainer.epochs must be a whole number, got 1.5".
     """
+    options = OmegaConf.to_container(config, resolve=True)
     for key, types in OWN.items():
-        _check(key, OmegaConf.select(config, key), types)
+        value: Any = options
+        for name in key.split("."):
+            value = value[name]
+        _check(key, value, types)
     if config.seed < 0:
         raise ValueError(f"seed must be at least 0, got {config.seed}")
     for group in config:

@@ -141,7 +141,9 @@ def test_a_server_that_is_away_costs_no_record_and_little_time(server, tmp_path,
     assert (output / "outbox.jsonl").exists()
     (output / ".hydra").mkdir()
     node = {"_target_": "contrastive_learning.tracking.MlflowTracking", "uri": server.uri, "experiment": "x"}
-    (output / ".hydra/config.yaml").write_text(json.dumps({"tracking": node | {"log_model": True}}))
+    (output / ".hydra/config.yaml").write_text(
+        json.dumps({"tracking": node | {"log_model": True, "register": None, "system_metrics": False}})
+    )
     (output / "run.json").write_text(json.dumps({"run_id": run.run_id}))
     refused = sync(output)
     assert (refused.returncode, "1 of 1 runs still wait" in refused.stderr) == (1, True)

@@ -66,3 +66,17 @@ def test_a_bad_metric_or_loss_is_one_line_before_the_first_trial(tmp_path):
         assert message in out.strip().splitlines()[-1]
         assert "Traceback" not in out
     assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_two_objectives_of_the_real_model(tmp_path):
+    sweeps = Sweeps(tmp_path)
+    small = [f"data.source.{split}_size=48" for split in ("train", "valid", "test", "test_ood")]
+    small += ["model.encoder.hidden_size=32", "model.encoder.vocab_size=800", "trainer.epochs=1"]
+    sweeps.run(*study("borderline_pareto"), *small, "hydra.sweeper.n_trials=3", app="src.train")
+    trials = sweeps.study("borderline_pareto").trials
+    assert [len(trial.values) for trial in trials] == [2, 2, 2]
+    report = (tmp_path / "multirun/borderline_pareto/report.html").read_text()
+    front = sweeps.study("borderline_pareto").best_trials
+    best = max(front, key=lambda trial: (trial.values[0], -trial.number))
+    assert f"(trial {best.number:03d})" in report

@@ -146,6 +146,7 @@ BAD = {
     "sampler.batch_size=1": "batch_size must be at least 2",
     "trainer.precision=fp8": "precision must be one of auto, fp32, bf16, fp16",
     "trainer.epochs=0": "epochs must be at least 1",
+    "data.path=한글": "like 한글 needs quotes inside quotes: \"data.path='한글'\"",
     "objective.metric=val/macrof1": "did you mean val/macro_f1",
     "objective.metric=val/total_loss": "must not depend on temperature or lambda",
     "tracking.register=a/b": "tracking.register must be letters, digits, dots, dashes, underscores",

@@ -11,7 +11,15 @@ from contrastive_learning.pictures import EmbeddingMap, Judged, draw_map, draw_r
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
 from src.report.chart import charts
 from src.report.evidence import Arm, Evidence, gather
-from src.report.tables import arms_table, cost_lines, criteria_table, name_of, quality_table, trials_table
+from src.report.tables import (
+    arms_table,
+    cost_lines,
+    criteria_table,
+    has_intervals,
+    name_of,
+    quality_table,
+    trials_table,
+)
 from src.report.verdict import judge, setting
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -32,6 +40,7 @@ def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
         verdict=judge(evidence),
         setting=setting(evidence.best.params, outcome.labels),
         charts=list(charts(evidence)),
+        intervals=has_intervals(evidence),
         gap=evidence.runner_up_gap(),
         arms=arms_table(evidence),
         quality=quality_table(evidence),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from hydra_plugins.contrastive_sweeper.outcome import compare
+from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare
 from src.report.evidence import Arm, Evidence, Spread
 from src.report.verdict import compact, setting, signed
 
@@ -51,7 +51,7 @@ def quality_table(evidence: Evidence) -> Table:
     arm, baseline = evidence.contrastive, evidence.baseline
     heading = ["", name_of(evidence, arm)]
     if baseline is not None:
-        heading += [name_of(evidence, baseline), "better by", *(["95 %"] if evidence.gain() else [])]
+        heading += [name_of(evidence, baseline), "better by", *(["95 %"] if has_intervals(evidence) else [])]
     rows = []
     for split, split_name in SPLITS.items():
         for metric, (name, direction) in QUALITY.items():
@@ -64,6 +64,11 @@ def quality_table(evidence: Evidence) -> Table:
                 cells += [_with_sd(Spread.of(other)), *_gain(values, other, direction)]
             rows.append(Row(f"{split_name}: {name}", cells[: len(heading) - 1]))
     return Table(heading, rows)
+
+
+def has_intervals(evidence: Evidence) -> bool:
+    gain = evidence.gain()
+    return gain is not None and gain.num_seeds >= FEW_SEEDS
 
 
 def criteria_table(evidence: Evidence) -> Table:
@@ -139,7 +144,8 @@ def _with_sd(spread: Spread | None) -> str:
 def _gain(values: Mapping[int, float], other: Mapping[int, float], direction: str) -> tuple[str, str]:
     found = compare(values, other, direction)
     if found is not None:
-        return signed(found.mean_gain), f"{signed(found.low)} to {signed(found.high)}"
+        interval = f"{signed(found.low)} to {signed(found.high)}" if found.num_seeds >= FEW_SEEDS else NONE
+        return signed(found.mean_gain), interval
     own, rival = Spread.of(values), Spread.of(other)
     if own is None or rival is None:
         return NONE, NONE

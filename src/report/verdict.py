@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from hydra_plugins.contrastive_sweeper.outcome import Comparison
+from hydra_plugins.contrastive_sweeper.outcome import ENOUGH_SEEDS, FEW_SEEDS, Comparison
 from src.report.evidence import Evidence
-
-FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
 
 
 class Verdict(NamedTuple):
@@ -73,10 +71,11 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         headline = f"A {hint}loss from the contrastive term: keep λ = 0."
     else:
         headline = "No gain beyond seed noise: λ = 0 does as well."
+    interval = f"95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (gain.num_seeds >= FEW_SEEDS)
     reasons = [
         f"With {contrastive}, {outcome.metrics[0]} is {abs(gain.mean_gain):.4f} "
         f"{'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
-        f"(95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, {gain.num_seeds} paired seeds)."
+        f"({interval}{gain.num_seeds} paired seeds)."
     ]
     if gain.num_seeds < ENOUGH_SEEDS and not gain.low <= 0 <= gain.high:
         reasons.append(f"So few agree by chance alone in one of {2 ** (gain.num_seeds - 1)} comparisons.")

@@ -162,7 +162,7 @@ def test_several_seeds_are_averaged(sweeps):
 
 
 def test_the_confirm_stage_can_overturn_a_lucky_single_run(sweeps):
-    confirm = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=3")
+    confirm = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=6")
     lucky = ("x=1,1.1", "lucky_x=1.1", "lucky=0.5", "noise=0.0001")  # with the seed of the search
     sweeps.run(NAME, *lucky, *confirm, "hydra.sweeper.confirm.baseline={x:3}")
     results = yaml.safe_load((sweeps.folder / "runs/s/optimization_results.yaml").read_text())
@@ -171,6 +171,6 @@ def test_the_confirm_stage_can_overturn_a_lucky_single_run(sweeps):
     assert results["confirm"]["chosen"] == "trial 0"
     assert results["confirm"]["arms"].keys() == {"trial 0", "trial 1", "baseline"}
     assert results["confirm"]["against_baseline"]["verdict"].startswith("a gain: +8.0")
-    assert len(sweeps.started()) == 2 + 3 * 3
+    assert len(sweeps.started()) == 2 + 3 * 6
     sweeps.run(NAME, *lucky, *confirm, "hydra.sweeper.confirm.baseline={x:3}")
-    assert len(sweeps.started()) == 2 + 3 * 3
+    assert len(sweeps.started()) == 2 + 3 * 6

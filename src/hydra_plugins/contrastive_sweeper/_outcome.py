@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BASELINE = "baseline"
 RESAMPLES = 10_000
+FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
 
 
 class Comparison(NamedTuple):
@@ -26,9 +27,14 @@ class Comparison(NamedTuple):
 
     @property
     def word(self) -> str:
-        return "a gain" if self.low > 0 else "a loss" if self.high < 0 else "no gain shown"
+        if self.num_seeds < FEW_SEEDS:
+            return "not decided"
+        hint = "a hint of " if self.num_seeds < ENOUGH_SEEDS else ""
+        return f"{hint}a gain" if self.low > 0 else f"{hint}a loss" if self.high < 0 else "no gain shown"
 
     def __str__(self) -> str:
+        if self.num_seeds < FEW_SEEDS:
+            return f"{self.mean_gain:+.4f} over {self.num_seeds} paired seeds, and {FEW_SEEDS} are the least"
         return f"{self.mean_gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.num_seeds} paired seeds"
 
 

@@ -75,12 +75,14 @@ class Ledger:
         return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
 
     def ranked(self) -> list[FrozenTrial]:
-        """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first."""
+        """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first, each
+        by the first objective.
+        """
         complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        sign = 1 if self.directions[0] == "minimize" else -1
         if len(self.directions) > 1:
             front = {trial.number for trial in self.study.best_trials} if complete else set()
-            return sorted(complete, key=lambda trial: (trial.number not in front, trial.number))
-        sign = 1 if self.directions[0] == "minimize" else -1
+            return sorted(complete, key=lambda trial: (trial.number not in front, sign * trial.values[0], trial.number))
         return sorted(complete, key=lambda trial: (not is_feasible(trial), sign * trial.values[0], trial.number))
 
     def best(self) -> FrozenTrial | None:

@@ -1,6 +1,15 @@
 """For a report: what a sweep found, and how two of its configurations compare over seeds."""
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from hydra_plugins.contrastive_sweeper._outcome import Comparison, Confirmation, Outcome, SeedRun, Tried, compare
+from hydra_plugins.contrastive_sweeper._outcome import (
+    ENOUGH_SEEDS,
+    FEW_SEEDS,
+    Comparison,
+    Confirmation,
+    Outcome,
+    SeedRun,
+    Tried,
+    compare,
+)
 
-__all__ = ["Comparison", "Confirmation", "Outcome", "SeedRun", "Tried", "compare"]
+__all__ = ["ENOUGH_SEEDS", "FEW_SEEDS", "Comparison", "Confirmation", "Outcome", "SeedRun", "Tried", "compare"]
