@@ -1,6 +1,9 @@
 """Every study in sweeps/ composes; the smallest runs whole, is pruned, and goes on."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,29 @@ def test_a_bad_metric_or_loss_is_one_line_before_the_first_trial(tmp_path):
         assert message in out.strip().splitlines()[-1]
         assert "Traceback" not in out
     assert not (tmp_path / "mlflow.db").exists()
+
+
+LIBRARIES_OF_A_RUN = """
+import importlib, sys, yaml
+import src.train
+for name in yaml.safe_load(open(sys.argv.pop(1)))["preload"]:
+    importlib.import_module(name)
+preloaded = set(sys.modules)
+src.train.run_from_hydra()
+print(*{name.partition(".")[0] for name in sys.modules} - {name.partition(".")[0] for name in preloaded})
+"""
+
+
+@pytest.mark.slow
+def test_a_trial_finds_its_heavy_libraries_loaded(tmp_path):
+    preload = str(ROOT / "conf/hydra/launcher/local.yaml")
+    paths = os.pathsep.join(map(str, (ROOT / "src", ROOT)))
+    command = [sys.executable, "-c", LIBRARIES_OF_A_RUN, preload, *study("smoke"), "hydra.mode=RUN"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=True
+    )
+    heavy = {"matplotlib", "sklearn", "scipy", "pandas", "transformers", "optuna"}
+    assert not heavy & set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.slow

@@ -62,13 +62,13 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
 def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     outcome = evidence.outcome
     contrastive = setting(evidence.contrastive.params, outcome.labels)
-    hint = "hint of a " * (gain.num_seeds < ENOUGH_SEEDS)
+    word = gain.word.capitalize()
     if gain.num_seeds < FEW_SEEDS:
-        headline = f"Not decided: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
+        headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
     elif gain.low > 0:
-        headline = f"A {hint}gain from the contrastive term: use {contrastive}."
+        headline = f"{word} from the contrastive term: use {contrastive}."
     elif gain.high < 0:
-        headline = f"A {hint}loss from the contrastive term: keep λ = 0."
+        headline = f"{word} from the contrastive term: keep λ = 0."
     else:
         headline = "No gain beyond seed noise: λ = 0 does as well."
     interval = f"95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (gain.num_seeds >= FEW_SEEDS)
