@@ -1,11 +1,9 @@
-"""The record of a run. The only module that knows MLflow."""
+"""The record of a run in MLflow."""
 
-import importlib.metadata
 import json
 import logging
 import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -17,14 +15,11 @@ from PIL import Image
 
 from contrastive_learning.outbox import KeptTracking
 from contrastive_learning.provenance import redact
+from contrastive_learning.recorded_models import check_model_name, record_model, register_champion
 from contrastive_learning.stores import absolute, check_reachable, creation_lock, folder_name, sqlite_path
 
 logger = logging.getLogger(__name__)
-SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
-EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
-ALIAS = "champion"  # of the model that was registered last
 MAX_DIGEST_LENGTH = 36  # MLflow's limit
-CALL_TAG = "recorded_at"  # of a model: tells a repeated call from a second model of the run
 MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
 
 
@@ -128,7 +123,7 @@ class MlflowTracking:
         self, *, uri: str, experiment: str, log_model: bool, register: str | None, system_metrics: bool
     ) -> None:
         if register is not None:
-            _check_model_name(register, log_model)
+            check_model_name(register, log_model)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # training waits meanwhile, and the outbox tries again
@@ -258,72 +253,19 @@ class MlflowTracking:
         from mlflow.entities import LoggedModelOutput
 
         call = str(at_ms or int(time.time() * 1000))
-        model_id = self._model_of(call) or self._record_model(judge, criteria, call)
+        model_id = record_model(self._client, self.experiment_id, self._run, judge, criteria, call=call)
         outputs = self._client.get_run(self._run).outputs
         if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
             self._client.log_outputs(self._run, [LoggedModelOutput(model_id, step=0)])
         return f"models:/{model_id}"
 
-    def _model_of(self, call: str) -> str | None:
-        """The model that an earlier attempt at the same call recorded; what one left half-made is deleted."""
-        found = self._client.search_logged_models([self.experiment_id], f"source_run_id = '{self._run}'")
-        for model in (model for model in found if model.tags.get(CALL_TAG) == call):
-            if model.status == "READY":
-                return str(model.model_id)
-            self._client.delete_logged_model(model.model_id)
-        return None
-
-    def _record_model(self, judge: Path, criteria: Sequence[str], call: str) -> str:
-        import mlflow.pyfunc
-        import pandas as pd
-        from mlflow.models import Model
-
-        from contrastive_learning.serving import JUDGE_CODE
-
-        logged = self._client.create_logged_model(
-            self.experiment_id, name="judge", source_run_id=self._run, tags={CALL_TAG: call}
-        )
-        status = "FAILED"
-        try:
-            with tempfile.TemporaryDirectory() as scratch:
-                mlflow.pyfunc.save_model(
-                    Path(scratch) / "judge",
-                    python_model=str(JUDGE_CODE),  # a file of code, never a pickle
-                    artifacts={"judge": str(judge)},
-                    signature=_judge_signature(criteria),
-                    input_example=pd.DataFrame(EXAMPLE),
-                    pip_requirements=[f"{name}=={_public_version(name)}" for name in SERVING_PACKAGES],
-                    mlflow_model=Model(run_id=self._run, model_id=logged.model_id),
-                )
-                self._client.log_model_artifacts(logged.model_id, str(Path(scratch) / "judge"))
-            status = "READY"
-        finally:
-            self._client.finalize_logged_model(logged.model_id, status)
-        return str(logged.model_id)
-
     def register(self, run_id: str) -> str | None:
-        name = self.registered_name
-        if name is None:
+        if self.registered_name is None:
             return None
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
 
-        client = MlflowClient(tracking_uri=self.uri)
-        (output,) = client.get_run(run_id).outputs.model_outputs
         with creation_lock(self.uri):
-            try:
-                champion = client.get_model_version_by_alias(name, ALIAS)
-            except MlflowException:  # no such name, or no champion yet
-                champion = None
-                if not client.search_registered_models(f"name = '{name}'"):
-                    client.create_registered_model(name)
-            if champion is None or champion.run_id != run_id:  # a sweep that goes on may have the same best
-                source = f"models:/{output.model_id}"
-                champion = client.create_model_version(
-                    name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
-                )
-                client.set_registered_model_alias(name, ALIAS, champion.version)
-        return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
+            return register_champion(MlflowClient(tracking_uri=self.uri), self.registered_name, run_id)
 
     def location(self) -> str:
         where = f"run {self.run_id} of experiment {self.experiment} in {redact(self.uri)}"
@@ -366,35 +308,6 @@ def _stop_watching(monitor: Any) -> None:
         monitor.mlflow_logger.flush()
     except MlflowException as error:  # the run itself is whole
         logger.warning("the last system metrics are not recorded: %s", error)
-
-
-def _check_model_name(name: str, log_model: bool) -> None:
-    if not log_model:
-        raise ValueError(f"tracking.register={name} needs tracking.log_model=true")
-    if re.fullmatch(r"[\w.-][\w. -]*", name) is None or name in (".", ".."):
-        raise ValueError(
-            f"tracking.register must be letters, digits, dots, dashes, underscores and spaces, got {name!r}"
-        )
-
-
-def _judge_signature(criteria: Sequence[str]) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
-
-    kinds = {"probability": "double", "decision": "boolean", "vote_share": "double"}
-    context = ColSpec(AnyType(), "context", required=False)  # a list of turns, or one text
-    outputs = [ColSpec(type, f"{kind}/{criterion}") for criterion in criteria for kind, type in kinds.items()]
-    embedding = ColSpec(Array(DataType.double), "embedding", required=False)
-    return ModelSignature(
-        Schema([context, ColSpec("string", "response")]),
-        Schema([*outputs, embedding]),
-        ParamSchema([ParamSpec("embeddings", "boolean", default=False)]),
-    )
-
-
-def _public_version(package: str) -> str:
-    """Without +cpu and the like, which package indexes do not know."""
-    return importlib.metadata.version(package).partition("+")[0]
 
 
 def _user_tags() -> dict[str, str]:

@@ -1,0 +1,105 @@
+"""The judge that a run trained, as a model in MLflow: recorded with the run, registered by name."""
+
+import importlib.metadata
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
+EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
+ALIAS = "champion"  # of the model that was registered last
+CALL_TAG = "recorded_at"  # of a model: tells a repeated call from a second model of the run
+
+
+def record_model(
+    client: "MlflowClient", experiment_id: str, run_id: str, judge: Path, criteria: Sequence[str], *, call: str
+) -> str:
+    """Returns the model's id; of a call that an earlier attempt has made, the same."""
+    found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    for model in (model for model in found if model.tags.get(CALL_TAG) == call):
+        if model.status == "READY":
+            return str(model.model_id)
+        client.delete_logged_model(model.model_id)  # half made
+    logged = client.create_logged_model(experiment_id, name="judge", source_run_id=run_id, tags={CALL_TAG: call})
+    status = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "judge"
+            _write(folder, judge, criteria, run_id, logged.model_id)
+            client.log_model_artifacts(logged.model_id, str(folder))
+        status = "READY"
+    finally:
+        client.finalize_logged_model(logged.model_id, status)
+    return str(logged.model_id)
+
+
+def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
+    """Make the model of a run the champion of its name. Returns its addresses."""
+    from mlflow.exceptions import MlflowException
+
+    (output,) = client.get_run(run_id).outputs.model_outputs
+    try:
+        champion = client.get_model_version_by_alias(name, ALIAS)
+    except MlflowException:  # no such name, or no champion yet
+        champion = None
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+    if champion is None or champion.run_id != run_id:  # a sweep that goes on may have the same best
+        source = f"models:/{output.model_id}"
+        champion = client.create_model_version(
+            name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
+        )
+        client.set_registered_model_alias(name, ALIAS, champion.version)
+    return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
+
+
+def check_model_name(name: str, log_model: bool) -> None:
+    if not log_model:
+        raise ValueError(f"tracking.register={name} needs tracking.log_model=true")
+    if re.fullmatch(r"[\w.-][\w. -]*", name) is None or name in (".", ".."):
+        raise ValueError(
+            f"tracking.register must be letters, digits, dots, dashes, underscores and spaces, got {name!r}"
+        )
+
+
+def _write(folder: Path, judge: Path, criteria: Sequence[str], run_id: str, model_id: str) -> None:
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import Model
+
+    from contrastive_learning.serving import JUDGE_CODE
+
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(JUDGE_CODE),  # a file of code, never a pickle
+        artifacts={"judge": str(judge)},
+        signature=_signature(criteria),
+        input_example=pd.DataFrame(EXAMPLE),
+        pip_requirements=[f"{name}=={_public_version(name)}" for name in SERVING_PACKAGES],
+        mlflow_model=Model(run_id=run_id, model_id=model_id),
+    )
+
+
+def _signature(criteria: Sequence[str]) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    kinds = {"probability": "double", "decision": "boolean", "vote_share": "double"}
+    context = ColSpec(AnyType(), "context", required=False)  # a list of turns, or one text
+    outputs = [ColSpec(type, f"{kind}/{criterion}") for criterion in criteria for kind, type in kinds.items()]
+    embedding = ColSpec(Array(DataType.double), "embedding", required=False)
+    return ModelSignature(
+        Schema([context, ColSpec("string", "response")]),
+        Schema([*outputs, embedding]),
+        ParamSchema([ParamSpec("embeddings", "boolean", default=False)]),
+    )
+
+
+def _public_version(package: str) -> str:
+    """Without +cpu and the like, which package indexes do not know."""
+    return importlib.metadata.version(package).partition("+")[0]
