@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contrastive_learning.evaluation import Evaluation
     from contrastive_learning.pictures import RunPictures
     from contrastive_learning.samplers.examples import BatchSampler
-    from contrastive_learning.tracking import Tracker
+    from contrastive_learning.tracking import Run, Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -145,7 +145,7 @@ def _fixed_options(config: DictConfig) -> dict[str, Any]:
 
 def open_run(
     config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]
-) -> "Tracker":
+) -> "Run":
     """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
     from contrastive_learning.provenance import git_state
     from contrastive_learning.tracking import NoTracking
@@ -228,7 +228,7 @@ def build_pictures(parts: Parts, data: "TokenizedData", output: Path, objective:
 
 
 def record_embeddings(
-    run: "Tracker",
+    run: "Run",
     output: Path,
     splits: Mapping[str, "TokenizedSplit"],
     evaluations: Mapping[str, "Evaluation"],
@@ -243,7 +243,7 @@ def record_embeddings(
 
 
 def record_judge(
-    run: "Tracker",
+    run: "Run",
     config: DictConfig,
     output: Path,
     data: "TokenizedData",
@@ -271,7 +271,7 @@ def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, e
     (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
-def record_start(run: "Tracker", config: DictConfig, data: "TokenizedData", trainer: "ContrastiveTrainer") -> None:
+def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer: "ContrastiveTrainer") -> None:
     from contrastive_learning.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}

@@ -83,9 +83,7 @@ def train(config: DictConfig) -> Objective:
         def log(metrics: dict[str, float], epoch: int) -> None:
             run.log(metrics, epoch)
             progress.on_epoch(metrics, epoch)
-            if (
-                epoch > parts.settings.lambda_warmup_epochs and 2 * epoch > parts.settings.epochs
-            ):  # by now it should move
+            if epoch > max(parts.settings.lambda_warmup_epochs, parts.settings.epochs / 2):  # by now it should move
                 progress.remark_once(remarks(metrics, data.criteria))
             if epoch > 0:
                 trial.report(metrics[names[0]], epoch)
@@ -104,9 +102,10 @@ def train(config: DictConfig) -> Objective:
                 progress.remark(f"pruned after epoch {trainer.epoch}")
             metrics, evaluations, epoch = trainer.result()
         objectives, served = objectives_of(metrics, names), None
+        returned = objectives[0] if len(objectives) == 1 else objectives
         leave_processes()
         if is_follower():
-            return objectives[0] if len(objectives) == 1 else objectives
+            return returned
         write_metrics(output, metrics, epoch, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
@@ -121,7 +120,7 @@ def train(config: DictConfig) -> Objective:
     if served is not None:
         progress.remark(f"Model:    {served}")
     progress.remark(f"Output:   {output}")
-    return objectives[0] if len(objectives) == 1 else objectives
+    return returned
 
 
 def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> None:

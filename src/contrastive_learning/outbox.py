@@ -90,7 +90,7 @@ class Outbox:
 
 
 class KeptTracking:
-    """A Tracker whose calls pass through an outbox."""
+    """A Run whose calls pass through an outbox."""
 
     def __init__(self, tracking: "MlflowTracking", folder: Path) -> None:
         self._tracking = tracking
@@ -114,12 +114,6 @@ class KeptTracking:
                     time.sleep(1)
             finally:
                 self.outbox.close()
-
-    def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self:
-        raise RuntimeError("the run is open already")
-
-    def kept_in(self, folder: Path) -> Self:
-        raise RuntimeError("the run is kept already")
 
     def params(self, params: Mapping[str, Any]) -> None:
         self.outbox.put("params", params=dict(params))

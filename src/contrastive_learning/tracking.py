@@ -23,16 +23,10 @@ MAX_DIGEST_LENGTH = 36  # MLflow's limit
 MAX_PARAM_LENGTH = 6000  # MLflow's limit; the whole config is an artifact as well
 
 
-class Tracker(Protocol):
-    """What every `tracking` config builds: a context manager that opens a run and closes it with the true status."""
+class Run(Protocol):
+    """What a run says to its record; a context manager that closes it with the true status."""
 
     run_id: str | None
-
-    def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self: ...
-
-    def kept_in(self, folder: Path) -> "Tracker":
-        """The same run; what the server cannot take is kept in a file in `folder` until it can."""
-        ...
 
     def __enter__(self) -> Self: ...
 
@@ -66,6 +60,16 @@ class Tracker(Protocol):
 
     def location(self) -> str:
         """Where a person finds the run."""
+        ...
+
+
+class Tracker(Run, Protocol):
+    """What every `tracking` config builds; once it is open, the run itself."""
+
+    def open(self, name: str | None, tags: Mapping[str, str], *, resume_run_id: str | None = None) -> Self: ...
+
+    def kept_in(self, folder: Path) -> Run:
+        """The same run; what the server cannot take is kept in a file in `folder` until it can."""
         ...
 
 

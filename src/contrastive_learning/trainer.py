@@ -73,7 +73,8 @@ class ContrastiveTrainer:
         self.precision = precision_of(self.accelerator)
         check_shardable(model)
         self._whole_batches = train_loader  # of all processes
-        if num_processes() > 1 or hasattr(getattr(train_loader, "batch_sampler", None), "set_epoch"):
+        self._sampler: Any = getattr(train_loader, "batch_sampler", None)
+        if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
         schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
@@ -167,13 +168,12 @@ class ContrastiveTrainer:
         return running.means(num_batches, self.steps_per_epoch) | {"lr": lr}
 
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
-        sampler: Any = getattr(self._whole_batches, "batch_sampler", None)
-        if hasattr(sampler, "refresh"):  # hard negatives are looked for with the present weights
-            sampler.refresh(self.predict(self._whole_batches).embeddings)
+        if hasattr(self._sampler, "refresh"):  # hard negatives are looked for with the present weights
+            self._sampler.refresh(self.predict(self._whole_batches).embeddings)
         order = None
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(self.epoch)
-            order = list(sampler)
+        if hasattr(self._sampler, "set_epoch"):
+            self._sampler.set_epoch(self.epoch)
+            order = list(self._sampler)
             self._shard.start(order, 0)
         statistics = EpochStatistics(self.loss, self.criteria, num_batches)
         return RunningEpoch(self.epoch, order, statistics, torch.zeros(4, device=self.device))
