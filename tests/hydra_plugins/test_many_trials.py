@@ -31,8 +31,8 @@ def test_memory_files_processes_and_threads_do_not_grow_with_the_trials(sweeps):
     out, errors = command.communicate(timeout=300)
     assert command.returncode == 0, out + errors
     early, late = (range(start, start + WINDOW) for start in (WINDOW, TRIALS - WINDOW))
-    for name in ("files", "processes", "threads"):
-        assert most(looks[name], late) <= most(looks[name], early) + 1, name
+    for name in ("files", "processes", "threads"):  # a few come and go within a trial: a leak adds one with each
+        assert most(looks[name], late) - most(looks[name], early) < (TRIALS - 2 * WINDOW) / 4, name
     growth = typical(looks["megabytes"], late) - typical(looks["megabytes"], early)
     print({name: (most(seen, early), most(seen, late)) for name, seen in looks.items()}, f"growth {growth:.1f} MB")
     assert growth < MEGABYTES_A_TRIAL * (TRIALS - 2 * WINDOW)
