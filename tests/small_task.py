@@ -73,18 +73,19 @@ def build_trainer(
     sampler=balanced,
     batch_size=16,
     dtype=torch.float32,
+    device="cpu",
     **changes,
 ):
     train, valid = VotedBatches(96, 0), VotedBatches(64, 1)
     votes = Examples(train.yes_votes.numpy().astype(int), np.full((96, 2), 3), np.full(96, 6), np.arange(96))
     batches = sampler(votes, batch_size=batch_size, seed=0, length_window=1)
     seed_everything(0)
-    settings = {"epochs": epochs, "device": "cpu", "monitor": "val/auroc"} | changes
+    settings = {"epochs": epochs, "device": device, "monitor": "val/auroc"} | changes
     return ContrastiveTrainer(
         tiny_model(dropout).to(dtype),
         DataLoader(train, batch_sampler=batches, collate_fn=train.collate),
         DataLoader(valid, batch_size=32, collate_fn=valid.collate),
-        "cpu",
+        device,
         replace(DEFAULTS, **settings),
         loss=JointLoss(
             contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from accelerate.utils import send_to_device
 
 from contrastive_learning.devices import accelerator
-from contrastive_learning.grad_cache import backward_in_chunks
+from contrastive_learning.grad_cache import backward_in_passes
 from contrastive_learning.losses import JointLoss, SupConLoss
+from contrastive_learning.passes import passes_of
 from small_task import VotedBatches, build_trainer, losses_of, tiny_model
 
 
@@ -25,10 +27,10 @@ def gradients(model):
 
 @pytest.mark.parametrize("chunk_size", [5, 8, 24])
 @pytest.mark.parametrize("encoder_share", [1.0, 0.3])
-def test_equals_one_graph_over_the_whole_batch(chunk_size, encoder_share):
+def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share):
     torch.manual_seed(0)
-    model = tiny_model(dropout=0.2).double().train()
-    batch = VotedBatches(24, 0).collate(list(range(24)))
+    model = tiny_model(dropout=0.2).double().train().to(device)
+    batch = send_to_device(VotedBatches(24, 0).collate(list(range(24))), device)
     votes = batch["yes_votes"], batch["num_votes"]
 
     torch.manual_seed(1)
@@ -37,20 +39,20 @@ def test_equals_one_graph_over_the_whole_batch(chunk_size, encoder_share):
     whole = joint()(output.logits, output.embeddings, *votes)
     whole.total.backward()
     expected = gradients(model)
-    drawn_after = torch.rand(3)
+    drawn_after = torch.rand(3, device=device)
 
     model.zero_grad()
     torch.manual_seed(1)
-    cached = backward_in_chunks(
+    cached = backward_in_passes(
         model,
         batch,
         lambda output: joint()(output.logits, output.embeddings, *votes),
-        accelerator("cpu", "fp32"),
-        chunk_size=chunk_size,
+        accelerator(device, "fp32"),
+        passes=passes_of([6] * 24, max_rows=chunk_size, max_tokens=None),
         encoder_share=encoder_share,
     )
     assert cached.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
-    assert torch.equal(torch.rand(3), drawn_after)
+    assert torch.equal(torch.rand(3, device=device), drawn_after)
     found = gradients(model)
     assert found.keys() == expected.keys()
     scale = max(grad.abs().max() for grad in expected.values())
@@ -58,7 +60,8 @@ def test_equals_one_graph_over_the_whole_batch(chunk_size, encoder_share):
         torch.testing.assert_close(found[name] / scale, grad / scale, rtol=0, atol=1e-6, msg=name)
 
 
-def test_trains_as_without_it_where_there_is_no_dropout(tmp_path):
-    plain = losses_of(build_trainer(tmp_path / "plain", epochs=2, dropout=0.0).fit())
-    cached = losses_of(build_trainer(tmp_path / "cached", epochs=2, dropout=0.0, grad_cache_chunk=5).fit())
+def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device):
+    common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32"}
+    plain = losses_of(build_trainer(tmp_path / "plain", **common).fit())
+    cached = losses_of(build_trainer(tmp_path / "cached", **common, grad_cache_chunk=5).fit())
     torch.testing.assert_close(torch.tensor(cached), torch.tensor(plain), rtol=1e-4, atol=1e-5)

@@ -14,8 +14,8 @@ from contrastive_learning.samplers import balanced
 from small_task import VotedBatches, build_trainer, examples, hard_negative, losses_of, tiny_model
 
 
-def test_training_learns(tmp_path):
-    trainer = build_trainer(tmp_path, epochs=8)
+def test_training_learns(tmp_path, device):
+    trainer = build_trainer(tmp_path, epochs=8, device=device)
     before = trainer.evaluate()["auroc"]
     history = trainer.fit()
     assert history[-1]["train/bce_loss"] < history[0]["train/bce_loss"]
@@ -36,9 +36,10 @@ def test_lambda_warms_up_from_zero(tmp_path):
 
 
 @pytest.mark.parametrize("sampler", [balanced, hard_negative])
-def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, sampler):
-    whole = losses_of(build_trainer(tmp_path / "whole", sampler=sampler).fit())
-    interrupted = build_trainer(tmp_path / "parts", sampler=sampler)
+def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, device, sampler):
+    """On a GPU, too: its kernels for this small model add up in one order."""
+    whole = losses_of(build_trainer(tmp_path / "whole", sampler=sampler, device=device).fit())
+    interrupted = build_trainer(tmp_path / "parts", sampler=sampler, device=device)
 
     def stop_in_the_third(metrics, epoch):
         if epoch == 3:  # epoch 3 has no checkpoint yet
@@ -48,8 +49,8 @@ def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, sampler):
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
     seed_everything(123)  # the resumed process starts from another random state
-    resumed = build_trainer(tmp_path / "parts", sampler=sampler)
-    torch.rand(5)
+    resumed = build_trainer(tmp_path / "parts", sampler=sampler, device=device)
+    torch.rand(5, device=device)
     resumed.resume(tmp_path / "parts")
     assert losses_of(resumed.fit()) == whole[2:]
 

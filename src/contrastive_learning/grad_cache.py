@@ -1,14 +1,14 @@
 """A large contrastive batch in the memory of a small one (GradCache, Gao et al. 2021, arxiv.org/abs/2101.06983).
 
-1. The encoder runs over chunks of the batch without a graph; its outputs are kept.
+1. The encoder runs over the batch in passes without a graph; its outputs are kept.
 2. The heads and the losses run once on all of them, and give the gradient of each output.
-3. The encoder runs over the chunks again, with the same dropout masks, and takes these gradients back.
+3. The encoder runs over the passes again, with the same dropout masks, and takes these gradients back.
 
 The gradients are those of the whole batch, for one more forward pass of the encoder (about a third of the compute).
-Accumulation is not the same thing: an anchor would then see the keys of its own chunk alone.
+Accumulation is not the same thing: an anchor would then see the keys of its own part alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -17,40 +17,42 @@ from torch import Tensor
 from contrastive_learning.devices import random_state, set_random_state
 from contrastive_learning.losses import Losses
 from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
+from contrastive_learning.passes import Pass, cut, positions
 from contrastive_learning.processes import num_processes
 
 
-def backward_in_chunks(
+def backward_in_passes(
     model: ContrastiveQualityModel,
     batch: Mapping[str, Tensor],
     losses_of: Callable[[ModelOutput], Losses],
     accelerator: Accelerator,
     *,
-    chunk_size: int,
+    passes: Sequence[Pass],
     encoder_share: float,
 ) -> Losses:
     """Add the gradient of the total loss of `batch` to the parameters.
 
     `model` is not wrapped for several processes: their gradients are averaged here, once.
     """
-    chunks = list(zip(*(torch.split(batch[name], chunk_size) for name in ("input_ids", "attention_mask")), strict=True))
+    inputs = batch["input_ids"], batch["attention_mask"]
     random_states = []
     outputs = []
     with torch.no_grad(), accelerator.autocast():
-        for chunk in chunks:
+        for each in passes:
             random_states.append(random_state(accelerator.device))
-            outputs.append(model.encode(*chunk))
+            outputs.append(model.encode(*cut(each, *inputs)))
     pooled = torch.cat(outputs).requires_grad_()
     with accelerator.autocast():
-        output = model.judge(pooled, encoder_share=encoder_share)
+        output = model.judge(pooled[positions(passes).to(pooled.device)], encoder_share=encoder_share)
     losses = losses_of(output)
     accelerator.backward(losses.total)  # scaled under fp16, and the gradients below with it
     after = random_state(accelerator.device)
     assert pooled.grad is not None
-    for chunk, state, grad in zip(chunks, random_states, torch.split(pooled.grad, chunk_size), strict=True):
+    grads = torch.split(pooled.grad, [len(each.rows) for each in passes])
+    for each, state, grad in zip(passes, random_states, grads, strict=True):
         set_random_state(state, accelerator.device)
         with accelerator.autocast():
-            encoded = model.encode(*chunk)
+            encoded = model.encode(*cut(each, *inputs))
         torch.autograd.backward(encoded, grad.to(encoded.dtype))
     set_random_state(after, accelerator.device)
     if num_processes() > 1:

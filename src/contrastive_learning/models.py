@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from contrastive_learning.choices import check_choice
 from contrastive_learning.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
 from contrastive_learning.losses.precision import full_precision
+from contrastive_learning.passes import Pass, encode_in_passes
 
 POOLINGS = ("cls", "mean")
 NORMALIZATIONS = ("layer_norm", "batch_norm", "none")
@@ -59,12 +60,24 @@ class ContrastiveQualityModel(nn.Module):
         nn.init.normal_(self.classification_head.weight, std=0.02)
         nn.init.zeros_(self.classification_head.bias)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, *, encoder_share: float = 1.0) -> ModelOutput:
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        *,
+        encoder_share: float = 1.0,
+        passes: Sequence[Pass] | None = None,
+    ) -> ModelOutput:
         """input_ids, attention_mask: [batch, tokens], padded on the right.
 
-        `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings.
+        `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings; `passes` tells which
+        rows it sees at a time, all by default.
         """
-        return self.judge(self.encode(input_ids, attention_mask), encoder_share=encoder_share)
+        if passes is None:
+            pooled = self.encode(input_ids, attention_mask)
+        else:
+            pooled = encode_in_passes(self.encode, input_ids, attention_mask, passes)
+        return self.judge(pooled, encoder_share=encoder_share)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled encoder states [batch, hidden]."""

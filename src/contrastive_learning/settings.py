@@ -18,7 +18,9 @@ class TrainerSettings:
     device: str  # auto, cpu, cuda, mps
     max_grad_norm: float
     accumulation_steps: int
-    grad_cache_chunk: int | None  # rows that the encoder sees at a time, see grad_cache.py; None = the whole batch
+    tokens_per_pass: int | None  # padded tokens that the encoder sees at a time, see passes.py; None = the whole batch
+    grad_cache_chunk: int | None  # rows that it sees at a time, see grad_cache.py; None = the whole batch
+    compile: bool  # torch.compile on the encoder
     lambda_warmup_epochs: float  # lambda_contrastive rises linearly from 0 over so many epochs
     encoder_share_warmup_epochs: float  # so does the part of the contrastive gradient that reaches the encoder
     temperature_schedule: str  # constant, or linear or cosine from loss.temperature to temperature_end
@@ -34,7 +36,13 @@ class TrainerSettings:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
         check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)
-        least_values = {"epochs": 1, "accumulation_steps": 1, "grad_cache_chunk": 1, "patience": 1}
+        least_values = {
+            "epochs": 1,
+            "accumulation_steps": 1,
+            "tokens_per_pass": 1,
+            "grad_cache_chunk": 1,
+            "patience": 1,
+        }
         least_values |= {"lambda_warmup_epochs": 0, "encoder_share_warmup_epochs": 0}
         for name, least in least_values.items():
             value = getattr(self, name)

@@ -16,10 +16,11 @@ from contrastive_learning.choices import did_you_mean
 from contrastive_learning.devices import accelerator, precision_of
 from contrastive_learning.diagnostics import EpochStatistics
 from contrastive_learning.evaluation import Evaluation, predict, votes_of
-from contrastive_learning.grad_cache import backward_in_chunks
+from contrastive_learning.grad_cache import backward_in_passes
 from contrastive_learning.interrupts import HeldSignals
 from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
+from contrastive_learning.passes import Pass, passes_of
 from contrastive_learning.processes import ShardedBatches, check_shardable, gather_rows, num_processes, sharded
 from contrastive_learning.running_epoch import RunningEpoch
 from contrastive_learning.settings import TrainerSettings
@@ -77,6 +78,8 @@ class ContrastiveTrainer:
         if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
+        if settings.compile:
+            model.encoder.compile(dynamic=True)  # in place: the names of its weights stay
         schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
@@ -150,8 +153,9 @@ class ContrastiveTrainer:
                 self._state.restore_random_state()
             for index, batch in enumerate(batches, running.num_done):
                 self._set_schedules(self.epoch + index / num_batches)
+                passes = self._passes(batch)  # before the batch leaves for the device
                 batch = send_to_device(dict(batch), self.device)
-                losses = self._backward(batch, index, num_batches, running.statistics)
+                losses = self._backward(batch, passes, index, num_batches, running.statistics)
                 total_loss = losses.total.item()  # waits for the device
                 if not math.isfinite(total_loss):
                     raise FloatingPointError(f"the loss is {total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
@@ -201,11 +205,22 @@ class ContrastiveTrainer:
         if self._first_temperature is not None:
             self.loss.temperature = self.settings.temperature(self._first_temperature, epochs_done)
 
+    def _passes(self, batch: Mapping[str, Tensor]) -> list[Pass] | None:
+        max_rows, max_tokens = self.settings.grad_cache_chunk, self.settings.tokens_per_pass
+        if max_rows is None and max_tokens is None:
+            return None
+        return passes_of(batch["attention_mask"].sum(1).tolist(), max_rows=max_rows, max_tokens=max_tokens)
+
     def _backward(
-        self, batch: Mapping[str, Tensor], index: int, num_batches: int, statistics: EpochStatistics
+        self,
+        batch: Mapping[str, Tensor],
+        passes: list[Pass] | None,
+        index: int,
+        num_batches: int,
+        statistics: EpochStatistics,
     ) -> Losses:
         """Forward, loss, backward."""
-        votes = tuple(map(gather_rows, votes_of(batch)))
+        votes, share = tuple(map(gather_rows, votes_of(batch))), self._encoder_share
 
         def losses_of(output: ModelOutput) -> Losses:
             embeddings = gather_rows(output.embeddings)
@@ -213,17 +228,14 @@ class ContrastiveTrainer:
             statistics.add(index, embeddings.detach(), *votes)
             return losses
 
-        chunk_size = self.settings.grad_cache_chunk
-        if chunk_size is not None:
+        if self.settings.grad_cache_chunk is not None:
+            assert passes is not None
             model = self.accelerator.unwrap_model(self.model)
-            share = self._encoder_share
-            return backward_in_chunks(
-                model, batch, losses_of, self.accelerator, chunk_size=chunk_size, encoder_share=share
-            )
+            return backward_in_passes(model, batch, losses_of, self.accelerator, passes=passes, encoder_share=share)
         ends_group = self._ends_group(index, num_batches)
         with nullcontext() if ends_group else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
-                output = self.model(batch["input_ids"], batch["attention_mask"], encoder_share=self._encoder_share)
+                output = self.model(batch["input_ids"], batch["attention_mask"], encoder_share=share, passes=passes)
             losses = losses_of(output)
             self.accelerator.backward(losses.total / self._group_size(index, num_batches))
         return losses

@@ -1,0 +1,50 @@
+"""One batch in several passes of the encoder, each of rows of similar length: less padding, less memory."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Pass(NamedTuple):
+    rows: Tensor  # [rows], which of the batch
+    num_tokens: int  # of the longest
+
+
+def passes_of(lengths: Sequence[int], *, max_rows: int | None, max_tokens: int | None) -> list[Pass]:
+    """The rows of a batch from the longest to the shortest, cut so that no pass has more rows or padded tokens.
+
+    lengths: tokens in each row. A row longer than `max_tokens` is a pass of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    passes: list[list[int]] = [[]]
+    for row in order:
+        rows = len(passes[-1]) + 1
+        tokens = rows * lengths[(passes[-1] or [row])[0]]
+        if rows > 1 and (rows > (max_rows or rows) or tokens > (max_tokens or tokens)):
+            passes.append([])
+        passes[-1].append(row)
+    return [Pass(torch.tensor(rows), lengths[rows[0]]) for rows in passes if rows]
+
+
+def encode_in_passes(
+    encode: Callable[[Tensor, Tensor], Tensor], input_ids: Tensor, attention_mask: Tensor, passes: Sequence[Pass]
+) -> Tensor:
+    """encode(input_ids, attention_mask) of all rows, in their order: [batch, hidden].
+
+    input_ids, attention_mask: [batch, tokens], padded on the right.
+    """
+    pooled = [encode(*cut(each, input_ids, attention_mask)) for each in passes]
+    return torch.cat(pooled)[positions(passes).to(input_ids.device)]
+
+
+def cut(each: Pass, *columns: Tensor) -> list[Tensor]:
+    """The rows of a pass, without the padding that it does not need: [rows, tokens] each."""
+    rows = each.rows.to(columns[0].device)
+    return [column[rows, : each.num_tokens] for column in columns]
+
+
+def positions(passes: Sequence[Pass]) -> Tensor:
+    """Where each row of the batch stands among the rows of all passes: [batch]."""
+    return torch.cat([each.rows for each in passes]).argsort()
