@@ -1,20 +1,23 @@
 """Examples a second of one epoch: the usual script, transformers.Trainer, ours, and how near ours is to the machine.
 
     python tests/benchmarks/training_throughput.py [--data FOLDER_OR_FILE] [--model FOLDER] [--examples 512]
+    python tests/benchmarks/training_throughput.py --hidden 768 --full-length 128 --examples 2000    # on a GPU
 
 A 12 x 384 BERT with random weights; the texts, and so their lengths, are the embedded sample's, or those of rated
-responses as JSONL. `--model` takes a tokenizer from there. All forms see the same `--examples` training responses once,
-the plain one some batches of them, as each of its batches costs the same. "x a" is by wall, then by CPU time; "real e"
-and "padded e" are shares of e, of the products without and with padding, times three for the way back. On a busy
-machine take `--threads 1` and read the CPU time. On CUDA, loss and gradients are compared with those of the CPU.
+responses as JSONL, or all of `--full-length` tokens. `--model` takes a tokenizer from there. All forms see the same
+`--examples` training responses once, the plain one some batches of them, as each of its batches costs the same. "x a"
+is by wall, then by CPU time; "real e" and "padded e" are shares of e, of the products without and with padding, times
+three for the way back. On a busy machine take `--threads 1` and read the CPU time. On CUDA each form runs twice and the
+second counts; loss and gradients are compared with those of the CPU.
 """
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +44,12 @@ from transformers import (
 
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
 from contrastive_learning.dataset import TokenizedData
+from contrastive_learning.passes import passes_of
 
 MAX_LENGTH = 256
 LR, LAMBDA = 2e-5, 0.1
 CONTRASTIVE_BATCH = 256
+TOKENS_PER_PASS = {"cpu": 4096, "cuda": 32768}
 PROJECTION_DIM = 256
 FAST_BF16 = 1.2  # times fp32, from which on it is worth its rounding
 
@@ -65,13 +70,19 @@ class Bench:
         self.shape = Shape(arguments.layers, arguments.hidden)
         self.plain_steps = arguments.plain_steps
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.overrides = ["tracking=none", f"data.max_length={MAX_LENGTH}", f"data.train_examples={arguments.examples}"]
+        self.on_gpu = self.device.type == "cuda"
+        self.overrides = ["tracking=none", f"data.train_examples={arguments.examples}"]
         if arguments.data:
             self.overrides += ["data=votes", f"data.path='{arguments.data}'"]
         if arguments.model:
             self.overrides += ["model=hub", f"model.name='{arguments.model}'", f"data.prefix='{arguments.prefix}'"]
-        with tempfile.TemporaryDirectory() as cache:
-            self.data: TokenizedData = load_data(*self._configured([f"data.cache_dir={cache}"]))
+        self.max_length = arguments.full_length or MAX_LENGTH
+        with tempfile.TemporaryDirectory() as folder:
+            self.overrides += [f"data.max_length={self.max_length}", f"data.cache_dir={folder}/cache"]
+            if arguments.full_length:
+                write_long_responses(Path(folder, "long.jsonl"), arguments.examples)
+                self.overrides += ["data=votes", f"data.path='{folder}/long.jsonl'"]
+            self.data: TokenizedData = load_data(*self._configured([]))
         self.train = self.data.splits["train"]
         self.ceilings = {precision: ceiling(dtype, self.device) for precision, dtype in DTYPES.items()}
         self.has_fast_bf16 = self.ceilings["bf16"] > FAST_BF16 * self.ceilings["fp32"]
@@ -86,7 +97,7 @@ class Bench:
             vocab_size=len(self.data.tokenizer),
             hidden_size=self.shape.hidden,
             num_hidden_layers=self.shape.layers,
-            num_attention_heads=self.shape.hidden // 32,
+            num_attention_heads=min(12, self.shape.hidden // 32),
             intermediate_size=4 * self.shape.hidden,
             pad_token_id=self.data.tokenizer.pad_token_id,
             **changes,
@@ -100,14 +111,19 @@ class Bench:
 
     def plain(self) -> Spent:
         """The brief's way: everything padded to the maximum, fp32, torch's AdamW, the loss read at every step."""
+        if self.on_gpu:
+            self._plain()
+        return self._plain()
+
+    def _plain(self) -> Spent:
         model = self.model().to(self.device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0)).tolist()
         batches = [order[start : start + 32] for start in range(0, len(order), 32)][: self.plain_steps]
-        with self._measured("fp32", [(batch, MAX_LENGTH) for batch in batches]) as spent:
+        with self._measured("fp32", [(batch, self.max_length) for batch in batches]) as spent:
             for rows in batches:
                 batch = {name: column.to(self.device) for name, column in self.train.collate(rows).items()}
-                to_maximum = (0, MAX_LENGTH - batch["input_ids"].shape[1])
+                to_maximum = (0, self.max_length - batch["input_ids"].shape[1])
                 input_ids = F.pad(batch["input_ids"], to_maximum, value=self.train.pad_token_id)
                 output = model(input_ids, F.pad(batch["attention_mask"], to_maximum))
                 yes, num = batch["yes_votes"], batch["num_votes"]
@@ -143,8 +159,8 @@ class Bench:
                 train_sampling_strategy="group_by_length",
                 bf16=self.has_fast_bf16,
                 optim="adamw_torch_fused",
-                use_cpu=self.device.type == "cpu",
-                dataloader_pin_memory=self.device.type == "cuda",
+                use_cpu=not self.on_gpu,
+                dataloader_pin_memory=self.on_gpu,
                 save_strategy="no",
                 logging_strategy="no",
                 report_to="none",
@@ -152,26 +168,32 @@ class Bench:
             )
             trainer = Trainer(BertForSequenceClassification(config), arguments, collate, rows)
             trainer.remove_callback(PrinterCallback)
+            if self.on_gpu:
+                trainer.train()
+                padded.clear()
             with self._clock() as seconds:
                 trainer.train()
         return _spent("bf16" if self.has_fast_bf16 else "fp32", padded, *seconds())
 
-    def ours(self, loss: str, batch_size: int) -> Spent:
-        trainer, batches = self._trainer(loss, batch_size)
-        lengths = self.train.lengths
-        padded = [(batch, int(lengths[batch].max())) for batch in batches]
-        with self._measured(trainer.precision, padded) as spent:
-            trainer.train_epoch()
-        return spent()
-
-    def _trainer(self, loss: str, batch_size: int) -> tuple[ContrastiveTrainer, list[list[int]]]:
-        _, parts = self._configured([f"loss={loss}", f"sampler.batch_size={batch_size}"])
+    def ours(self, loss: str, batch_size: int, *overrides: str) -> Spent:
+        _, parts = self._configured([f"loss={loss}", f"sampler.batch_size={batch_size}", *overrides])
         sampler = parts.make_sampler(self.train.examples())
-        loader = DataLoader(self.train, batch_sampler=sampler, collate_fn=self.train.collate)
+        loader = DataLoader(self.train, batch_sampler=sampler, collate_fn=self.train.collate, pin_memory=self.on_gpu)
         trainer = ContrastiveTrainer(
             self.model(), loader, [], str(self.device), parts.settings, loss=parts.loss, optimizer=parts.optimizer
         )
-        return trainer, list(sampler)
+        if self.on_gpu:
+            trainer.train_epoch()
+            sampler.set_epoch(1)
+        with self._measured(trainer.precision, list(self._passes(sampler, parts.settings.tokens_per_pass))) as spent:
+            trainer.train_epoch()
+        return spent()
+
+    def _passes(self, batches: Iterable[list[int]], max_tokens: int | None) -> Iterator[tuple[list[int], int]]:
+        for batch in batches:
+            lengths = self.train.lengths[batch].tolist()
+            for rows, num_tokens in passes_of(lengths, max_rows=None, max_tokens=max_tokens):
+                yield [batch[row] for row in rows.tolist()], num_tokens
 
     def contrastive_share(self, whole: Spent) -> float:
         """Seconds of the contrastive term, forward and backward, as a share of a step of the large batch."""
@@ -188,7 +210,7 @@ class Bench:
 
     def _busy(self, wall: float, cpu: float) -> float:
         """What other programs on a CPU do not change; a GPU is ours alone."""
-        return wall if self.device.type == "cuda" else cpu
+        return wall if self.on_gpu else cpu
 
     def compare_devices(self) -> None:
         """Loss and gradient of one batch on the GPU against the CPU in fp32, without dropout."""
@@ -212,22 +234,30 @@ class Bench:
     @contextmanager
     def _clock(self) -> Iterator[Callable[[], tuple[float, float, int]]]:
         """Wall and CPU seconds of the block, and the peak of the GPU's memory in it."""
-        on_gpu = self.device.type == "cuda"
-        if on_gpu:
+        if self.on_gpu:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
         wall, cpu = time.perf_counter(), time.process_time()
         found: list[tuple[float, float, int]] = []
         yield lambda: found[0]
-        if on_gpu:
+        if self.on_gpu:
             torch.cuda.synchronize()
-        peak = torch.cuda.max_memory_allocated() if on_gpu else 0
+        peak = torch.cuda.max_memory_allocated() if self.on_gpu else 0
         found.append((time.perf_counter() - wall, time.process_time() - cpu, peak))
 
 
 def _spent(precision: str, padded: list[tuple[list[int], int]], wall: float, cpu: float, peak: int) -> Spent:
     real = [length for lengths, _ in padded for length in lengths]
     return Spent(precision, len(real), real, [width for lengths, width in padded for _ in lengths], wall, cpu, peak)
+
+
+def write_long_responses(path: Path, num_examples: int) -> None:
+    """Enough rated responses that no tokenizer makes fewer than MAX_LENGTH tokens of."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(2 * num_examples):
+            votes = {"even": [number % 2] * 3, "third": [int(number % 3 == 0)] * 3}
+            row = {"id": str(number), "domain": "any", "context": [f"{number}", "가 나 다 " * MAX_LENGTH]}
+            file.write(json.dumps(row | {"response": f"{number} 라", "votes": votes}, ensure_ascii=False) + "\n")
 
 
 def gradient(
@@ -263,6 +293,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="rated responses: a JSONL file or a folder with train.jsonl …")
     parser.add_argument("--model", type=Path, help="a folder whose tokenizer is used")
     parser.add_argument("--prefix", default="", help="what --model wants before each text")
+    parser.add_argument("--full-length", type=int, help="tokens of every text, in place of --data")
     parser.add_argument("--examples", type=int, default=512)
     parser.add_argument("--plain-steps", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -283,14 +314,19 @@ def main() -> None:
     print(f"e. largest products, GFLOP/s: {ceilings}\n")
     print(f"{'':<36} examples/s  tokens/s     x a  CPU ms/ex     x a   real e padded e GPU MB")
     plain = bench.plain()
-    print_row("a. padded to 256, fp32, AdamW", plain, bench, plain)
+    print_row(f"a. padded to {bench.max_length}, fp32, AdamW", plain, bench, plain)
     print_row("b. transformers.Trainer, BCE", bench.transformers_trainer(arguments.batch_size), bench, plain)
     print_row("c. ours, BCE", bench.ours("bce", arguments.batch_size), bench, plain)
     print_row("d. ours, BCE + contrastive", bench.ours("supcon", arguments.batch_size), bench, plain)
     large = bench.ours("supcon", CONTRASTIVE_BATCH)
     print_row(f"d. the same, batch {CONTRASTIVE_BATCH}", large, bench, plain)
+    tokens = TOKENS_PER_PASS[bench.device.type]
+    in_passes = bench.ours("supcon", CONTRASTIVE_BATCH, f"trainer.tokens_per_pass={tokens}")
+    print_row(f"d. in passes of {tokens} tokens", in_passes, bench, plain)
+    if bench.on_gpu:
+        print_row("d. compiled", bench.ours("supcon", CONTRASTIVE_BATCH, "trainer.compile=true"), bench, plain)
     print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share(large):.2%} of a step")
-    if bench.device.type == "cuda":
+    if bench.on_gpu:
         bench.compare_devices()
 
 
