@@ -182,6 +182,7 @@ def build_trainer(
     output: Path,
     on_step: Callable[[int, int, Any], None],
 ) -> "ContrastiveTrainer":
+    import torch
     from torch.utils.data import DataLoader
 
     from contrastive_learning import ContrastiveTrainer
@@ -200,7 +201,7 @@ def build_trainer(
     }
     return ContrastiveTrainer(
         model,
-        DataLoader(train, batch_sampler=batches, collate_fn=train.collate),
+        DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=torch.cuda.is_available()),
         held_out.pop("val"),
         parts.settings.device,
         parts.settings,

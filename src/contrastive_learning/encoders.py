@@ -124,6 +124,13 @@ class SegmentedBert(BertModel):  # type: ignore[misc]  # transformers is untyped
         return is_judged.long() + (is_judged & is_in_context).long()
 
 
+def compile_blocks(encoder: nn.Module) -> None:
+    """torch.compile in place: the weights keep their names. Blocks that are alike are compiled once."""
+    stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    for block in [block for stack in stacks for block in stack] or [encoder]:
+        block.compile(dynamic=True)
+
+
 def _check_reachable(name: str) -> None:
     """One short attempt in place of the hub client's minutes of retries, unless the model is in its cache."""
     if _is_path(name) or try_to_load_from_cache(name, "config.json") is not None:

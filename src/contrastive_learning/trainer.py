@@ -15,6 +15,7 @@ from contrastive_learning import brief, optimizers
 from contrastive_learning.choices import did_you_mean
 from contrastive_learning.devices import accelerator, precision_of
 from contrastive_learning.diagnostics import EpochStatistics
+from contrastive_learning.encoders import compile_blocks
 from contrastive_learning.evaluation import Evaluation, predict, votes_of
 from contrastive_learning.grad_cache import backward_in_passes
 from contrastive_learning.interrupts import HeldSignals
@@ -79,7 +80,7 @@ class ContrastiveTrainer:
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
         if settings.compile:
-            model.encoder.compile(dynamic=True)  # in place: the names of its weights stay
+            compile_blocks(model.encoder)
         schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
@@ -151,14 +152,15 @@ class ContrastiveTrainer:
             batches = iter(self.train_loader)  # draws from the random state
             if running.num_done > 0:
                 self._state.restore_random_state()
+            unread: tuple[int, Tensor] | None = None
             for index, batch in enumerate(batches, running.num_done):
                 self._set_schedules(self.epoch + index / num_batches)
                 passes = self._passes(batch)  # before the batch leaves for the device
-                batch = send_to_device(dict(batch), self.device)
+                batch = send_to_device(dict(batch), self.device, non_blocking=True)
                 losses = self._backward(batch, passes, index, num_batches, running.statistics)
-                total_loss = losses.total.item()  # waits for the device
-                if not math.isfinite(total_loss):
-                    raise FloatingPointError(f"the loss is {total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
+                # of the batch before: to read that of this one would wait for the device, and then the device for us
+                total_loss = self._read(*(unread or (index, losses.total)))
+                unread = index, losses.total.detach()
                 ends_group = self._ends_group(index, num_batches)
                 norm = self._update() if ends_group else torch.zeros((), device=self.device)
                 running.add(losses, norm)
@@ -166,10 +168,18 @@ class ContrastiveTrainer:
                 if ends_group:
                     running.num_done = index + 1
                     self._stop_if_told(signals)
+            if unread is not None:
+                self._read(*unread)
             self._state.note_random_states()
             self.epoch += 1
         lr = float(self.scheduler.get_last_lr()[0])
         return running.means(num_batches, self.steps_per_epoch) | {"lr": lr}
+
+    def _read(self, index: int, total_loss: Tensor) -> float:
+        value = total_loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} in epoch {self.epoch + 1}, batch {index + 1}")
+        return value
 
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
         if hasattr(self._sampler, "refresh"):  # hard negatives are looked for with the present weights
@@ -328,6 +338,8 @@ class ContrastiveTrainer:
         """A checkpoint after the last batch whose step is done; without the other processes, which may be gone."""
         running = self._running
         if self.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
+            return
+        if not running.sums.isfinite().all():  # of the last batch, not read yet
             return
         name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
         progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}

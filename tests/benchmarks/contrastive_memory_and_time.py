@@ -38,7 +38,7 @@ def nine_dense(embeddings: Tensor, yes: Tensor, num: Tensor) -> Tensor:
 
 def supcon(embeddings: Tensor, labels: Tensor) -> Tensor:
     z = F.normalize(embeddings, dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     log_probabilities = (z @ z.T / TEMPERATURE).masked_fill(itself, -1e9).log_softmax(1)  # [batch, batch]
     positives = ((labels[:, None] == labels) & ~itself).float()
     num_positives = positives.sum(1)
@@ -58,7 +58,7 @@ def one_dense_softmax(embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) 
     counted = yes.any(0) & no.any(0) & anchors.any(0)
     weight = torch.where(anchors & counted, 1 / (num_positives * anchors.sum(0)), 0.0) / counted.sum().clamp_min(1)
     pairs = ((yes * weight) @ yes.T + (no * weight) @ no.T).fill_diagonal_(0)  # [batch, batch]
-    itself = torch.eye(len(z), dtype=torch.bool)
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     scores = z @ z.T / TEMPERATURE
     log_denominators = scores.masked_fill(itself, -torch.inf).logsumexp(1)
     return (pairs.sum(1) * log_denominators).sum() - (pairs * scores).sum()
