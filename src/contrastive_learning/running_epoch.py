@@ -1,5 +1,6 @@
 """An epoch in its middle: what a checkpoint needs so that training goes on with the next batch."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ class RunningEpoch:
     statistics: EpochStatistics
     sums: Tensor  # total, bce, contrastive, gradient norm; read once an epoch
     num_done: int = 0  # batches whose optimizer step is done
+    total_loss: float = math.nan  # of the last batch
 
     def add(self, losses: Losses, norm: Tensor) -> None:
         self.sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])

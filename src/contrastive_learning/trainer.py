@@ -152,34 +152,22 @@ class ContrastiveTrainer:
             batches = iter(self.train_loader)  # draws from the random state
             if running.num_done > 0:
                 self._state.restore_random_state()
-            unread: tuple[int, Tensor] | None = None
             for index, batch in enumerate(batches, running.num_done):
                 self._set_schedules(self.epoch + index / num_batches)
                 passes = self._passes(batch)  # before the batch leaves for the device
                 batch = send_to_device(dict(batch), self.device, non_blocking=True)
-                losses = self._backward(batch, passes, index, num_batches, running.statistics)
-                # of the batch before: to read that of this one would wait for the device, and then the device for us
-                total_loss = self._read(*(unread or (index, losses.total)))
-                unread = index, losses.total.detach()
+                losses = self._backward(batch, passes, index, num_batches, running)
                 ends_group = self._ends_group(index, num_batches)
                 norm = self._update() if ends_group else torch.zeros((), device=self.device)
                 running.add(losses, norm)
-                self.on_step(index + 1, num_batches, {"total_loss": total_loss})
+                self.on_step(index + 1, num_batches, {"total_loss": running.total_loss})
                 if ends_group:
                     running.num_done = index + 1
                     self._stop_if_told(signals)
-            if unread is not None:
-                self._read(*unread)
             self._state.note_random_states()
             self.epoch += 1
         lr = float(self.scheduler.get_last_lr()[0])
         return running.means(num_batches, self.steps_per_epoch) | {"lr": lr}
-
-    def _read(self, index: int, total_loss: Tensor) -> float:
-        value = total_loss.item()
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} in epoch {self.epoch + 1}, batch {index + 1}")
-        return value
 
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
         if hasattr(self._sampler, "refresh"):  # hard negatives are looked for with the present weights
@@ -227,15 +215,20 @@ class ContrastiveTrainer:
         passes: list[Pass] | None,
         index: int,
         num_batches: int,
-        statistics: EpochStatistics,
+        running: RunningEpoch,
     ) -> Losses:
-        """Forward, loss, backward."""
+        """Forward, loss, backward. Raises FloatingPointError for a loss that is not finite."""
         votes, share = tuple(map(gather_rows, votes_of(batch))), self._encoder_share
 
         def losses_of(output: ModelOutput) -> Losses:
             embeddings = gather_rows(output.embeddings)
             losses: Losses = self.loss(gather_rows(output.logits), embeddings, *votes, lambda_scale=self._lambda_scale)
-            statistics.add(index, embeddings.detach(), *votes)
+            # read before the way back, which a GPU then has in its queue while the next batch is made
+            running.total_loss = losses.total.item()
+            if not math.isfinite(running.total_loss):
+                where = f"epoch {self.epoch + 1}, batch {index + 1}"
+                raise FloatingPointError(f"the loss is {running.total_loss} in {where}")
+            running.statistics.add(index, embeddings.detach(), *votes)
             return losses
 
         if self.settings.grad_cache_chunk is not None:
@@ -338,8 +331,6 @@ class ContrastiveTrainer:
         """A checkpoint after the last batch whose step is done; without the other processes, which may be gone."""
         running = self._running
         if self.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
-            return
-        if not running.sums.isfinite().all():  # of the last batch, not read yet
             return
         name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
         progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}
