@@ -262,6 +262,7 @@ def record_judge(
         valid,
         max_length=config.data.max_length,
         prefix=config.data.prefix,
+        precision=trainer.precision,
     )
     return run.model(output / "judge", data.criteria)
 

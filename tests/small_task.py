@@ -80,7 +80,7 @@ def build_trainer(
     votes = Examples(train.yes_votes.numpy().astype(int), np.full((96, 2), 3), np.full(96, 6), np.arange(96))
     batches = sampler(votes, batch_size=batch_size, seed=0, length_window=1)
     seed_everything(0)
-    settings = {"epochs": epochs, "device": device, "monitor": "val/auroc"} | changes
+    settings = {"epochs": epochs, "device": device, "precision": "fp32", "monitor": "val/auroc"} | changes
     return ContrastiveTrainer(
         tiny_model(dropout).to(dtype),
         DataLoader(train, batch_sampler=batches, collate_fn=train.collate),

@@ -15,7 +15,7 @@ from src.launched import FOLLOWER_OVERRIDES, as_follower
 from test_train import ROOT, SMALL, runs
 
 EXACT = [*SMALL, "model.encoder.dropout=0", "model.dropout=0", "trainer.epochs=3", "sampler.batch_size=14"]  # 21 steps
-EXACT += ["tracking.system_metrics=false"]
+EXACT += ["tracking.system_metrics=false", "trainer.precision=fp32"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 

@@ -56,7 +56,7 @@ def plain_bert(tokenizer):
     return BertModel(config, add_pooling_layer=False)
 
 
-def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_norm"):
+def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_norm", precision="fp32"):
     """Export a random model. Returns what it says about RESPONSES itself."""
     torch.manual_seed(0)
     segmented, tokenizer = scratch_encoder([turn for item in RESPONSES for turn in (*item.context, item.response)] * 3)
@@ -79,8 +79,10 @@ def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_n
         "num_votes": torch.full((len(rows), len(CRITERIA)), 3),
     }
     model(batch["input_ids"], batch["attention_mask"])  # gives batch_norm some statistics
-    evaluation = predict(model, [batch], torch.device("cpu"))
-    export_judge(folder, model, tokenizer, CRITERIA, evaluation, max_length=MAX_LENGTH, prefix=PREFIX)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        evaluation = predict(model, [batch], torch.device("cpu"))
+    lengths = {"max_length": MAX_LENGTH, "prefix": PREFIX}
+    export_judge(folder, model, tokenizer, CRITERIA, evaluation, **lengths, precision=precision)
     return evaluation
 
 
@@ -150,18 +152,20 @@ def judged_elsewhere(folder, uri):
         {},
         {"encoder": "plain", "pooling": "mean", "normalization": "batch_norm"},
         {"encoder": "plain", "normalization": "none"},
+        {"precision": "bf16"},  # whether or not this CPU is fast at it
     ],
 )
 def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path, changes):
     uri, evaluation = record(tmp_path, **changes)
     judged = judged_elsewhere(tmp_path, uri)
+    rounding = 0.02 if changes.get("precision") == "bf16" else 1e-5
     for column, criterion in enumerate(CRITERIA):
         expected = evaluation.probabilities[:, column]
-        assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=1e-5)
+        assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=rounding)
         decided = expected > evaluation.thresholds()[column]
         assert list(judged[f"decision/{criterion}"]) == decided.tolist()
         assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])
-    assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=1e-5)
+    assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=rounding)
     assert not list(tmp_path.glob("mlartifacts/**/*.pkl"))
     assert list(tmp_path.glob("mlartifacts/**/model.safetensors"))
 

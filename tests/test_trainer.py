@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,6 +220,9 @@ def test_predictions_stand_in_the_order_of_the_split(tmp_path):
     assert shuffled.probabilities.dtype == np.float32
 
 
-def test_auto_is_full_precision_on_a_cpu(tmp_path):
-    assert build_trainer(tmp_path, precision="auto").precision == "fp32"
+def test_auto_is_bf16_on_a_cpu_with_instructions_for_it(tmp_path):
+    info = Path("/proc/cpuinfo")
+    has_bf16 = info.exists() and {"avx512_bf16", "amx_bf16"} & set(info.read_text().split())
+    assert build_trainer(tmp_path, precision="auto").precision == ("bf16" if has_bf16 else "fp32")
+    assert build_trainer(tmp_path, precision="fp32").precision == "fp32"
     assert build_trainer(tmp_path, precision="bf16").precision == "bf16"

@@ -32,8 +32,12 @@ def export_judge(
     *,
     max_length: int,
     prefix: str,
+    precision: str,
 ) -> None:
-    """Weights, tokenizer and settings. Thresholds and vote shares are fitted on `valid`, an evaluation of `model`."""
+    """Weights, tokenizer and settings. Thresholds and vote shares are fitted on `valid`, an evaluation of `model`.
+
+    precision: fp32, bf16, fp16, in which `model` was evaluated.
+    """
     config = model.encoder.config
     if not isinstance(config, PreTrainedConfig):
         raise ValueError(f"only a transformers encoder can be served, got {type(model.encoder).__name__}")
@@ -54,6 +58,7 @@ def export_judge(
         "pad_token_id": tokenizer.pad_token_id,
         "max_length": max_length,
         "prefix": prefix,
+        "precision": precision,
     }
     (folder / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
 

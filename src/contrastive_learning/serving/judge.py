@@ -71,6 +71,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Network(folder, self.settings).to(self.device)
+        self.dtype = _autocast_dtype(self.settings["precision"], self.device)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         responses = model_input["response"]
@@ -103,7 +104,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
             width = len(tokens[rows[0]])
             padded = [tokens[row] + [self.settings["pad_token_id"]] * (width - len(tokens[row])) for row in rows]
             mask = [[1] * len(tokens[row]) + [0] * (width - len(tokens[row])) for row in rows]
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
                 output = self.network(torch.tensor(padded, device=self.device), torch.tensor(mask, device=self.device))
             logits[rows], embeddings[rows] = (part.cpu().numpy() for part in output)
         return logits, embeddings
@@ -128,6 +129,14 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
     def _pieces(self, text: str) -> list[int]:
         pieces: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         return pieces
+
+
+def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """That of the training where this device is fast at it, None for full precision."""
+    fast = ["bf16", "fp16"]
+    if device.type == "cpu":
+        fast = ["bf16"] if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else []
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}[precision] if precision in fast else None
 
 
 def _turns(context: Any) -> list[str]:
