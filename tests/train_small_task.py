@@ -18,7 +18,7 @@ def main(output, loss, grad_cache_chunk):
     if loss == "exact":
         trainer.loss.contrastive_loss = ExactMatchLoss(temperature=0.1, denominator="all")
     seen = {"losses": [], "first_gradient": None}
-    update = trainer._update
+    update = trainer._step.update
 
     def watched_update():
         if seen["first_gradient"] is None:
@@ -26,7 +26,7 @@ def main(output, loss, grad_cache_chunk):
             seen["first_gradient"] = torch.cat([parameter.grad.flatten().clone() for parameter in parameters])
         return update()
 
-    trainer._update = watched_update
+    trainer._step.update = watched_update
     trainer.on_step = lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])
     for _ in range(3):
         trainer.train_epoch()

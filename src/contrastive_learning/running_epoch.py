@@ -21,6 +21,12 @@ class RunningEpoch:
     num_done: int = 0  # batches whose optimizer step is done
     total_loss: float = math.nan  # of the last batch
 
+    def read(self, losses: Losses, index: int) -> None:
+        """Wait for the total loss of batch `index`. Raises FloatingPointError if it is not finite."""
+        self.total_loss = losses.total.item()
+        if not math.isfinite(self.total_loss):
+            raise FloatingPointError(f"the loss is {self.total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
+
     def add(self, losses: Losses, norm: Tensor) -> None:
         self.sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])
 

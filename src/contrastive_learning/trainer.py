@@ -1,14 +1,12 @@
-"""The training loop. It reads top to bottom: forward, loss, backward, clip, step, log."""
+"""The training loop. One step of it is in training_step.py."""
 
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import send_to_device
 from torch import Tensor
 
 from contrastive_learning import brief, optimizers
@@ -16,16 +14,15 @@ from contrastive_learning.choices import did_you_mean
 from contrastive_learning.devices import accelerator, precision_of
 from contrastive_learning.diagnostics import EpochStatistics
 from contrastive_learning.encoders import compile_blocks
-from contrastive_learning.evaluation import Evaluation, predict, votes_of
-from contrastive_learning.grad_cache import backward_in_passes
+from contrastive_learning.evaluation import Evaluation, predict
 from contrastive_learning.interrupts import HeldSignals
-from contrastive_learning.losses import JointLoss, Losses
-from contrastive_learning.models import ContrastiveQualityModel, ModelOutput
-from contrastive_learning.passes import Pass, passes_of
-from contrastive_learning.processes import ShardedBatches, check_shardable, gather_rows, num_processes, sharded
+from contrastive_learning.losses import JointLoss
+from contrastive_learning.models import ContrastiveQualityModel
+from contrastive_learning.processes import ShardedBatches, check_shardable, num_processes, sharded
 from contrastive_learning.running_epoch import RunningEpoch
 from contrastive_learning.settings import TrainerSettings
 from contrastive_learning.training_state import TrainingState
+from contrastive_learning.training_step import TrainingStep
 
 Metrics = dict[str, float]
 Loader = Iterable[Mapping[str, Tensor]]
@@ -85,7 +82,9 @@ class ContrastiveTrainer:
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
         self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler)
-        self._first_temperature = loss.temperature
+        self._step = TrainingStep(
+            self.model, loss, self.optimizer, self.scheduler, accelerator=self.accelerator, settings=settings
+        )
         self.epoch = 0  # epochs finished
         self.best: tuple[int, float] | None = None  # (epoch, monitored value)
         self._finished = False
@@ -153,12 +152,10 @@ class ContrastiveTrainer:
             if running.num_done > 0:
                 self._state.restore_random_state()
             for index, batch in enumerate(batches, running.num_done):
-                self._set_schedules(self.epoch + index / num_batches)
-                passes = self._passes(batch)  # before the batch leaves for the device
-                batch = send_to_device(dict(batch), self.device, non_blocking=True)
-                losses = self._backward(batch, passes, index, num_batches, running)
-                ends_group = self._ends_group(index, num_batches)
-                norm = self._update() if ends_group else torch.zeros((), device=self.device)
+                self._step.set_schedules(self.epoch + index / num_batches)
+                losses = self._step.backward(batch, running, index, num_batches)
+                ends_group = self._step.ends_group(index, num_batches)
+                norm = self._step.update() if ends_group else torch.zeros((), device=self.device)
                 running.add(losses, norm)
                 self.on_step(index + 1, num_batches, {"total_loss": running.total_loss})
                 if ends_group:
@@ -196,68 +193,6 @@ class ContrastiveTrainer:
         shard = self.train_loader.batch_sampler  # type: ignore[attr-defined]
         assert isinstance(shard, ShardedBatches)
         return shard
-
-    def _set_schedules(self, epochs_done: float) -> None:
-        self._lambda_scale = self.settings.lambda_scale(epochs_done)
-        self._encoder_share = self.settings.encoder_share(epochs_done)
-        if self._first_temperature is not None:
-            self.loss.temperature = self.settings.temperature(self._first_temperature, epochs_done)
-
-    def _passes(self, batch: Mapping[str, Tensor]) -> list[Pass] | None:
-        max_rows, max_tokens = self.settings.grad_cache_chunk, self.settings.tokens_per_pass
-        if max_rows is None and max_tokens is None:
-            return None
-        return passes_of(batch["attention_mask"].sum(1).tolist(), max_rows=max_rows, max_tokens=max_tokens)
-
-    def _backward(
-        self,
-        batch: Mapping[str, Tensor],
-        passes: list[Pass] | None,
-        index: int,
-        num_batches: int,
-        running: RunningEpoch,
-    ) -> Losses:
-        """Forward, loss, backward. Raises FloatingPointError for a loss that is not finite."""
-        votes, share = tuple(map(gather_rows, votes_of(batch))), self._encoder_share
-
-        def losses_of(output: ModelOutput) -> Losses:
-            embeddings = gather_rows(output.embeddings)
-            losses: Losses = self.loss(gather_rows(output.logits), embeddings, *votes, lambda_scale=self._lambda_scale)
-            # read before the way back, which a GPU then has in its queue while the next batch is made
-            running.total_loss = losses.total.item()
-            if not math.isfinite(running.total_loss):
-                where = f"epoch {self.epoch + 1}, batch {index + 1}"
-                raise FloatingPointError(f"the loss is {running.total_loss} in {where}")
-            running.statistics.add(index, embeddings.detach(), *votes)
-            return losses
-
-        if self.settings.grad_cache_chunk is not None:
-            assert passes is not None
-            model = self.accelerator.unwrap_model(self.model)
-            return backward_in_passes(model, batch, losses_of, self.accelerator, passes=passes, encoder_share=share)
-        ends_group = self._ends_group(index, num_batches)
-        with nullcontext() if ends_group else self.accelerator.no_sync(self.model):
-            with self.accelerator.autocast():
-                output = self.model(batch["input_ids"], batch["attention_mask"], encoder_share=share, passes=passes)
-            losses = losses_of(output)
-            self.accelerator.backward(losses.total / self._group_size(index, num_batches))
-        return losses
-
-    def _group_size(self, index: int, num_batches: int) -> int:
-        """Batches that share the optimizer step of batch `index`; the last group may be smaller."""
-        steps = self.settings.accumulation_steps
-        return min(steps, num_batches - index // steps * steps)
-
-    def _ends_group(self, index: int, num_batches: int) -> bool:
-        return index + 1 == num_batches or (index + 1) % self.settings.accumulation_steps == 0
-
-    def _update(self) -> Tensor:
-        """Clip, step. Returns the gradient norm."""
-        norm: Tensor = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
-        self.optimizer.step()
-        self.scheduler.step()
-        self.optimizer.zero_grad()
-        return norm.detach()
 
     def evaluate(self) -> Metrics:
         """Metrics on the validation loader, without a prefix, at the thresholds that suit it best."""

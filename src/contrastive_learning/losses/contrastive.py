@@ -33,7 +33,8 @@ from contrastive_learning.losses.weights import check_weights, mean_weights
 
 DENOMINATORS = ("all", "negatives")
 PROJECTIONS = ("shared", "per_criterion")
-BLOCK_SIZE = 1024  # a tile of 4 MB in float32
+BLOCK_SIZE = 1024  # a tile of 4 MB in float32 stays in a CPU's cache
+BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their launch
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ContrastiveLoss(nn.Module, ABC):
     embeddings itself. A batch in which no criterion counts gives exactly 0 with a zero gradient.
     `projection`: "shared" = every criterion sees the whole embedding; "per_criterion" = the embedding is cut into one
     slice a criterion, each normalised on its own, so that criteria do not share their geometry (criteria x the time).
-    `temperature` may be set between steps; `block_size` (rows of a tile) changes memory and time, not the value.
+    `temperature` may be set between steps; `block_size` (rows of a tile, None = what suits the device)
+    changes memory and time, not the value.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class ContrastiveLoss(nn.Module, ABC):
         self.denominator = check_choice("denominator", denominator, DENOMINATORS)
         self.projection = check_choice("projection", projection, PROJECTIONS)
         self.criterion_weights = check_weights("criterion_weights", criterion_weights)
-        self.block_size = BLOCK_SIZE
+        self.block_size: int | None = None
 
     @property
     def temperature(self) -> float:
@@ -173,7 +175,8 @@ class ContrastiveLoss(nn.Module, ABC):
         scale = mean / (batch.pairs.positive_weight.where(batch.anchors, 1.0) * self.temperature)  # [batch, criteria]
         z, normalise_pullback = normalise(embeddings, batch.norms)
         attraction, attraction_pullback = batch.pairs.attraction(z, scale)
-        logs, logs_pullback = log_denominators(z, batch.pairs.denominator, self.temperature, self.block_size)
+        block_size = self.block_size or (BLOCK_SIZE_ON_GPU if z.is_cuda else BLOCK_SIZE)
+        logs, logs_pullback = log_denominators(z, batch.pairs.denominator, self.temperature, block_size)
 
         def pullback(grad: Tensor) -> Tensor:
             return normalise_pullback(logs_pullback(mean * grad) - attraction_pullback(grad))
