@@ -226,3 +226,8 @@ def test_auto_is_bf16_on_a_cpu_with_instructions_for_it(tmp_path):
     assert build_trainer(tmp_path, precision="auto").precision == ("bf16" if has_bf16 else "fp32")
     assert build_trainer(tmp_path, precision="fp32").precision == "fp32"
     assert build_trainer(tmp_path, precision="bf16").precision == "bf16"
+
+
+def test_the_speed_of_an_epoch_counts_its_examples(tmp_path):
+    for epoch in build_trainer(tmp_path, epochs=2).fit():
+        assert epoch["train/examples_per_second"] * epoch["train/epoch_seconds"] == pytest.approx(96)

@@ -20,6 +20,7 @@ class RunningEpoch:
     sums: Tensor  # total, bce, contrastive, gradient norm; read once an epoch
     num_done: int = 0  # batches whose optimizer step is done
     total_loss: float = math.nan  # of the last batch
+    num_examples: int = 0  # seen since the epoch began or was resumed, by all processes
 
     def read(self, losses: Losses, index: int) -> None:
         """Wait for the total loss of batch `index`. Raises FloatingPointError if it is not finite."""

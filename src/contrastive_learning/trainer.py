@@ -106,8 +106,7 @@ class ContrastiveTrainer:
             try:
                 started = time.perf_counter()
                 train = {f"train/{name}": value for name, value in self.train_epoch().items()}
-                train["train/epoch_seconds"] = time.perf_counter() - started
-                metrics = train | self._evaluate_epoch()
+                metrics = train | self._speed(time.perf_counter() - started) | self._evaluate_epoch()
                 self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             except KeyboardInterrupt:
                 self._save_running()
@@ -120,6 +119,13 @@ class ContrastiveTrainer:
             self._restore_best()
         self._finished = True
         return history
+
+    def _speed(self, seconds: float) -> Metrics:
+        assert self._running is not None
+        return {
+            "train/epoch_seconds": seconds,
+            "train/examples_per_second": self._running.num_examples / seconds,
+        }
 
     def evaluate_start(self) -> Metrics:
         """Metrics before training. Raises ValueError if `monitor` is not among them: this must not cost an epoch."""

@@ -55,6 +55,7 @@ class TrainingStep:
             losses: Losses = self.loss(gather_rows(output.logits), embeddings, *votes, lambda_scale=self._lambda_scale)
             # read before the way back, which a GPU then has in its queue while the next batch is made
             running.read(losses, index)
+            running.num_examples += len(embeddings)
             running.statistics.add(index, embeddings.detach(), *votes)
             return losses
 
