@@ -116,7 +116,7 @@ def test_accelerate_launch_does_the_same(one, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("loss.temperature=0", "error: temperature must be positive, got 0"),
+        ("loss.temperature=0", "error: loss.temperature must be positive, got 0"),
         ("sampler.batch_size=2", "error: a batch of 2 is too small for 3 processes"),
         ("loss.temperature=0.1,0.2", "error: a sweep starts its processes itself"),
     ],

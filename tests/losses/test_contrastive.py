@@ -266,14 +266,26 @@ def test_statistics_average_to_the_loss():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temperature": -1}, r"temperature must be positive, got -1"),
-        ({"temperature": 0}, r"temperature must be positive, got 0"),
-        ({"temperature": math.nan}, r"temperature must be positive, got nan"),
-        ({"denominator": "negative"}, r"denominator must be one of all, negatives; got negative .*negatives\?"),
-        ({"projection": "percriterion"}, r"projection must be one of shared, per_criterion; .*per_criterion\?"),
-        ({"criterion_weights": [1, -1]}, r"criterion_weights must be >= 0 and not all 0, got \[1.0, -1.0\]"),
-        ({"hard_negative_weight": 0.5}, r"hard_negative_weight must be >= 1, got 0.5"),
-        ({"positives": "yesandno"}, r"positives must be one of yes, yes_and_no; got yesandno .*yes_and_no\?"),
+        ({"temperature": -1}, r"^loss.temperature must be positive, got -1"),
+        ({"temperature": 0}, r"^loss.temperature must be positive, got 0"),
+        ({"temperature": math.nan}, r"^loss.temperature must be positive, got nan"),
+        (
+            {"denominator": "negative"},
+            r"^loss.contrastive.denominator must be one of all, negatives; got negative .*negatives\?",
+        ),
+        (
+            {"projection": "percriterion"},
+            r"^loss.contrastive.projection must be one of shared, per_criterion; .*per_criterion\?",
+        ),
+        (
+            {"criterion_weights": [1, -1]},
+            r"^loss.contrastive.criterion_weights must be >= 0 and not all 0, got \[1.0, -1.0\]",
+        ),
+        ({"hard_negative_weight": 0.5}, r"^loss.contrastive.hard_negative_weight must be >= 1, got 0.5"),
+        (
+            {"positives": "yesandno"},
+            r"^loss.contrastive.positives must be one of yes, yes_and_no; got yesandno .*yes_and_no\?",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(change, message):

@@ -84,7 +84,7 @@ def test_without_a_contrastive_loss():
     assert losses.contrastive.item() == 0.0
     assert torch.equal(torch.autograd.grad(losses.contrastive, embeddings)[0], torch.zeros_like(embeddings))
     assert loss.temperature is None
-    with pytest.raises(ValueError, match="temperature cannot be set without a contrastive loss, got 0.1"):
+    with pytest.raises(ValueError, match="^loss.temperature cannot be set without a contrastive loss, got 0.1"):
         loss.temperature = 0.1
 
 
@@ -115,17 +115,31 @@ def test_temperature_is_that_of_the_contrastive_loss():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lambda_contrastive": -0.1}, "lambda_contrastive must be >= 0, got -0.1"),
-        ({"lambda_contrastive": math.nan}, "lambda_contrastive must be >= 0, got nan"),
-        ({"contrastive": None}, "lambda_contrastive must be 0 without a contrastive loss, got 0.3"),
-        ({"targets": "hard"}, "targets must be one of soft, majority; got hard"),
-        ({"criterion_weights": [0, 0, 0]}, "criterion_weights must be >= 0 and not all 0"),
-        ({"pos_weight": [1, 0, 1]}, r"pos_weight must be positive, got \[1, 0, 1\]"),
+        ({"lambda_contrastive": -0.1}, "^loss.lambda_contrastive must be >= 0, got -0.1"),
+        ({"lambda_contrastive": math.nan}, "^loss.lambda_contrastive must be >= 0, got nan"),
+        ({"contrastive": None}, "^loss.lambda_contrastive must be 0 without a contrastive loss, got 0.3"),
+        ({"targets": "hard"}, "^loss.targets must be one of soft, majority; got hard"),
+        ({"criterion_weights": [0, 0, 0]}, "^loss.criterion_weights must be >= 0 and not all 0"),
+        ({"criterion_weights": -1}, "^loss.criterion_weights must be a list of numbers, one a criterion, got -1"),
+        ({"pos_weight": [1, 0, 1]}, r"^loss.pos_weight must be positive, got \[1, 0, 1\]"),
+        ({"pos_weight": ["a"]}, r"^loss.pos_weight must be a number, or a list of one a criterion, got \['a'\]"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         joint(**change)
+
+
+@pytest.mark.parametrize("option", ["criterion_weights", "pos_weight", "contrastive.criterion_weights"])
+def test_weights_are_checked_by_their_option(option):
+    name = option.rpartition(".")[2]
+    changes = {name: [1, 2]}
+    if option.startswith("contrastive"):
+        changes = {"contrastive": SupConLoss(temperature=0.1, denominator="all", projection="shared", **changes)}
+    loss = joint(**changes)
+    loss.check_criteria(2)
+    with pytest.raises(ValueError, match=f"^loss.{option} must have one weight a criterion, got 2 for 3 criteria"):
+        loss.check_criteria(3)
 
 
 def test_weights_of_another_number_of_criteria_are_named():

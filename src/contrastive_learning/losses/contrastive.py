@@ -62,9 +62,9 @@ class ContrastiveLoss(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.temperature = temperature
-        self.denominator = check_choice("denominator", denominator, DENOMINATORS)
-        self.projection = check_choice("projection", projection, PROJECTIONS)
-        self.criterion_weights = check_weights("criterion_weights", criterion_weights)
+        self.denominator = check_choice("loss.contrastive.denominator", denominator, DENOMINATORS)
+        self.projection = check_choice("loss.contrastive.projection", projection, PROJECTIONS)
+        self.criterion_weights = check_weights("loss.contrastive.criterion_weights", criterion_weights)
         self.block_size: int | None = None
 
     @property
@@ -74,7 +74,7 @@ class ContrastiveLoss(nn.Module, ABC):
     @temperature.setter
     def temperature(self, value: float) -> None:
         if not 0 < value < float("inf"):
-            raise ValueError(f"temperature must be positive, got {value}")
+            raise ValueError(f"loss.temperature must be positive, got {value}")
         self._temperature = float(value)
 
     @abstractmethod
@@ -147,7 +147,7 @@ class ContrastiveLoss(nn.Module, ABC):
         num_criteria = shares.shape[1]
         if embeddings.shape[1] < 2 * num_criteria:
             raise ValueError(
-                f"projection=per_criterion needs at least 2 dimensions a criterion, "
+                f"loss.contrastive.projection=per_criterion needs at least 2 dimensions a criterion, "
                 f"got {embeddings.shape[1]} for {num_criteria} criteria"
             )
         slices = embeddings.tensor_split(num_criteria, dim=1)

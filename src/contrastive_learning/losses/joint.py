@@ -44,13 +44,13 @@ class JointLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= lambda_contrastive < math.inf:
-            raise ValueError(f"lambda_contrastive must be >= 0, got {lambda_contrastive}")
+            raise ValueError(f"loss.lambda_contrastive must be >= 0, got {lambda_contrastive}")
         if contrastive is None and lambda_contrastive > 0:
-            raise ValueError(f"lambda_contrastive must be 0 without a contrastive loss, got {lambda_contrastive}")
+            raise ValueError(f"loss.lambda_contrastive must be 0 without a contrastive loss, got {lambda_contrastive}")
         self.contrastive_loss = contrastive
         self.lambda_contrastive = float(lambda_contrastive)
-        self.targets = check_choice("targets", targets, TARGETS)
-        self.criterion_weights = check_weights("criterion_weights", criterion_weights)
+        self.targets = check_choice("loss.targets", targets, TARGETS)
+        self.criterion_weights = check_weights("loss.criterion_weights", criterion_weights)
         self.pos_weight = _check_pos_weight(pos_weight)
 
     @property
@@ -61,16 +61,23 @@ class JointLoss(nn.Module):
     @temperature.setter
     def temperature(self, value: float) -> None:
         if self.contrastive_loss is None:
-            raise ValueError(f"temperature cannot be set without a contrastive loss, got {value}")
+            raise ValueError(f"loss.temperature cannot be set without a contrastive loss, got {value}")
         self.contrastive_loss.temperature = value
+
+    @property
+    def weights(self) -> dict[str, Sequence[float]]:
+        """Those that are given one a criterion, by their option."""
+        options = {
+            "loss.criterion_weights": self.criterion_weights,
+            "loss.pos_weight": self.pos_weight,
+            "loss.contrastive.criterion_weights": getattr(self.contrastive_loss, "criterion_weights", None),
+        }
+        return {option: weights for option, weights in options.items() if isinstance(weights, tuple)}
 
     def check_criteria(self, num_criteria: int) -> None:
         """Raises ValueError if weights are not as many as criteria."""
-        logits = torch.zeros(1, num_criteria)
-        for weights in (self.criterion_weights, getattr(self.contrastive_loss, "criterion_weights", None)):
-            if weights is not None:
-                criterion_tensor("criterion_weights", weights, logits)
-        self._pos_weight(logits)
+        for option, weights in self.weights.items():
+            criterion_tensor(option, weights, torch.zeros(num_criteria))
 
     def forward(
         self, logits: Tensor, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, lambda_scale: float = 1.0
@@ -134,7 +141,10 @@ def joint_loss(
 def _check_pos_weight(pos_weight: Sequence[float] | float | None) -> tuple[float, ...] | float | None:
     if pos_weight is None:
         return None
-    checked = float(pos_weight) if isinstance(pos_weight, int | float) else tuple(map(float, pos_weight))
+    try:
+        checked = float(pos_weight) if isinstance(pos_weight, int | float) else tuple(map(float, pos_weight))
+    except (TypeError, ValueError):
+        raise ValueError(f"loss.pos_weight must be a number, or a list of one a criterion, got {pos_weight}") from None
     if not all(0 < weight < math.inf for weight in (checked if isinstance(checked, tuple) else (checked,))):
-        raise ValueError(f"pos_weight must be positive, got {pos_weight}")
+        raise ValueError(f"loss.pos_weight must be positive, got {pos_weight}")
     return checked

@@ -53,9 +53,9 @@ class UnanimityLoss(ContrastiveLoss):
             criterion_weights=criterion_weights,
         )
         if not 1 <= hard_negative_weight < float("inf"):
-            raise ValueError(f"hard_negative_weight must be >= 1, got {hard_negative_weight}")
+            raise ValueError(f"loss.contrastive.hard_negative_weight must be >= 1, got {hard_negative_weight}")
         self.hard_negative_weight = hard_negative_weight
-        self.positives = check_choice("positives", positives, POSITIVES)
+        self.positives = check_choice("loss.contrastive.positives", positives, POSITIVES)
 
     def pairs(self, shares: Tensor) -> Pairs:
         attract = ((float(self.positives == "yes_and_no"), 0, 0), (0, 0, 0), (0, 0, 1))

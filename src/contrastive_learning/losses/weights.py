@@ -10,7 +10,10 @@ from torch import Tensor
 def check_weights(name: str, weights: Sequence[float] | None) -> tuple[float, ...] | None:
     if weights is None:
         return None
-    checked = tuple(float(weight) for weight in weights)
+    try:
+        checked = tuple(float(weight) for weight in weights)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a list of numbers, one a criterion, got {weights}") from None
     if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not any(checked):
         raise ValueError(f"{name} must be >= 0 and not all 0, got {list(checked)}")
     return checked

@@ -37,12 +37,12 @@ class SampleData:
         seed: int,
     ) -> None:
         self.sizes = {"train": train_size, "valid": valid_size, "test": test_size, "test_ood": test_ood_size}
-        self.held_out_topic = check_choice("held_out_topic", held_out_topic, TOPICS)
+        self.held_out_topic = check_choice("data.source.held_out_topic", held_out_topic, TOPICS)
         self.seed = seed
         for split, size in self.sizes.items():
             least = 0 if split.startswith("test") else 1
             if not least <= size <= MAX_SIZE:
-                raise ValueError(f"{split}_size must be between {least} and {MAX_SIZE}, got {size}")
+                raise ValueError(f"data.source.{split}_size must be between {least} and {MAX_SIZE}, got {size}")
 
     def fingerprint(self) -> str:
         settings = {
