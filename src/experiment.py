@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial
 from src.command_line import check_keys, quoted
 from src.launched import is_follower, num_launched
 from src.values import check_values
@@ -72,8 +72,11 @@ def preflight(config: DictConfig) -> str:
     check_keys(config, CONF)
     if num_launched() > 1:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
-    fingerprint: str = build_parts(config).source.fingerprint()
+    parts = build_parts(config)
     objective_names(config)
+    if parts.loss.weights:
+        load_data(config, parts)  # only the data tell whether there is one weight a criterion
+    fingerprint: str = parts.source.fingerprint()
     return fingerprint
 
 
@@ -162,6 +165,7 @@ def open_run(
 
 
 def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
+    """Raises ConfigurationError where the loss has weights for other criteria."""
     from contrastive_learning.dataset import tokenize
 
     data = tokenize(
@@ -171,6 +175,10 @@ def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
         prefix=config.data.prefix,
         cache_dir=Path(config.data.cache_dir).expanduser().resolve(),
     )
+    try:
+        parts.loss.check_criteria(len(data.criteria))
+    except ValueError as error:
+        raise ConfigurationError(f"{error}: {', '.join(data.criteria)}") from error
     return data.with_training_sample(config.data.train_examples, config.seed)
 
 

@@ -140,9 +140,9 @@ BAD = {
     "+sede=1": "there is no option sede (did you mean seed?)",
     "data.path=x": "data=aihub and data=votes has it",
     "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, bce, exact, supcon, unanimity",
-    "loss.criterion_weights=[1,2]": "criterion_weights must have one weight a criterion, got 2 for 9 criteria",
-    "loss.temperature=0": "temperature must be positive, got 0",
-    "loss.lambda_contrastive=-1": "lambda_contrastive must be >= 0, got -1",
+    "loss.criterion_weights=[1,2]": "loss.criterion_weights must have one weight a criterion, got 2 for 9 criteria: ",
+    "loss.temperature=0": "error: loss.temperature must be positive, got 0",
+    "loss.lambda_contrastive=-1": "error: loss.lambda_contrastive must be >= 0, got -1",
     "sampler.batch_size=1": "batch_size must be at least 2",
     "trainer.precision=fp8": "precision must be one of auto, fp32, bf16, fp16",
     "trainer.epochs=0": "epochs must be at least 1",
@@ -164,6 +164,15 @@ def test_bad_input_is_one_line_and_leaves_no_run(override, message, tmp_path):
     assert "Traceback" not in done.stderr
     if "objective.metric=val/macrof1" not in override:
         assert not (tmp_path / "mlflow.db").exists() or runs(tmp_path)[1] == []
+
+
+@pytest.mark.slow
+def test_a_sweep_with_weights_of_other_criteria_starts_no_run(tmp_path):
+    done = train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1", "loss.pos_weight=[1,2]", check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: loss.pos_weight must have one weight a criterion, got 2 for 9 criteria: linguistic_")
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 @pytest.mark.slow
