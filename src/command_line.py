@@ -1,7 +1,7 @@
 """Errors as a person at the command line wants them: one line that says what to change."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+
+HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/sweeper/sampler", "hydra/sweeper/pruner")
 
 
 def explain(error: BaseException, config_dir: Path) -> str:
@@ -28,18 +30,24 @@ def explain(error: BaseException, config_dir: Path) -> str:
         return (
             f"{key}: a value with spaces or letters like 한글 needs quotes inside quotes: \"{key}='{value.strip()}'\""
         )
-    choice = re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text)
+    choice = re.search(r"Could not find '([\w/]+)/([^/']*)'\s+Available options in '\1':((?:\n\t.*)*)", text)
     if choice is not None:
-        return _no_choice(choice.group(1), choice.group(2), config_dir)
+        return _no_choice(f"{choice.group(1)}=", choice.group(2), choice.group(3).split())
+    study = re.search(r"Cannot find primary config '(.+?)'", text)
+    if study is not None:
+        folders = re.findall(r"provider=(?:main|command-line), path=file://(.+)", text)
+        return _no_choice("--config-name ", study.group(1), sorted(_configs(folders)))
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _no_choice(group: str, name: str, config_dir: Path) -> str:
+def _no_choice(option: str, name: str, choices: Sequence[str]) -> str:
     from contrastive_learning.choices import did_you_mean
 
-    choices = sorted(file.stem for file in (config_dir / group).glob("*.yaml"))
-    listed = f": {', '.join(choices)}" if choices else ""
-    return f"there is no {group}={name}{did_you_mean(name, choices)}{listed}"
+    return f"there is no {option}{name}{did_you_mean(name, choices)}: {', '.join(choices)}"
+
+
+def _configs(folders: Iterable[str]) -> set[str]:
+    return {file.stem for folder in folders for file in Path(folder).glob("*.yaml")}
 
 
 def check_keys(config: DictConfig, config_dir: Path) -> None:
@@ -61,7 +69,7 @@ def _nearest(key: str, config_dir: Path) -> str:
     elsewhere = [file.stem for file in sorted((config_dir / group).glob("*.yaml")) if rest and _has(file, rest)]
     if elsewhere:
         return f" in this {group}, but {' and '.join(f'{group}={choice}' for choice in elsewhere)} has it"
-    names = list(_dotted(_defaults(config_dir)))
+    names = [*_dotted(_defaults(config_dir)), *HYDRA_GROUPS]
     nearest = get_close_matches(key, names, n=1, cutoff=0.6)
     if not nearest:  # the right name in the wrong place
         by_leaf = {name.rsplit(".", 1)[-1]: name for name in names}
