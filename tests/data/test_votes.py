@@ -155,6 +155,37 @@ def test_all_forms_of_a_table_mean_the_same(tmp_path, train):
         assert source(path).load() == expected, name
 
 
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n  "])
+def test_an_array_means_the_same_as_its_elements_as_lines(tmp_path, train, start):
+    rows = [json.loads(line) for line in train.read_text(encoding="utf-8").splitlines()]
+    path = tmp_path / "x.json"
+    path.write_text(start + json.dumps(rows, ensure_ascii=False, indent=2), encoding="utf-8")
+    assert source(path).load() == source(train).load()
+
+
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [
+        (row(2, response=3), "x.json, element 3 .the first is 1.: response must be text, got 3"),
+        (row(2, votes={"a": [2]}), "x.json, element 3 .the first is 1.: votes.a: .*got 2"),
+        (row(2, id="r0"), "x.json, element 3 .the first is 1.: id must be unique, got 'r0' also at .*, element 1 "),
+        ([1], r"x.json, element 3 .the first is 1.: must be a JSON object, got \[1\]"),
+    ],
+)
+def test_errors_name_the_element_of_an_array_and_the_field(tmp_path, element, message):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([row(0), row(1), element]), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        source(path).load()
+
+
+def test_an_array_that_breaks_off_is_named_with_its_line(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([row(0), row(1)], indent=1)[:-2], encoding="utf-8")
+    with pytest.raises(ValueError, match=r"x.json: must be one JSON array of objects, or .*: Expecting .* line \d+"):
+        source(path).load()
+
+
 def test_parquet_map_and_gaps(tmp_path):
     votes = [[("a", [i % 2, 1, 0]), ("b", None if i else [])] for i in range(20)]
     kind = pa.map_(pa.string(), pa.list_(pa.int8()))

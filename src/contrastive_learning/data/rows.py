@@ -1,4 +1,4 @@
-"""Rows of JSON Lines, CSV and Parquet files, streamed, each with the line that an error has to name."""
+"""Rows of JSON Lines, JSON, CSV and Parquet files, each with the line that an error has to name."""
 
 import codecs
 import csv
@@ -18,12 +18,15 @@ Row = Mapping[str, Any]
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """Line number and fields of each row. Parquet has no lines: there the number counts rows, from 1."""
+    """Line number and fields of each row; in Parquet and in a JSON array the number counts rows, from 1."""
     yield from READERS[path.suffix.lower()](path)
 
 
 def place(path: Path, line: int) -> str:
-    return f"{path}, {'row' if path.suffix.lower() == '.parquet' else 'line'} {line}"
+    suffix = path.suffix.lower()
+    if READERS[suffix] is _json_rows and _is_array(path):
+        return f"{path}, element {line} (the first is 1)"
+    return f"{path}, {'row' if suffix == '.parquet' else 'line'} {line}"
 
 
 def decoded(content: bytes, where: str) -> str:
@@ -86,6 +89,29 @@ def _text_lines(path: Path, handle: BinaryIO) -> Iterator[str]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    return _array_rows(path) if _is_array(path) else _json_lines(path)
+
+
+def _is_array(path: Path) -> bool:
+    with open_bytes(path) as handle:
+        return handle.read(4096).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+
+
+def _array_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Of a file that is one array, which has to be read whole."""
+    with open_bytes(path) as handle:
+        content = decoded(handle.read(), str(path))
+    try:
+        rows = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: must be one JSON array of objects, or one object a line: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise ValueError(f"{place(path, number)}: must be a JSON object, got {shown(row)}")
+        yield number, row
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Row]]:
     with open_bytes(path) as handle:
         for number, line in enumerate(_text_lines(path, handle), start=1):
             if line.isspace():

@@ -1,4 +1,4 @@
-"""Judged responses of one's own, in JSON Lines, CSV or Parquet."""
+"""Judged responses of one's own, in JSON Lines, a JSON array, CSV or Parquet."""
 
 import hashlib
 import re
