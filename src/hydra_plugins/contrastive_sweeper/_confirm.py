@@ -6,12 +6,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from hydra_plugins.contrastive_sweeper._outcome import BASELINE, compare
+from hydra_plugins.contrastive_sweeper._outcome import Confirmation, compare
 from hydra_plugins.contrastive_sweeper._plan import Plan, digest
 from hydra_plugins.contrastive_sweeper._space import Axis, Space, text
 from hydra_plugins.contrastive_sweeper._study import Ledger
+
+BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,11 @@ class Arm:
     name: str
     trial: FrozenTrial  # that it comes from
     overrides: list[str]
+
+    @property
+    def number(self) -> int | None:
+        """Of its trial; None = the baseline."""
+        return None if self.name == BASELINE else self.trial.number
 
 
 def arms_of(plan: Plan, ledger: Ledger) -> list[Arm]:
@@ -61,10 +68,10 @@ def confirm_plan(plan: Plan, arms: Sequence[Arm]) -> Plan:
     )
 
 
-def findings(plan: Plan, ledger: Ledger, arms: Sequence[Arm]) -> dict[str, Any] | None:
+def findings(plan: Plan, arms: Sequence[Arm], confirmation: Confirmation) -> dict[str, Any] | None:
     """Mean and sd of each arm, which one is chosen, and how it stands against the baseline."""
-    by_arm = {arm.name: _values_by_seed(ledger, arm.name) for arm in arms}
-    complete = {name: values for name, values in by_arm.items() if values}
+    by_arm = {arm.name: confirmation.arms[arm.number] for arm in arms}
+    complete = {name: {seed: run.values[0] for seed, run in runs.items()} for name, runs in by_arm.items() if runs}
     candidates = [name for name in complete if name != BASELINE]
     if not candidates:
         return None
@@ -92,14 +99,6 @@ def _fresh_seeds(plan: Plan) -> list[int]:
 def _overrides(plan: Plan, arms: Sequence[Arm]) -> Callable[[Mapping[str, Any]], list[str]]:
     by_name = {arm.name: arm.overrides for arm in arms}
     return lambda params: [*by_name[params["arm"]], f"{plan.settings.seed_key}={params['seed']}"]
-
-
-def _values_by_seed(ledger: Ledger, arm: str) -> dict[int, float]:
-    return {
-        trial.params["seed"]: trial.values[0]
-        for trial in ledger.trials
-        if trial.state == TrialState.COMPLETE and trial.params["arm"] == arm
-    }
 
 
 def _statistics(runs: Mapping[int, float]) -> dict[str, Any]:

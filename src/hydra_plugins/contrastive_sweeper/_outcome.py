@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from hydra_plugins.contrastive_sweeper._plan import Plan
     from hydra_plugins.contrastive_sweeper._study import Ledger
 
-BASELINE = "baseline"
 RESAMPLES = 10_000
 FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
 
@@ -69,7 +68,7 @@ class Confirmation:
         """trials: of the stage's own study."""
         complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
         runs = {
-            None if arm.name == BASELINE else arm.trial.number: {
+            arm.number: {
                 trial.params["seed"]: SeedRun(trial.values, Path(trial.user_attrs["output_dir"]))
                 for trial in complete
                 if trial.params["arm"] == arm.name

@@ -129,11 +129,12 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     stage = confirm_plan(plan, arms)
     stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}})
     _complete(stage, stage_ledger, record.of_study(stage.study_name, stage.label), slots)
-    found = findings(plan, stage_ledger, arms)
+    confirmation = Confirmation.of(arms, stage_ledger.trials)
+    found = findings(plan, arms, confirmation)
     if found is None:
         return choose(ledger)
     chosen = next(arm.trial for arm in arms if arm.name == found["chosen"])
-    return Choice(chosen, found, Confirmation.of(arms, stage_ledger.trials))
+    return Choice(chosen, found, confirmation)
 
 
 def _open(plan: Plan, identity: Mapping[str, Any]) -> Ledger:
