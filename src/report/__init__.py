@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -18,10 +19,15 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
     # imported here: every start of a sweep asks for this function, few need it
     from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
     from src.report.page import render
+    from src.report.verdict import setting
 
-    runs = [next(iter(trial.runs.values())).folder for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
-    files = [run / "embedding_map.parquet" for run in runs]
-    maps = [EmbeddingMap.read(file) for file in files if file.exists()]
+    trials = [trial for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
+    files = [(trial, next(iter(trial.runs.values())).folder / "embedding_map.parquet") for trial in trials]
+    maps = [
+        replace(EmbeddingMap.read(file), title=f"{trial.number:03d}   {setting(trial.params, outcome.labels)}")
+        for trial, file in files
+        if file.exists()
+    ]
     alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
     criterion = config.pictures.criterion
     if alike:

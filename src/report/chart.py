@@ -11,6 +11,7 @@ from src.report.verdict import compact
 WIDTH, HEIGHT = 300, 170  # of the plotting area, in the SVG's own units
 MAX_CHARTS = 4
 LOG_FROM = 3  # largest to smallest
+LETTER = 6.5  # width of one in a tick's label, on average
 
 
 class Point(NamedTuple):
@@ -59,8 +60,8 @@ def _chart(evidence: Evidence, name: str, arms: Sequence[Arm], values: Sequence[
         )
         for arm, value, place, mean in zip(arms, values, places, means, strict=True)
     ]
-    y_ticks = [Tick(HEIGHT, f"{low:.3f}"), Tick(0, f"{high:.3f}")]
-    return Chart(name, points, x_ticks, y_ticks if high > low else y_ticks[:1])
+    y_ticks = [Tick(HEIGHT * (1 - _share(mean, low, high)), f"{mean:.3f}") for mean in dict.fromkeys((low, high))]
+    return Chart(name, points, x_ticks, y_ticks)
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:
@@ -68,14 +69,20 @@ def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(values):
         names = list(dict.fromkeys(map(str, values)))
-        step = 1 / max(len(names) - 1, 1)
-        return [names.index(str(value)) * step for value in values], [
-            Tick(WIDTH * index * step, name) for index, name in enumerate(names)
-        ]
+        places = {name: (index + 0.5) / len(names) for index, name in enumerate(names)}
+        ticks = [Tick(WIDTH * place, _short(name, WIDTH / len(names))) for name, place in places.items()]
+        return [places[str(value)] for value in values], ticks
     low, high = min(numbers), max(numbers)
     is_log = low > 0 and high / low >= LOG_FROM
-    places = [_share(*map(math.log, (value, low, high))) if is_log else _share(value, low, high) for value in numbers]
-    return places, [Tick(0, compact(low)), Tick(WIDTH, compact(high))]
+    on_axis = [_share(*map(math.log, (value, low, high))) if is_log else _share(value, low, high) for value in numbers]
+    return on_axis, [Tick(0, compact(low)), Tick(WIDTH, compact(high))]
+
+
+def _short(name: str, width: float) -> str:
+    """Without its middle where it is too long."""
+    most = max(int(width / LETTER), 3)
+    half = most // 2
+    return name if len(name) <= most else f"{name[: most - half]}…{name[len(name) - half + 1 :]}"
 
 
 def _share(value: float, low: float, high: float) -> float:

@@ -64,7 +64,8 @@ def _maps(evidence: Evidence, criterion: str) -> Iterator[Picture]:
         file = arm.folder / "embedding_map.parquet"
         found = EmbeddingMap.read(file) if file.exists() else None
         if found is not None and criterion in found.criteria:
-            caption = f"{title}: {name_of(evidence, arm)} (seed {next(iter(arm.runs))})"
+            name = name_of(evidence, arm)
+            caption = f"{title if name == title else f'{title}: {name}'} (seed {next(iter(arm.runs))})"
             yield Picture(caption, _address(draw_map(found, criterion)))
 
 

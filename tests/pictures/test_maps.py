@@ -1,10 +1,13 @@
 import logging
+import re
 from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from contrastive_learning.pictures import EmbeddingMap, Judged, draw_grid, draw_reliability, fonts
@@ -54,6 +57,27 @@ def test_a_map_survives_its_file(shown, tmp_path):
     again = EmbeddingMap.read(tmp_path / "map.parquet")
     assert (again.title, again.when, again.criteria) == (shown.title, shown.when, shown.criteria)
     assert draw_overview(again, "safe") == draw_overview(shown, "safe")
+
+
+@pytest.mark.parametrize("length", [30, 90])
+def test_long_names_stay_over_their_own_map(shown, length):
+    picture = pixels(draw_overview(replace(shown, criteria=tuple(letter * length for letter in "mnp")), "n" * length))
+    assert (picture[660:-40, 268:275] == 255).all()
+    assert (picture[660:-40, 790:] == 255).all()
+
+
+def test_a_text_that_is_too_wide_loses_its_middle():
+    figure = Figure(figsize=(8, 1))
+    FigureCanvasAgg(figure)
+    texts = {
+        name: figure.text(0, 0, name, fontsize=12) for name in ("short", "rather_a_long_name", "first" * 9 + "end")
+    }
+    for text in texts.values():
+        fonts.fit(text, 140)
+        assert text.get_window_extent().width <= 140
+    assert [text.get_text() for text in texts.values()][:2] == list(texts)[:2]
+    assert re.fullmatch(r"first.*….*end", list(texts.values())[2].get_text())
+    assert [text.get_fontsize() < 12 for text in texts.values()] == [False, True, True]
 
 
 @pytest.mark.parametrize("num_runs", [1, 7])
@@ -118,5 +142,7 @@ def test_reliability_has_a_panel_for_each_criterion(criteria):
     one, two = (pixels(draw_reliability(curves, criteria)) for curves in ({"a": judged}, {"a": judged, "λ 0": judged}))
     assert has_colour(one, "#174f8f")
     assert has_colour(two, "#b34700")
+    alone = Judged(*(column[:, :1] for column in judged))
+    assert pixels(draw_reliability({"a": alone}, ["m" * 40])).shape[1] < one.shape[1] / 2
     with pytest.raises(ValueError, match="takes 1 to 4 curves, got 0"):
         draw_reliability({}, criteria)

@@ -6,11 +6,13 @@ from functools import cache
 
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 logger = logging.getLogger(__name__)
 LATIN = "DejaVu Sans"  # comes with matplotlib, has Greek too
 PREFERRED = ("pretendard", "notosanskr", "notosanscjk", "nanumgothic", "malgun", "applesdgothic", "gothic", "dotum")
 HANGUL = "가힣"
+SMALLEST = 0.7  # of the size that a text should have
 
 
 @cache
@@ -35,6 +37,17 @@ def legible(text: str, substitute: str, hangul: str | None) -> str:
         return text
     _warn_once()
     return substitute
+
+
+def fit(text: Text, pixels: float) -> None:
+    """Narrow a text that is drawn wider: smaller letters, and where that is not enough, without its middle."""
+    whole, width = text.get_text(), text.get_window_extent().width
+    if width > pixels:
+        text.set_fontsize(float(text.get_fontsize()) * max(0.98 * pixels / width, SMALLEST))
+    for length in range(len(whole) - 1, 1, -1):
+        if text.get_window_extent().width <= pixels:
+            return
+        text.set_text(f"{whole[: length - length // 2]}…{whole[-(length // 2) :]}")
 
 
 @cache

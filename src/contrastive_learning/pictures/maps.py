@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from contrastive_learning.pictures.colours import colours_of, drawing_order, legend
-from contrastive_learning.pictures.fonts import families, hangul_family, legible
+from contrastive_learning.pictures.fonts import families, fit, hangul_family, legible
 from contrastive_learning.pictures.sample import FloatArray, IntArray
 
 DPI = 100
@@ -88,13 +89,13 @@ def draw_grid(maps: Sequence[EmbeddingMap], criterion: str) -> bytes:
     """A PNG of one criterion in several runs on the same data, in the order given."""
     rows = math.ceil(len(maps) / COLUMNS)
     page = _Page(maps[0], height=156 + 232 * rows)
-    page.text(16, 30, page.name(criterion), 24, weight="bold")
+    fit(page.text(16, 30, page.name(criterion), 24, weight="bold"), 768)
     page.text(16, 60, f"{len(maps)} runs, best first", 18, FAINT)
     page.legend(top=76)
     for index, shown in enumerate(maps):
         left, top = 16 + 260 * (index % COLUMNS), 120 + 232 * (index // COLUMNS)
-        page.text(left, top + 18, shown.title, 17, weight="bold")
-        page.text(left, top + 40, f"{shown.subtitle}, {shown.when}", 15, FAINT)
+        fit(page.text(left, top + 18, shown.title, 17, weight="bold"), 249)
+        fit(page.text(left, top + 40, f"{shown.subtitle}, {shown.when}", 15, FAINT), 249)
         page.scatter(shown, criterion, (left, top + 48, 249, 166), size=8)
     page.foot(ALIGNMENT.capitalize())
     return page.png()
@@ -106,13 +107,14 @@ class _Page:
     def __init__(self, shown: EmbeddingMap, height: int) -> None:
         self.shown, self.height = shown, height
         self.figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self.figure)
         self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words()) else None
 
     def head(self, criterion: str) -> None:
-        self.text(16, 34, f"{self.shown.title}   {self.shown.when}", 25, weight="bold")
+        fit(self.text(16, 34, f"{self.shown.title}   {self.shown.when}", 25, weight="bold"), 768)
         subtitle = legible(self.shown.subtitle, self.shown.subtitle.rpartition(" ")[2], self._hangul)
         self.text(16, 66, subtitle, 20)
-        self.text(16, 95, self.name(criterion), 20, FAINT)
+        fit(self.text(16, 95, self.name(criterion), 20, FAINT), 768)
 
     def foot(self, note: str) -> None:
         self.text(16, self.height - 12, note, 16, FAINT)
@@ -122,7 +124,7 @@ class _Page:
         self.legend(top=622)
 
     def small(self, criterion: str, left: int, top: int) -> None:
-        self.text(left, top + 16, self.name(criterion), 17)
+        fit(self.text(left, top + 16, self.name(criterion), 17), 249)
         self.scatter(self.shown, criterion, (left, top + 24, 249, 166), size=7)
 
     def scatter(
@@ -150,8 +152,8 @@ class _Page:
             axes.scatter(index + 0.12, 0.5, s=120, color=entry.colour)
             axes.text(index + 0.24, 0.5, entry.label, va="center", fontsize=18 * 72 / DPI, color=INK)
 
-    def text(self, x: float, y: float, text: str, pixels: float, color: str = INK, weight: str = "normal") -> None:
-        self.figure.text(
+    def text(self, x: float, y: float, text: str, pixels: float, color: str = INK, weight: str = "normal") -> Text:
+        return self.figure.text(
             x / WIDTH,
             1 - y / self.height,
             text,
@@ -166,7 +168,6 @@ class _Page:
 
     def png(self, width: int = WIDTH) -> bytes:
         buffer = BytesIO()
-        FigureCanvasAgg(self.figure)
         self.figure.savefig(buffer, format="png", dpi=DPI * width / WIDTH)
         return buffer.getvalue()
 

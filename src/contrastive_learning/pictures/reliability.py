@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from contrastive_learning.metrics import reliability
-from contrastive_learning.pictures.fonts import families, hangul_family, legible
+from contrastive_learning.pictures.fonts import families, fit, hangul_family, legible
 from contrastive_learning.pictures.sample import FloatArray
 
 COLUMNS = 3
@@ -38,24 +38,35 @@ def draw_reliability(curves: Mapping[str, Judged], criteria: Sequence[str]) -> b
     """A PNG, one panel a criterion; `curves`: label -> what it judged, at most four."""
     if not 1 <= len(curves) <= len(STYLES):
         raise ValueError(f"a reliability figure takes 1 to {len(STYLES)} curves, got {len(curves)}")
-    rows = math.ceil(len(criteria) / COLUMNS)
-    figure = Figure(figsize=(8, 2.75 * rows + 0.5), dpi=100, facecolor="white", layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+    columns = min(COLUMNS, len(criteria))
+    rows = math.ceil(len(criteria) / columns)
+    figure = Figure(figsize=(2.5 * columns + 0.5, 2.75 * rows + 0.5), dpi=100, facecolor="white", layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
     hangul = hangul_family() if any("가" <= mark <= "힣" for mark in "".join((*criteria, *curves))) else None
+    titles = []
     for index, axes in enumerate(panels):
         if index >= len(criteria):
             axes.set_axis_off()
             continue
         name = legible(criteria[index], f"criterion {index + 1}", hangul)
-        axes.set_title(name, fontsize=12, loc="left", fontfamily=families([name], hangul))
+        titles.append(axes.set_title(name, fontsize=12, loc="left", fontfamily=families([name], hangul)))
         _draw_panel(axes, curves, index)
+        axes.tick_params(labelbottom=index + columns >= len(criteria))  # nothing below
+        for label, side in zip(axes.get_xticklabels(), ("left", "center", "right"), strict=False):
+            label.set_horizontalalignment(side)  # apart from those of the next panel
     labels = [legible(label, f"run {index + 1}", hangul) for index, label in enumerate(curves)]
     handles = list(panels[0].get_lines()[1:])
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(curves), frameon=False, fontsize=12)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=min(len(curves), columns + 1), frameon=False, fontsize=12
+    )
     figure.supxlabel("predicted probability of yes", fontsize=12)
     figure.supylabel("share of yes votes", fontsize=12)
-    buffer = BytesIO()
     FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # only then do the panels have their widths
+    for title in titles:
+        assert title.axes is not None
+        fit(title, title.axes.bbox.width)
+    buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
