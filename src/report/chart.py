@@ -61,7 +61,7 @@ def _chart(evidence: Evidence, name: str, arms: Sequence[Arm], values: Sequence[
         for arm, value, place, mean in zip(arms, values, places, means, strict=True)
     ]
     y_ticks = [Tick(HEIGHT * (1 - _share(mean, low, high)), f"{mean:.3f}") for mean in dict.fromkeys((low, high))]
-    return Chart(name, points, x_ticks, y_ticks)
+    return Chart(name, sorted(points, key=lambda point: point.mark != ""), x_ticks, y_ticks)  # the marked ones on top
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:

@@ -31,7 +31,9 @@ def compact(value: Any) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """Without a sign where nothing but zeros is shown."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def _best(evidence: Evidence) -> str:

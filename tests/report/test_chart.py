@@ -8,7 +8,7 @@ def test_equal_values_have_one_tick_beside_their_points(sweep):
     sweep.trial(0.1, 0.1, 0.8)
     (chart,) = charts(gather(sweep.outcome()))
     assert [(tick.at, tick.label) for tick in chart.y_ticks] == [(HEIGHT / 2, "0.800")]
-    assert {point.y for point in chart.points} == {HEIGHT / 2}
+    assert [(point.y, point.mark) for point in chart.points] == [(HEIGHT / 2, ""), (HEIGHT / 2, "best")]
 
 
 @pytest.mark.parametrize("num_choices", [2, 3, 8])

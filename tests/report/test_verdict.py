@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from src.report.evidence import gather
 from src.report.page import render
-from src.report.verdict import judge
+from src.report.verdict import judge, signed
 
 from .conftest import METRIC
 
@@ -111,3 +111,8 @@ def test_of_two_objectives_one_may_be_the_best_in_both(sweep):
     found = verdict(pareto(sweep, {0.1: (0.7, 0.2), 0.0: (0.8, 0.1)}))
     assert found.headline == "One configuration is the best in both: τ = 0.07, λ = 0."
     assert "λ = 0 is among them" in found.reason
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0123, "+0.012"), (-0.0123, "−0.012"), (-0.0004, "0.000"), (0, "0.000")])
+def test_a_difference_that_is_shown_as_zero_has_no_sign(value, text):
+    assert signed(value) == text

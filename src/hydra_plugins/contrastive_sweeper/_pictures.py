@@ -69,7 +69,7 @@ def _plots(plan: Plan, ledger: Ledger) -> dict[str, Draw]:
     for index, metric in enumerate(plan.metrics):
         of: dict[str, Any] = {"target": partial(_value, index=index) if several else None, "target_name": metric}
         end = f"_{index}" if several else ""
-        drawn[f"history{end}"] = partial(plots.plot_optimization_history, study, **of)
+        drawn[f"history{end}"] = partial(_draw_history, study, **of)
         if varying:
             drawn[f"parallel_coordinates{end}"] = partial(plots.plot_parallel_coordinate, study, varying, **of)
         if len(varying) > 1 and len(complete) > 2:
@@ -80,6 +80,15 @@ def _plots(plan: Plan, ledger: Ledger) -> dict[str, Draw]:
         names = list(plan.metrics)
         drawn["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=names)
     return drawn
+
+
+def _draw_history(study: Any, **of: Any) -> Any:
+    from matplotlib.ticker import MaxNLocator
+    from optuna.visualization.matplotlib import plot_optimization_history
+
+    axes = plot_optimization_history(study, **of)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no trial 0.25
+    return axes
 
 
 def _draw_importance(study: Any, count: int, params: list[str], **of: Any) -> Any:
