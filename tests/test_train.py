@@ -64,6 +64,7 @@ def test_a_run_is_recorded_whole(finished):
         "test_ood/auroc",
         "val/brier",
     } <= run.data.metrics.keys()
+    assert next(iter(run.data.metrics)) == "val/macro_f1"  # on which MLflow's page that compares runs opens
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
     assert steps == [0, 1, 2]
     names = {item.path for item in client.list_artifacts(run.info.run_id)}

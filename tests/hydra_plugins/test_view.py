@@ -37,7 +37,7 @@ def saved_views(folder):
     return {name.removeprefix(TAG): state_of(tag) for name, tag in tags.items() if name.startswith(TAG)}
 
 
-@pytest.mark.parametrize("word", [TAG, "viewStateShareKey", "compareRunCharts", "deflate;", "orderByAsc"])
+@pytest.mark.parametrize("word", [TAG, "viewStateShareKey", "compareRunCharts", "deflate;", "orderByAsc", "SHOW_ALL"])
 def test_this_mlflow_still_reads_what_a_view_is_made_of(word):
     """If not: the format has changed, and View.address must become View.plain_address until View.tag follows."""
     scripts = Path(mlflow.server.__file__).parent.glob("js/build/static/js/*.js")

@@ -74,7 +74,7 @@ class View:
             "selectedColumns": columns,
             "columnOrder": [],
             "columnWidths": {},
-            "runsHiddenMode": "SHOWALL",
+            "runsHiddenMode": "SHOW_ALL",
             "viewMaximized": False,
             "runListHidden": False,
             "isAccordionReordered": True,
