@@ -52,8 +52,9 @@ class App:
         results = json.loads((self.folder / "results.json").read_text())
         return [results[str(i)] for i in range(len(results))]
 
-    def facts(self):
-        files = sorted(self.folder.glob("sweep/*/facts.json"), key=lambda file: int(file.parent.name))
+    def facts(self, rank=0):
+        name = f"facts_{rank}.json" if rank else "facts.json"
+        files = sorted(self.folder.glob(f"sweep/*/{name}"), key=lambda file: int(file.parent.name))
         return [json.loads(file.read_text()) for file in files]
 
     def log(self, job_idx):
@@ -171,8 +172,10 @@ def test_hydras_own_sweeper_ends_with_the_reason_and_if_asked_the_trace(app):
     assert "raise error\nValueError: bad thing" in done.stderr
 
 
-def test_a_job_past_its_time_is_stopped_even_where_it_ignores_that(app):
-    polite, stubborn = app.stream("kind=tidy,stubborn", "hydra.sweeper.timeout_seconds=1", "hydra.launcher.num_slots=2")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_job_past_its_time_is_stopped_even_where_it_ignores_that(app, processes):
+    limits = ["hydra.sweeper.timeout_seconds=1", "hydra.launcher.num_slots=2"]
+    polite, stubborn = app.stream("kind=tidy,stubborn", *limits, f"hydra.launcher.processes_per_trial={processes}")
     assert polite["kind"] == stubborn["kind"] == "JobTimedOut"
     assert polite["reason"] == "ran for more than 1 s"
     assert (app.folder / "tidied").exists()
@@ -202,8 +205,51 @@ def test_gpus_are_found_without_starting_cuda(app):
 def test_a_job_can_have_several_gpus_or_none(app):
     app.stream("repeat=0,1", "hydra.launcher.gpus_per_trial=2", CUDA_VISIBLE_DEVICES="0,1,2,3")
     assert {job["gpus"] for job in app.facts()} == {"0,1", "2,3"}
+    assert [job["gpus"] for job in app.facts(rank=1)] == [job["gpus"] for job in app.facts()]  # LOCAL_RANK says which
     app.stream("repeat=0,1", "hydra.launcher.gpus_per_trial=0", CUDA_VISIBLE_DEVICES="0,1")
     assert {job["gpus"] for job in app.facts()} == {""}
+    both = ["hydra.launcher.gpus_per_trial=2", "hydra.launcher.processes_per_trial=1"]
+    app.stream("repeat=0,1", *both, CUDA_VISIBLE_DEVICES="0,1")
+    assert [(job["gpus"], job["torchrun"]["RANK"]) for job in app.facts()] == [("0,1", None)] * 2
+
+
+def test_two_processes_on_one_gpu_are_refused(app):
+    done = app.run("repeat=0,1", "hydra.launcher.processes_per_trial=2", CUDA_VISIBLE_DEVICES="0,1")
+    assert done.stderr.startswith("2 processes cannot share 1 GPU: raise hydra.launcher.gpus_per_trial")
+
+
+def test_a_job_can_be_several_processes_as_torchrun_would_start_them(app):
+    results = app.stream("repeat=0,1", "hydra.launcher.processes_per_trial=2", "hydra.launcher.threads_per_trial=4")
+    first, second = app.facts(), app.facts(rank=1)
+    assert [result["value"]["pid"] for result in results] == [job["pid"] for job in first]
+    for rank, jobs in enumerate((first, second)):
+        assert [(job["torchrun"]["RANK"], job["torchrun"]["LOCAL_RANK"]) for job in jobs] == [(str(rank),) * 2] * 2
+        assert {(job["torchrun"]["WORLD_SIZE"], job["torchrun"]["MASTER_ADDR"]) for job in jobs} == {("2", "127.0.0.1")}
+        assert {job["threads"] for job in jobs} == {"2"}
+    assert [job["torchrun"]["MASTER_PORT"] for job in first] == [job["torchrun"]["MASTER_PORT"] for job in second]
+    assert len({job["group"] for job in (*first, *second)}) == 4
+    assert "app.log" in {file.name for file in app.folder.glob("sweep/0/*")}
+
+
+def test_whichever_process_of_a_job_fails_ends_the_job_and_says_why(app):
+    kinds, ranks = ("kill", "os_exit", "raise", "exit"), ("[0]", "[1]")
+    overrides = [f"kind={','.join(kinds)}", f"ranks={','.join(ranks)}", "seconds=60"]
+    results = app.stream(*overrides, "hydra.launcher.processes_per_trial=2", "hydra.launcher.num_slots=2")
+    ends = {
+        "kill": ("JobDied", "its process of rank {} was killed by SIGKILL, as the system does when memory runs out"),
+        "os_exit": ("JobDied", "its process of rank {} ended with exit code 0 and no result"),
+        "raise": ("JobFailed", "ValueError: bad thing"),
+        "exit": ("JobFailed", "the job called sys.exit(3)"),
+    }
+    expected = [(kind, reason.format(rank)) for kind, reason in (ends[kind] for kind in kinds) for rank in range(2)]
+    assert [(result["kind"], result["reason"]) for result in results] == expected
+    assert app.processes() == {}
+
+
+def test_where_all_processes_of_a_job_fail_the_first_one_says_why(app):
+    """It alone may be slow to end, as it has a run to close."""
+    (result,) = app.stream("kind=raise", "ranks=[1]", "others=late", "hydra.launcher.processes_per_trial=2")
+    assert (result["kind"], result["reason"]) == ("JobFailed", "TimeoutError: later")
 
 
 def test_more_slots_than_gpus_are_refused_in_one_line_unless_asked_for(app):
@@ -221,7 +267,8 @@ def test_more_slots_than_gpus_are_refused_in_one_line_unless_asked_for(app):
 
 
 @pytest.mark.parametrize(
-    ("setting", "least"), [("num_slots=0", 1), ("threads_per_trial=0", 1), ("gpus_per_trial=-1", 0)]
+    ("setting", "least"),
+    [("num_slots=0", 1), ("threads_per_trial=0", 1), ("gpus_per_trial=-1", 0), ("processes_per_trial=0", 1)],
 )
 def test_senseless_numbers_are_refused(app, setting, least):
     done = app.run("repeat=0,1", f"hydra.launcher.{setting}")
@@ -230,10 +277,11 @@ def test_senseless_numbers_are_refused(app, setting, least):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("kinds", ["kind=sleep", "kind=stubborn"])
-def test_no_process_outlives_the_command(app, signum, kinds):
+@pytest.mark.parametrize(("kind", "processes"), [("sleep", 1), ("stubborn", 1), ("stubborn", 2)])
+def test_no_process_outlives_the_command(app, signum, kind, processes):
+    jobs = [f"kind={kind}", "seconds=600", "repeat=0,1,2", f"hydra.launcher.processes_per_trial={processes}"]
     parent = subprocess.Popen(
-        app.command(kinds, "seconds=600", "repeat=0,1,2", "hydra.launcher.num_slots=2"),
+        app.command(*jobs, "hydra.launcher.num_slots=2"),
         cwd=app.folder,
         env=app.environment,
         stderr=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.local_launcher._failures import JobDied, JobError, JobFailed, JobTimedOut
-from hydra_plugins.local_launcher._process import Running, Spare, spare_process
+from hydra_plugins.local_launcher._process import Running, Spare, Worker, spare_process
 from hydra_plugins.local_launcher._server import ensure_server, stop_server
-from hydra_plugins.local_launcher._slots import THREAD_VARIABLES, slot_environments, threads_per_slot, visible_gpus
+from hydra_plugins.local_launcher._slots import (
+    THREAD_VARIABLES,
+    process_environments,
+    processes_of_trial,
+    slot_environments,
+    threads_per_process,
+    visible_gpus,
+)
 from hydra_plugins.local_launcher._transport import pack
 from hydra_plugins.local_launcher._trial import Request, compose
 
@@ -37,17 +45,19 @@ class Pool:
     def __init__(
         self, context: HydraContext, task_function: TaskFunction, config: DictConfig, conf: "LocalLauncherConf"
     ) -> None:
+        self._num_processes = processes_of_trial(conf.processes_per_trial, conf.gpus_per_trial)
         self._slots = slot_environments(
             visible_gpus(),
             conf.num_slots,
             gpus_per_trial=conf.gpus_per_trial,
+            num_processes=self._num_processes,
             allow_shared_gpus=conf.allow_shared_gpus,
         )
         self.num_slots = len(self._slots)
-        self._num_threads = threads_per_slot(self.num_slots, conf.threads_per_trial)
+        self._num_threads = threads_per_process(self.num_slots, self._num_processes, conf.threads_per_trial)
         self._context, self._task_function, self._config, self._conf = context, task_function, config, conf
         self._running: dict[int, Running] = {}  # by slot
-        self._spare: Spare | None = None
+        self._spares: list[Spare] = []
         atexit.register(self.stop)  # ahead of multiprocessing's own hook, which waits for every process
         ensure_server(conf.preload)  # it imports while the sweeper gets ready
 
@@ -90,12 +100,16 @@ class Pool:
             start_method=multiprocessing.get_start_method(allow_none=True),
             job_log=self._conf.job_log,
         )
-        spare = self._take_spare()
-        with suppress(BrokenPipeError):  # it will be found dead
-            spare.requests.send(request)
-        spare.requests.close()
+        spares = [self._take_spare() for _ in range(self._num_processes)]
+        for rank, (spare, own) in enumerate(zip(spares, process_environments(self._num_processes), strict=True)):
+            with suppress(BrokenPipeError):  # it will be found dead
+                spare.requests.send(replace(request, environment=environment | own, is_follower=rank > 0))
+            spare.requests.close()
+        main, *followers = [Worker(spare.process, spare.results) for spare in spares]
         ends = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self._running[free[0]] = Running(job_idx, list(overrides), spare.process, spare.results, timeout_seconds, ends)
+        self._running[free[0]] = Running(
+            job_idx, list(overrides), main, dict(enumerate(followers, 1)), timeout_seconds, ends
+        )
 
     def wait(self, timeout_seconds: float | None) -> list[tuple[int, JobReturn]]:
         give_up = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -106,77 +120,95 @@ class Pool:
             now = time.monotonic()
             if now >= give_up:
                 break
-            if self._spare is None:
-                self._spare = spare_process(self._conf.preload, self._conf.grace_seconds)
+            if len(self._spares) < self._num_processes:
+                self._spares.append(spare_process(self._conf.preload, self._conf.grace_seconds))
                 continue
             wake = min(give_up, *(min(running.ends, running.killed) for running in self._running.values()))
-            handles = [running.process.sentinel for running in self._running.values()]
-            open_pipes = [running.results for running in self._running.values() if not running.results.closed]
+            workers = [worker for running in self._running.values() for worker in running.workers()]
+            handles = [worker.process.sentinel for worker in workers]
+            open_pipes = [worker.results for worker in workers if not worker.results.closed]
             wait([*handles, *open_pipes], None if wake == math.inf else max(0.0, wake - now))
         return []
 
     def stop(self) -> None:
         running = list(self._running.values())
-        spare, self._spare = self._spare, None
+        spares, self._spares = self._spares, []
         try:
-            if spare is not None:
+            for spare in spares:
                 spare.process.kill()
             for job in running:
-                job.send(signal.SIGTERM)
+                job.main.send(signal.SIGTERM)
             give_up = time.monotonic() + self._conf.grace_seconds
             for job in running:
-                job.process.join(max(0.0, give_up - time.monotonic()))
+                job.main.process.join(max(0.0, give_up - time.monotonic()))
         finally:
-            for job in running:
-                job.send(signal.SIGKILL)
+            for worker in (worker for job in running for worker in job.workers()):
+                worker.send(signal.SIGKILL)
             self._running.clear()
             stop_server()
 
     def _take_spare(self) -> Spare:
-        spare, self._spare = self._spare, None
-        if spare is None or not spare.process.is_alive():
-            spare = spare_process(self._conf.preload, self._conf.grace_seconds)
-        return spare
+        while self._spares:
+            spare = self._spares.pop()
+            if spare.process.is_alive():
+                return spare
+        return spare_process(self._conf.preload, self._conf.grace_seconds)
 
     def _has_ended(self, running: Running) -> bool:
-        running.read()
-        if not running.process.is_alive():
+        running.main.read()
+        self._look_after_followers(running)
+        if not running.main.process.is_alive():
             return True
         now = time.monotonic()
-        if running.answer is not None:
+        if running.main.answer is not None:
             running.ends = math.inf
             running.killed = min(running.killed, now + self._conf.grace_seconds)
         if now >= running.ends:
-            running.timed_out, running.ends, running.killed = True, math.inf, now + self._conf.grace_seconds
-            running.send(signal.SIGTERM)
+            running.timed_out |= running.failure is None
+            running.ends, running.killed = math.inf, now + self._conf.grace_seconds
+            running.main.send(signal.SIGTERM)  # the followers go when it is gone, else it might wait for them in vain
         elif now >= running.killed:
             running.killed = math.inf
-            running.send(signal.SIGKILL)
+            running.main.send(signal.SIGKILL)
         return False
 
+    def _look_after_followers(self, running: Running) -> None:
+        """Where one has failed, end the job: at once if it died, else when the first process had time to say why."""
+        failures: list[JobError] = []
+        for rank in [rank for rank, follower in running.followers.items() if follower.has_ended()]:
+            follower = running.followers.pop(rank)
+            result = self._result(running, follower, follower.close(), rank)
+            error = result if isinstance(result, JobError) else result._return_value
+            failures += [error] if isinstance(error, JobError) else []
+        if not failures or not running.main.process.is_alive() or running.killed < math.inf:
+            return
+        died = [failure for failure in failures if isinstance(failure, JobDied)]
+        running.failure = died[0] if died else running.failure or failures[0]
+        running.ends = min(running.ends, time.monotonic() + (0.0 if died else self._conf.grace_seconds))
+
     def _finish(self, running: Running) -> tuple[int, JobReturn]:
-        running.read()  # once more, as it may have answered since
-        running.results.close()
-        running.send(signal.SIGKILL)  # whatever else is in its group
-        exit_code = running.process.exitcode
-        assert exit_code is not None
-        running.process.close()
-        error: JobError
+        result = self._result(running, running.main, running.main.close(), 0)
+        for follower in running.followers.values():
+            follower.close()
         if running.timed_out:
-            error = JobTimedOut(f"ran for more than {running.time_limit:g} s", self._last_lines(running))
-        elif running.answer is None:
-            error = JobDied(_cause_of_death(exit_code), self._last_lines(running))
-        else:
-            try:
-                return running.job_idx, pickle.loads(running.answer)
-            except Exception as failure:  # noqa: BLE001  whatever the classes in the result raise
-                error = JobFailed(f"what the job returned cannot be unpickled: {failure}")
-        return running.job_idx, self._job_return(running, error)
+            result = JobTimedOut(f"ran for more than {running.time_limit:g} s", self._last_lines(running))
+        elif running.failure is not None and running.main.answer is None:
+            result = running.failure
+        return running.job_idx, self._job_return(running, result) if isinstance(result, JobError) else result
+
+    def _result(self, running: Running, worker: Worker, exit_code: int, rank: int) -> JobReturn | JobError:
+        if worker.answer is None:
+            process = "its process" if self._num_processes == 1 else f"its process of rank {rank}"
+            return JobDied(f"{process} {_end_of(exit_code)}", self._last_lines(running))
+        try:
+            return pickle.loads(worker.answer)  # type: ignore[no-any-return]
+        except Exception as failure:  # noqa: BLE001  whatever the classes in the result raise
+            return JobFailed(f"what the job returned cannot be unpickled: {failure}")
 
     def _last_lines(self, running: Running) -> str:
-        if running.folder is None or self._conf.job_log is None:
+        if running.main.folder is None or self._conf.job_log is None:
             return ""
-        with suppress(OSError), (running.folder / self._conf.job_log).open("rb") as file:
+        with suppress(OSError), (running.main.folder / self._conf.job_log).open("rb") as file:
             file.seek(-min(TRACE_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
             return "\n".join(file.read().decode(errors="replace").splitlines()[-TRACE_LINES:])
         return ""
@@ -185,19 +217,19 @@ class Pool:
         """What Hydra would have made in the job's process, had it lived."""
         answer = JobReturn(overrides=filter_overrides(running.overrides), status=JobStatus.FAILED)
         answer.return_value = error
-        if running.folder is not None:  # so its configuration can be composed
+        if running.main.folder is not None:  # so its configuration can be composed
             config = compose(self._context.config_loader, self._config, running.overrides, running.job_idx)
             with read_write(config), open_dict(config):
-                config.hydra.runtime.output_dir = str(running.folder)
+                config.hydra.runtime.output_dir = str(running.main.folder)
                 answer.hydra_cfg = OmegaConf.masked_copy(config, "hydra")
                 del config["hydra"]
             answer.cfg = config
         return answer
 
 
-def _cause_of_death(exit_code: int) -> str:
+def _end_of(exit_code: int) -> str:
     if exit_code == -signal.SIGKILL:
-        return "its process was killed by SIGKILL, as the system does when memory runs out"
+        return "was killed by SIGKILL, as the system does when memory runs out"
     if exit_code < 0:
-        return f"its process was killed by {signal.Signals(-exit_code).name}"
-    return f"its process ended with exit code {exit_code} and no result"
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    return f"ended with exit code {exit_code} and no result"

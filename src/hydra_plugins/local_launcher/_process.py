@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from hydra.errors import CompactHydraException
 
+from hydra_plugins.local_launcher._failures import JobError
 from hydra_plugins.local_launcher._server import ensure_server
 from hydra_plugins.local_launcher._trial import run_trial
 
@@ -46,15 +48,11 @@ def spare_process(preload: Sequence[str], grace_seconds: float) -> Spare:
 
 
 @dataclass
-class Running:
-    job_idx: int
-    overrides: list[str]
+class Worker:
+    """A process that has a job, or its share of one."""
+
     process: ForkServerProcess
     results: Connection
-    time_limit: float | None
-    ends: float  # when it gets SIGTERM; time.monotonic, like the next
-    killed: float = math.inf  # when it gets SIGKILL
-    timed_out: bool = False
     folder: Path | None = None
     answer: bytes | None = None
 
@@ -80,3 +78,34 @@ class Running:
                     self.answer = message
         except (EOFError, OSError):
             self.results.close()
+
+    def has_ended(self) -> bool:
+        self.read()
+        return self.answer is not None or not self.process.is_alive()
+
+    def close(self) -> int:
+        """End what is left of it. Returns its exit code."""
+        self.read()  # once more, as it may have answered since
+        self.results.close()
+        self.send(signal.SIGKILL)  # whatever else is in its group
+        self.process.join()
+        exit_code = self.process.exitcode
+        assert exit_code is not None
+        self.process.close()
+        return exit_code
+
+
+@dataclass
+class Running:
+    job_idx: int
+    overrides: list[str]
+    main: Worker  # gives the result
+    followers: dict[int, Worker]  # its other processes by rank, while they run
+    time_limit: float | None
+    ends: float  # when it gets SIGTERM; time.monotonic, like the next
+    killed: float = math.inf  # when it gets SIGKILL
+    timed_out: bool = False
+    failure: JobError | None = None  # of a follower: what the job ends for
+
+    def workers(self) -> list[Worker]:
+        return [self.main, *self.followers.values()]

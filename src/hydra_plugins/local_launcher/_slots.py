@@ -1,5 +1,6 @@
 import os
 import shutil
+import socket
 import subprocess
 
 from hydra.errors import CompactHydraException
@@ -25,7 +26,7 @@ def visible_gpus() -> list[str]:
 
 
 def slot_environments(
-    gpus: list[str], num_slots: int | None, *, gpus_per_trial: int, allow_shared_gpus: bool
+    gpus: list[str], num_slots: int | None, *, gpus_per_trial: int, num_processes: int, allow_shared_gpus: bool
 ) -> list[dict[str, str]]:
     """What each slot adds to the environment of its jobs; the length is the number of slots."""
     if num_slots is not None and num_slots < 1:
@@ -38,6 +39,11 @@ def slot_environments(
         return [{"CUDA_VISIBLE_DEVICES": ""} for _ in range(num_slots or 1)]
     if gpus_per_trial > len(gpus):
         raise CompactHydraException(f"hydra.launcher.gpus_per_trial is {gpus_per_trial}, but {len(gpus)} are visible")
+    if num_processes > gpus_per_trial:
+        raise CompactHydraException(
+            f"{num_processes} processes cannot share {gpus_per_trial} GPU: raise hydra.launcher.gpus_per_trial, lower "
+            "hydra.launcher.processes_per_trial, or set hydra.launcher.gpus_per_trial=0 for the CPU"
+        )
     num_slots = num_slots or len(gpus) // gpus_per_trial
     if num_slots * gpus_per_trial > len(gpus) and not allow_shared_gpus:
         raise CompactHydraException(
@@ -50,7 +56,25 @@ def slot_environments(
     ]
 
 
-def threads_per_slot(num_slots: int, threads_per_trial: int | None) -> int:
+def processes_of_trial(processes_per_trial: int | None, gpus_per_trial: int) -> int:
+    if processes_per_trial is not None and processes_per_trial < 1:
+        raise CompactHydraException(f"hydra.launcher.processes_per_trial must be at least 1, got {processes_per_trial}")
+    return processes_per_trial or max(1, gpus_per_trial)
+
+
+def process_environments(num_processes: int) -> list[dict[str, str]]:
+    """What torchrun would tell each process of a job; nothing to a single one."""
+    if num_processes == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    size = str(num_processes)
+    shared = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(num_processes)]
+
+
+def threads_per_process(num_slots: int, num_processes: int, threads_per_trial: int | None) -> int:
     if threads_per_trial is not None and threads_per_trial < 1:
         raise CompactHydraException(f"hydra.launcher.threads_per_trial must be at least 1, got {threads_per_trial}")
-    return threads_per_trial or max(1, len(os.sched_getaffinity(0)) // num_slots)
+    return max(1, (threads_per_trial or len(os.sched_getaffinity(0)) // num_slots) // num_processes)

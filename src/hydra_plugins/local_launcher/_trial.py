@@ -43,6 +43,7 @@ class Request:
     num_threads: int
     start_method: str | None
     job_log: str | None
+    is_follower: bool = False  # one of several processes, but the first, which gives the result and writes the files
 
 
 def run_trial(grace_seconds: float, requests: Connection, results: Connection) -> None:
@@ -86,10 +87,12 @@ def _run(request: Request, results: Connection) -> JobReturn:
         job = unpack(request.job)
         _restore_hydra(job)
         config = compose(job.context.config_loader, job.config, request.overrides, request.job_idx)
+        if request.is_follower:
+            _leave_files(config)
         results.send(_open_folder(config, request.job_log))
         answer = run_job(
             hydra_context=job.context,
-            task_function=_contained(job.task_function()),
+            task_function=_contained(job.task_function(), request.is_follower),
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -99,6 +102,8 @@ def _run(request: Request, results: Connection) -> JobReturn:
         answer.return_value = error
     if answer.status == JobStatus.FAILED:
         answer.return_value = _failure(answer._return_value)
+    elif request.is_follower:
+        answer.return_value = None
     return answer
 
 
@@ -117,6 +122,12 @@ def _restore_hydra(job: Job) -> None:
     setup_globals()
 
 
+def _leave_files(config: DictConfig) -> None:
+    with open_dict(config):
+        config.hydra.output_subdir = None
+        config.hydra.job_logging = {"root": None}
+
+
 def _open_folder(config: DictConfig, job_log: str | None) -> Path:
     HydraConfig.instance().set_config(config)  # for ${hydra:...} in the folder's name
     folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)).absolute()
@@ -131,7 +142,7 @@ def _open_folder(config: DictConfig, job_log: str | None) -> Path:
     return folder
 
 
-def _contained(task_function: TaskFunction) -> TaskFunction:
+def _contained(task_function: TaskFunction, is_follower: bool) -> TaskFunction:
     """A job that exits is a failed job, with Hydra's callbacks and files like any other."""
 
     @functools.wraps(task_function)
@@ -142,7 +153,7 @@ def _contained(task_function: TaskFunction) -> TaskFunction:
         except SystemExit as error:
             raise JobFailed(f"the job called sys.exit({error.code!r})", traceback.format_exc()) from None
         except KeyboardInterrupt:
-            if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:  # the launcher ends this job
+            if is_follower or signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:  # the launcher ends this job
                 raise
             raise JobFailed("the job raised KeyboardInterrupt", traceback.format_exc()) from None
 

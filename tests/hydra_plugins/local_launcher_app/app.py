@@ -14,6 +14,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 class UnpicklableError(Exception):
     def __init__(self, message):
@@ -36,7 +38,15 @@ def facts():
         "cpu_seconds": time.process_time(),
         "at": time.time(),
         "json_tool": "json.tool" in sys.modules,
+        "torchrun": {name: os.environ.get(name) for name in TORCHRUN},
     }
+
+
+def meet(folder):
+    """The end of the first process is the end of the job."""
+    while len(list(folder.glob("facts*.json"))) < int(os.environ.get("WORLD_SIZE", 1)):
+        time.sleep(0.01)
+    return facts()
 
 
 def sleep(seconds):
@@ -64,6 +74,11 @@ def raises(error):
     raise error
 
 
+def late():
+    time.sleep(0.5)
+    raise TimeoutError("later")
+
+
 def load():
     import torch
 
@@ -85,9 +100,10 @@ def segfault():
 @hydra.main(version_base="1.3", config_path=".", config_name="app")
 def main(config):
     folder = Path(HydraConfig.get().runtime.output_dir)
-    (folder / "facts.json").write_text(json.dumps(facts()))
+    rank = int(os.environ.get("RANK", 0))
+    (folder / ("facts.json" if rank == 0 else f"facts_{rank}.json")).write_text(json.dumps(facts()))
     kinds = {
-        "facts": facts,
+        "facts": lambda: meet(folder),
         "sleep": lambda: sleep(config.seconds),
         "stubborn": stubborn,
         "tidy": tidy,
@@ -102,10 +118,11 @@ def main(config):
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "segfault": segfault,
         "kill_server": kill_server,
+        "late": late,
         "load": load,
         "resolve": lambda: OmegaConf.create({"x": "${double:21}"}).x,
     }
-    return kinds[config.kind]()
+    return kinds[config.kind if rank in (config.ranks or [rank]) else config.others]()
 
 
 if __name__ == "__main__":
