@@ -1,4 +1,4 @@
-"""The processes that torchrun or `accelerate launch` starts: the first one speaks and writes, the others follow."""
+"""The processes that torchrun, `accelerate launch` or a sweep starts: the first speaks and writes, others follow."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import sys
 import time
 
 GIVE_WAY_SECONDS = 30.0  # the first one may have a run to close
+FOLLOWER_SECONDS = 2.0  # in a sweep, whose launcher ends them as soon as the first one is gone
 # the first process decides where the run writes; the others take that over once they are connected
 FOLLOWER_OVERRIDES = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 
@@ -33,11 +34,11 @@ def as_follower(arguments: list[str]) -> list[str]:
     return [*arguments[:end], *FOLLOWER_OVERRIDES, *arguments[end:]]
 
 
-def give_way(error: BaseException) -> None:
+def give_way(error: BaseException, seconds: float = GIVE_WAY_SECONDS) -> None:
     """Of several processes the one that failed first explains why: the launcher ends the others while they wait here.
 
     A RuntimeError may be no more than the connection to a process that is gone.
     """
     if num_launched() > 1 and (is_follower() or isinstance(error, RuntimeError)):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        time.sleep(GIVE_WAY_SECONDS)
+        time.sleep(seconds)

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, TrialPruned, current_trial
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
 from src.command_line import check_keys, explain, quoted
 from src.experiment import (
     CONF,
@@ -38,7 +38,7 @@ from src.experiment import (
     record_start,
     write_metrics,
 )
-from src.launched import follow, give_way, is_follower
+from src.launched import FOLLOWER_SECONDS, GIVE_WAY_SECONDS, follow, give_way, is_follower
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -87,9 +87,7 @@ def train(config: DictConfig) -> Objective:
             if epoch > max(parts.settings.lambda_warmup_epochs, parts.settings.epochs / 2):  # by now it should move
                 progress.remark_once(remarks(metrics, data.criteria))
             if epoch > 0:
-                trial.report(metrics[names[0]], epoch)
-                if trial.should_prune():
-                    raise TrialPruned
+                _report(trial, metrics[names[0]], epoch)
 
         trainer.log = log
         if not is_follower():
@@ -124,6 +122,18 @@ def train(config: DictConfig) -> Objective:
     return returned
 
 
+def _report(trial: CurrentTrial, value: float, epoch: int) -> None:
+    """Raises TrialPruned in all processes where the study says so, which only the first one asks."""
+    from contrastive_learning.processes import of_the_main_process
+
+    pruned = False
+    if not is_follower():
+        trial.report(value, epoch)
+        pruned = trial.should_prune()
+    if of_the_main_process(pruned):
+        raise TrialPruned
+
+
 def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> None:
     """A misspelt metric shows before anything is recorded, and ends a sweep at its first trial."""
     try:
@@ -140,6 +150,10 @@ def run_from_hydra(config: DictConfig) -> Objective:
     except (ValueError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"error: {_innermost(error)}")
+        raise
+    except RuntimeError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            give_way(error, FOLLOWER_SECONDS if is_follower() else GIVE_WAY_SECONDS)
         raise
     except KeyboardInterrupt:
         from contrastive_learning.checkpoints import INDEX

@@ -16,15 +16,21 @@ SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.stud
 SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=6", "tracking.log_model=false"]
 
 
-def start(folder):
+def start(folder, processes):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(command(*SWEEP), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command(*SWEEP, f"hydra.launcher.processes_per_trial={processes}"),
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum):
-    process = start(tmp_path)
+@pytest.mark.parametrize(("signum", "processes"), [(signal.SIGTERM, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)])
+def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
+    process = start(tmp_path, processes)
     index = tmp_path / "multirun/s/000/checkpoints/checkpoints.json"
     while not index.exists():
         assert process.poll() is None, process.stderr.read()
@@ -32,7 +38,7 @@ def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum):
     process.send_signal(signum)
     process.communicate(timeout=60)
     assert process.returncode == (143 if signum == signal.SIGTERM else -signal.SIGKILL)
-    again = start(tmp_path)
+    again = start(tmp_path, processes)
     _, errors = again.communicate(timeout=400)
     assert again.returncode == 0, errors
     study = optuna.load_study(

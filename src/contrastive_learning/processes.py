@@ -7,7 +7,7 @@ the rows' gradient is multiplied by their number.
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils.data import DataLoader
 
 from contrastive_learning.samplers.examples import BatchSampler
+
+T = TypeVar("T")
 
 
 def num_processes() -> int:
@@ -28,7 +30,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def of_the_main_process(value: str) -> str:
+def of_the_main_process(value: T) -> T:
     if num_processes() == 1:
         return value
     shared = [value]

@@ -145,12 +145,20 @@ class RecordedTask:
             result = {"state": "pruned" if trial.pruned else "ok", "value": _plain(value)}
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001  sys.exit in a task must not end the sweep
+        except BaseException as error:  # sys.exit in a task must not end the sweep
+            if _is_follower():
+                raise  # to the launcher
             result = _failure(error)
         finally:
             _Current.trial = NoTrial()
-        write_atomically(folder / RESULT_FILE, json.dumps(result))
+        if not _is_follower():
+            write_atomically(folder / RESULT_FILE, json.dumps(result))
         return result
+
+
+def _is_follower() -> bool:
+    """Of a trial's several processes the first one gives its result."""
+    return int(os.environ.get("RANK", 0)) > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 def write_atomically(path: Path, content: str) -> None:
