@@ -5,6 +5,8 @@ import signal
 import pytest
 import torch
 
+from servers import PostgresServer
+
 # a shell that starts the suite in the background has it ignore SIGINT, which the commands under test would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -15,3 +17,20 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 def device(request):
     """Runs a test on the CPU and, where there is one, on a GPU."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    """With a database of its own at `url`."""
+    postgres_server.use_new_database()
+    return postgres_server

@@ -2,19 +2,16 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from contrastive_learning.outbox import Outbox
 from contrastive_learning.tracking import MlflowTracking
+from servers import MlflowServer
 from test_serving import CRITERIA, export
 from test_tracking import png
 
@@ -81,38 +78,12 @@ def test_a_refusal_is_no_outage(tmp_path):
     assert not tracking.is_outage(refused.value)
 
 
-class Server:
-    def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
-
-    def start(self):
-        stores = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
-        stores += ["--artifacts-destination", str(self.folder / "artifacts")]
-        command = [sys.executable, "-m", "mlflow", "server", *stores, "--port", str(self.port), "--workers", "1"]
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        for _ in range(600):
-            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                return
-            time.sleep(0.2)
-        raise TimeoutError((self.folder / "server.log").read_text())
-
-    def stop(self):
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
 @pytest.fixture
 def server(tmp_path):
-    server = Server(tmp_path)
+    server = MlflowServer(tmp_path)
     server.start()
     yield server
-    with suppress(ProcessLookupError):
-        server.stop()
+    server.remove()
 
 
 @pytest.mark.slow

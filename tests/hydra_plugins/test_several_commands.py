@@ -1,19 +1,9 @@
 """Commands that start at once on one study, from an empty folder."""
 
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 from optuna.trial import TrialState
 
-from .conftest import LOCAL, NAME, TRACKING, assert_mirrored, wait_for
+from .conftest import LOCAL, NAME, TRACKING, assert_mirrored
 
 pytestmark = pytest.mark.slow
 
@@ -44,56 +34,8 @@ def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
     run_together(sweeps, *FOUR_SLOTS, trials=10, storage=storage)
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    """The URL of a private PostgreSQL server."""
-    binaries = postgres_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    if find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed: pip install -e '.[postgres]'")
-    folder, user, port = Path(tempfile.mkdtemp(prefix="postgres-")), server_user(), free_port()
-    if user is not None:
-        shutil.chown(folder, user)
-    data = str(folder / "data")
-    initdb = [binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C"]
-    subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-    options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    with (folder / "log").open("w") as log:
-        command = [binaries / "postgres", "-D", data, *options]
-        server = subprocess.Popen(command, user=user, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: "ready to accept connections" in (folder / "log").read_text())
-        yield f"postgresql://tester@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)  # SIGTERM would wait for the clients
-        server.wait(30)
-        shutil.rmtree(folder)
-
-
-def postgres_binaries():
-    """On the PATH, or where Debian puts them."""
-    found = shutil.which("initdb")
-    folders = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return folders[-1] if folders else None
-
-
-def server_user():
-    """PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_two_commands_share_one_study_in_postgresql(sweeps, postgres):
-    owners = run_together(sweeps, *FOUR_SLOTS, "epoch_seconds=0.5", trials=16, storage=postgres)
+    owners = run_together(sweeps, *FOUR_SLOTS, "epoch_seconds=0.5", trials=16, storage=postgres.url)
     assert len(owners) == 2
 
 

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -17,12 +18,14 @@ from hydra_plugins.contrastive_sweeper._plan import Plan
 from hydra_plugins.contrastive_sweeper._progress import Progress
 from hydra_plugins.contrastive_sweeper._proposals import propose_unseen
 from hydra_plugins.contrastive_sweeper._record import Record
+from hydra_plugins.contrastive_sweeper._reports import UNSENT_FILE, open_trial, unsent
 from hydra_plugins.contrastive_sweeper._samplers import make_sampler
 from hydra_plugins.contrastive_sweeper._slots import Ending, Job, Slots, saved_ending
 from hydra_plugins.contrastive_sweeper._study import DONE, Ledger
 from hydra_plugins.contrastive_sweeper._trial import RESULT_FILE
 
 POLL_SECONDS = 0.5
+SIGNING_SECONDS = 5.0  # by far more than a command needs between claiming a trial and signing it
 
 
 @dataclass
@@ -58,13 +61,15 @@ class Loop:
                 job = self._next_job(stop)
                 if job is None:
                     break
-                (job.folder / RESULT_FILE).unlink(missing_ok=True)
+                for file in (RESULT_FILE, UNSENT_FILE):
+                    (job.folder / file).unlink(missing_ok=True)
                 self.slots.start(job)
-            if not self.slots.running:
+            if not self.slots.running and not self._found_unsigned():
                 break
             for job, ending in self.slots.wait(POLL_SECONDS):
                 self._take(job, ending)
-            self.progress.update(self.ledger, list(self._open))
+            with self.ledger.storage.unless_away():
+                self.progress.update(self.ledger, list(self._open))
         if self.limits.broken is not None:
             raise SweepError(f"stopped: {self.limits.broken}; the first error was: {self.limits.first_error}")
         return stop
@@ -99,6 +104,14 @@ class Loop:
         done = self._saved_values(trial.number) if continues else []
         self._open[trial.number] = OpenTrial(params, is_retry, continues, values=done)
         return self._job(trial.number, len(done))
+
+    def _found_unsigned(self) -> bool:
+        """The answer to a claim can be lost in an outage: such a trial is settled here, and its place filled again."""
+        if not self.ledger.unsigned():
+            return False
+        time.sleep(SIGNING_SECONDS)
+        self.recover()
+        return True
 
     def _claim(self) -> optuna.Trial | None:
         """The next trial, RUNNING and owned by this process; None when there is none left to run."""
@@ -144,6 +157,7 @@ class Loop:
 
     def _take(self, job: Job, ending: Ending) -> None:
         trial = self._open[job.trial_number]
+        self._deliver(job.trial_number, job.folder)
         if ending.state == "ok":
             try:
                 trial.values.append(self.plan.values(ending.value))
@@ -184,8 +198,19 @@ class Loop:
             self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 
+    def _deliver(self, number: int, folder: Path) -> None:
+        """What the job could not tell the study while that was away."""
+        calls = unsent(folder)
+        if calls and not self.ledger.trials[number].state.is_finished():
+            trial = open_trial(self.ledger.storage, self.plan.study_name, number)
+            for call, *arguments in calls:
+                getattr(trial, call)(*arguments)
+        (folder / UNSENT_FILE).unlink(missing_ok=True)
+
     def _settle(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Take what a trial without a process has left, else have it run again; `counts` towards the retries."""
+        for seed_index in range(len(self.plan.seeds)):
+            self._deliver(trial.number, self.plan.sweep_dir / self.plan.folder(trial.number, seed_index))
         has_params = trial.params.keys() >= set(self.plan.space.axes)  # else it was killed before it was a job
         values = self._saved_values(trial.number) if has_params else []
         first = self._saved_ending(trial.number, 0) if has_params else None
@@ -224,7 +249,5 @@ class Loop:
         return retries < self.plan.settings.max_retries
 
     def _note(self, number: int, **attributes: Any) -> None:
-        study = self.ledger.study
-        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
         for name, value in attributes.items():
-            study._storage.set_trial_user_attr(trial_id, name, value)
+            self.ledger.storage.set_trial_user_attr(self.ledger.trial_id(number), name, value)

@@ -14,13 +14,15 @@ import psutil
 from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 
 DEFAULT_JOURNAL = "optuna.journal"
 SQLITE_TIMEOUT_SECONDS = 60
+POSTGRESQL_TIMEOUTS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}  # s, ms; else minutes for a host that is gone
 
 
 def resolve(storage: Any) -> Any:
@@ -47,15 +49,42 @@ def open_storage(storage: Any) -> BaseStorage:
         return opened
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(storage))
-    arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}} if storage.startswith("sqlite") else {}
+        return JournalStorage(JournalFileBackend(storage, JournalLock(storage)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return RDBStorage(storage, engine_kwargs=arguments)
+            return RDBStorage(storage, engine_kwargs=_engine_arguments(storage))
         except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
             reason = str(error).strip().splitlines()[0]
             raise SweepError(f"hydra.sweeper.storage: {without_password(storage)}: {reason}") from error
+
+
+class JournalLock(JournalFileSymlinkLock):
+    """Cuts off the half of a line that a full disk leaves, behind which nobody could read on."""
+
+    def release(self) -> None:
+        try:
+            _cut_half_line(Path(self._lock_target_file))
+        finally:
+            super().release()
+
+
+def _cut_half_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read(1) in (b"", b"\n"):
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _engine_arguments(url: str) -> dict[str, Any]:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
+    by_libpq = parsed.get_driver_name() in ("psycopg", "psycopg2")
+    return {"pool_pre_ping": True, "connect_args": POSTGRESQL_TIMEOUTS if by_libpq else {}}
 
 
 def without_password(url: str) -> str:

@@ -10,8 +10,15 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
+from hydra_plugins.contrastive_sweeper._patience import PatientStorage
 from hydra_plugins.contrastive_sweeper._space import Point, Space
-from hydra_plugins.contrastive_sweeper._storage import is_alive, open_storage, storage_lock, this_owner
+from hydra_plugins.contrastive_sweeper._storage import (
+    is_alive,
+    open_storage,
+    storage_lock,
+    this_owner,
+    without_password,
+)
 
 IDENTITY = "identity"
 NOBODY = ""  # the owner of a trial whose sweep was killed between asking for it and signing it
@@ -29,6 +36,7 @@ class Ledger:
     study: optuna.Study
     lock: FileLock
     owner: str
+    storage: PatientStorage
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -40,6 +48,9 @@ class Ledger:
 
     def count(self, *states: TrialState) -> int:
         return sum(trial.state in states for trial in self.trials)
+
+    def trial_id(self, number: int) -> int:
+        return int(self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
 
     def add_missing(self, points: Iterable[Mapping[str, Any]]) -> int:
         """Queue the points that no trial has, or has tried in vain."""
@@ -57,22 +68,27 @@ class Ledger:
 
     def pause(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Back to the queue with what it has, to go on where it was interrupted."""
-        storage = self.study._storage
-        storage.set_trial_user_attr(trial._trial_id, "continues", True)
-        storage.set_trial_user_attr(trial._trial_id, "retries", trial.user_attrs.get("retries", 0) + int(counts))
-        storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        retries = trial.user_attrs.get("retries", 0) + int(counts)
+        self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
+        self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
+        self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
     def fail(self, number: int, reason: str, trace: str = "") -> None:
-        trial_id = self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        self.study._storage.set_trial_user_attr(trial_id, "reason", reason[:2000])
+        trial_id = self.trial_id(number)
+        self.storage.set_trial_user_attr(trial_id, "reason", reason[:2000])
         if trace:
-            self.study._storage.set_trial_user_attr(trial_id, "trace", trace[-8000:])
+            self.storage.set_trial_user_attr(trial_id, "trace", trace[-8000:])
         self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def abandoned(self) -> list[FrozenTrial]:
         """Trials that are RUNNING, but whose sweep is gone. Needs the lock, under which trials are signed."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
+
+    def unsigned(self) -> bool:
+        """A trial is RUNNING, but nobody's: a command signs it this moment, or was cut off before it could."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return any("owner" not in trial.user_attrs for trial in running)
 
     def ranked(self) -> list[FrozenTrial]:
         """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first, each
@@ -98,23 +114,29 @@ class Ledger:
         return sum(trial.datetime_complete > best.datetime_complete for trial in later if trial.datetime_complete)
 
 
+def open_patiently(storage: Any, seconds: float) -> PatientStorage:
+    """`storage` as `resolve` gives it. One that is away now is an error; only later it is waited for."""
+    name = without_password(storage) if isinstance(storage, str) else str(storage.get("_target_"))
+    with storage_lock(storage):
+        return PatientStorage(open_storage(storage), name, seconds)
+
+
 def open_ledger(
-    storage: Any,
+    storage: PatientStorage,
+    lock: FileLock,
     name: str,
     directions: Sequence[Direction],
     identity: Mapping[str, Any],
     pruner: optuna.pruners.BasePruner,
 ) -> Ledger:
     """Make or load the study; SweepError with the difference where it holds trials of something else."""
-    lock = storage_lock(storage)
     with lock:
-        opened = open_storage(storage)
-        names = optuna.get_all_study_names(opened)
+        names = optuna.get_all_study_names(storage)
         if name in names:
-            _check_identity(optuna.load_study(study_name=name, storage=opened), identity)
+            _check_identity(optuna.load_study(study_name=name, storage=storage), identity)
         study = optuna.create_study(
             study_name=name,
-            storage=opened,
+            storage=storage,
             directions=list(directions),
             sampler=optuna.samplers.RandomSampler(),  # until the first trial is asked for
             pruner=pruner,
@@ -122,7 +144,7 @@ def open_ledger(
         )
         if study.user_attrs.get(IDENTITY) != identity:
             study.set_user_attr(IDENTITY, dict(identity))
-    return Ledger(study, lock, this_owner())
+    return Ledger(study, lock, this_owner(), storage)
 
 
 def free_name(storage: Any, name: str) -> str:
@@ -137,7 +159,7 @@ def free_name(storage: Any, name: str) -> str:
 
 def import_known(ledger: Ledger, space: Space) -> None:
     """COMPLETE points of this grid that another study of the storage has, all else being equal."""
-    storage, same = ledger.study._storage, ledger.study.user_attrs[IDENTITY]
+    storage, same = ledger.storage, ledger.study.user_attrs[IDENTITY]
     wanted = {_key(point): point for point in space.points()}
     with ledger.lock:
         have = {_key(planned_params(trial)) for trial in ledger.trials if trial.state in (*DONE, *OPEN)}

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -20,6 +20,7 @@ from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._loop import Loop
 from hydra_plugins.contrastive_sweeper._note import describe
 from hydra_plugins.contrastive_sweeper._outcome import Confirmation, Outcome
+from hydra_plugins.contrastive_sweeper._patience import PatientStorage, StorageAwayError
 from hydra_plugins.contrastive_sweeper._pictures import attach_report, draw_study, forgiving
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose, make_plan
 from hydra_plugins.contrastive_sweeper._preview import print_preview
@@ -29,8 +30,8 @@ from hydra_plugins.contrastive_sweeper._results import Choice, choose, print_sum
 from hydra_plugins.contrastive_sweeper._samplers import make_pruner
 from hydra_plugins.contrastive_sweeper._show import Swept
 from hydra_plugins.contrastive_sweeper._slots import Slots, slots_of
-from hydra_plugins.contrastive_sweeper._storage import resolve
-from hydra_plugins.contrastive_sweeper._study import Ledger, import_known, open_ledger
+from hydra_plugins.contrastive_sweeper._storage import resolve, storage_lock, without_password
+from hydra_plugins.contrastive_sweeper._study import Ledger, import_known, open_ledger, open_patiently
 from hydra_plugins.contrastive_sweeper._trial import RecordedTask
 from hydra_plugins.contrastive_sweeper.sweeper import OptunaSweeperConf
 
@@ -62,7 +63,8 @@ def _run(plan: Plan, context: HydraContext, task: TaskFunction) -> None:
     slots = slots_of(launcher, plan.settings.n_jobs, plan.settings.trial_timeout)
     try:  # a launcher that prepares its processes does so during the preflight
         identity = plan.identity(_preflight(plan, context))
-        ledger = _open(plan, identity)
+        storage = open_patiently(plan.storage, plan.settings.storage_patience)
+        ledger = _open(plan, identity, storage)
         if plan.points is not None and not plan.settings.fresh:
             import_known(ledger, plan.space)
         _search(plan, ledger, _open_record(plan), slots, context)
@@ -82,16 +84,29 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         outcome = "interrupted"
         raise
     finally:
-        choice = choice or choose(ledger)
-        with ledger.lock:  # another command may end now too, with the same files and the same parent run
-            files = write_files(plan, ledger, choice, context)
-            if outcome == "ok" and record.parent_run_id is not None and choice is not None:
-                found = Outcome.of(plan, ledger, choice.trial.number, choice.confirmation)
-                files += [*draw_study(plan, ledger), *attach_report(plan, found, context)]
-            record.reconcile(ledger.trials)
-            places = _show(plan, ledger, record, choice)
-            record.finish(outcome, None if choice is None else choice.trial, files)
+        try:
+            choice, places = _conclude(plan, ledger, record, context, outcome, choice)
+        except StorageAwayError:  # without the study only the parent run is to be closed
+            record.finish("failed" if outcome == "ok" else outcome, None, [])
+            if outcome == "ok":
+                raise
     print_summary(plan, ledger, choice, places)
+
+
+def _conclude(
+    plan: Plan, ledger: Ledger, record: Record, context: HydraContext, outcome: str, choice: Choice | None
+) -> tuple[Choice | None, Mapping[str, str]]:
+    """Write the files and the record. Returns what was chosen, and where a person can look at it."""
+    choice = choice or choose(ledger)
+    with ledger.lock:  # another command may end now too, with the same files and the same parent run
+        files = write_files(plan, ledger, choice, context)
+        if outcome == "ok" and record.parent_run_id is not None and choice is not None:
+            found = Outcome.of(plan, ledger, choice.trial.number, choice.confirmation)
+            files += [*draw_study(plan, ledger), *attach_report(plan, found, context)]
+        record.reconcile(ledger.trials)
+        places = _show(plan, ledger, record, choice)
+        record.finish(outcome, None if choice is None else choice.trial, files)
+    return choice, places
 
 
 def _show(plan: Plan, ledger: Ledger, record: Record, choice: Choice | None) -> Mapping[str, str]:
@@ -115,7 +130,9 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
             if isinstance(error, KeyboardInterrupt):
                 _ignore_signals()
             slots.stop()
-            loop.abandon("interrupted" if isinstance(error, KeyboardInterrupt) else f"the sweep ended: {error}")
+            ledger.storage.hurry()
+            with suppress(StorageAwayError):  # the next start settles what is still RUNNING
+                loop.abandon("interrupted" if isinstance(error, KeyboardInterrupt) else f"the sweep ended: {error}")
             raise
         if ended is not None:
             progress.say(f"stopped: {ended}")
@@ -127,7 +144,7 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
 def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:
     arms = arms_of(plan, ledger)
     stage = confirm_plan(plan, arms)
-    stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}})
+    stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}}, ledger.storage)
     _complete(stage, stage_ledger, record.of_study(stage.study_name, stage.label), slots)
     confirmation = Confirmation.of(arms, stage_ledger.trials)
     found = findings(plan, arms, confirmation)
@@ -137,8 +154,9 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     return Choice(chosen, found, confirmation)
 
 
-def _open(plan: Plan, identity: Mapping[str, Any]) -> Ledger:
-    return open_ledger(plan.storage, plan.study_name, plan.directions, identity, make_pruner(plan.settings.pruner))
+def _open(plan: Plan, identity: Mapping[str, Any], storage: PatientStorage) -> Ledger:
+    lock, pruner = storage_lock(plan.storage), make_pruner(plan.settings.pruner)
+    return open_ledger(storage, lock, plan.study_name, plan.directions, identity, pruner)
 
 
 def _preflight(plan: Plan, context: HydraContext) -> str | None:
@@ -166,7 +184,14 @@ def _open_record(plan: Plan) -> Record:
     facts |= {f"space.{name}": description for name, description in plan.space.describe().items()}
     experiment = settings.mlflow_experiment or "Default"
     uri, ui = resolve(settings.mlflow_uri), settings.mlflow_ui
-    return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui)
+    except MlflowException as error:
+        raise SweepError(
+            f"hydra.sweeper.mlflow_uri: {without_password(uri)}: {error.message.splitlines()[0]}"
+        ) from error
 
 
 def _command() -> str:

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-if TYPE_CHECKING:
-    import optuna
+from hydra_plugins.contrastive_sweeper._reports import Reports, write_atomically
 
 RESULT_FILE = "result.json"
 
@@ -77,27 +76,27 @@ class NoTrial:
 
 
 class SweepTrial:
-    def __init__(self, conf: Mapping[str, Any]) -> None:
+    def __init__(self, conf: Mapping[str, Any], folder: Path) -> None:
         self.number: int | None = conf["trial_number"]
         self.run_name: str | None = conf["trial_name"]
         self.parent_run_id: str | None = conf["parent_run_id"]
         self.pruned = False
         self.continues: bool = conf["trial_continues"]
         self._conf = conf
-        self._opened: optuna.Trial | None = None
+        self._reports = Reports(folder, conf)
 
     def report(self, value: float, step: int) -> None:
-        if self._reports:
-            self._trial.report(float(value), step)
+        if self._may_report:
+            self._reports.put("report", float(value), step)
 
     def should_prune(self) -> bool:
-        if self._reports and self._trial.should_prune():
+        if self._may_report and self._reports.should_prune():
             self.pruned = True
         return self.pruned
 
     def set_constraint(self, name: str, value: float) -> None:
         if self._conf["trial_reports"]:
-            self._trial.set_constraint(name, value)
+            self._reports.put("set_constraint", name, float(value))
 
     def tags(self) -> dict[str, str]:
         tags = {
@@ -109,15 +108,9 @@ class SweepTrial:
         return tags | ({} if self.parent_run_id is None else {"mlflow.parentRunId": self.parent_run_id})
 
     @property
-    def _reports(self) -> bool:
+    def _may_report(self) -> bool:
         """Of several seeds only the first reports; Optuna takes no reports for several objectives."""
         return bool(self._conf["trial_reports"]) and not isinstance(self._conf["direction"], list)
-
-    @property
-    def _trial(self) -> "optuna.Trial":
-        if self._opened is None:
-            self._opened = _open(self._conf)
-        return self._opened
 
 
 class _Current:
@@ -138,7 +131,7 @@ class RecordedTask:
         folder = Path(HydraConfig.get().runtime.output_dir)
         conf = OmegaConf.to_container(HydraConfig.get().sweeper, resolve=True)
         assert isinstance(conf, dict)
-        trial = _Current.trial = SweepTrial({str(key): value for key, value in conf.items()})
+        trial = _Current.trial = SweepTrial({str(key): value for key, value in conf.items()}, folder)
         try:
             with _time_limit(conf["trial_alarm"]):
                 value = self.task(config)
@@ -159,27 +152,6 @@ class RecordedTask:
 def _is_follower() -> bool:
     """Of a trial's several processes the first one gives its result."""
     return int(os.environ.get("RANK", 0)) > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1
-
-
-def write_atomically(path: Path, content: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)
-
-
-def _open(conf: Mapping[str, Any]) -> "optuna.Trial":
-    import optuna
-
-    from hydra_plugins.contrastive_sweeper._samplers import make_pruner
-    from hydra_plugins.contrastive_sweeper._storage import open_storage
-
-    storage = open_storage(conf["storage"])
-    sampler = optuna.samplers.RandomSampler()  # asks for nothing; spares the making of a default one
-    study = optuna.load_study(
-        study_name=conf["study_name"], storage=storage, sampler=sampler, pruner=make_pruner(conf["pruner"])
-    )
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, conf["trial_number"])
-    return optuna.Trial(study, trial_id)
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
