@@ -96,6 +96,11 @@ def test_the_starting_points_come_first_and_must_be_in_the_box(sweeps):
     sweeps.run(NAME, *space, "hydra.sweeper.enqueue=[{x:0.07,y:0.1},{x:0.5,y:0.5}]")
     assert sweeps.params()[:2] == [{"x": 0.07, "y": 0.1}, {"x": 0.5, "y": 0.5}]
     assert len(sweeps.params()) == 3
+    part = ("hydra.sweeper.study_name=part", *space, "hydra.sweeper.enqueue=[{x:1}]")
+    for _ in range(2):
+        sweeps.run(*part)
+        assert sweeps.params("part")[0]["x"] == 1
+        assert sweeps.states("part") == ["COMPLETE"] * 3
     sweeps.run("hydra.sweeper.study_name=fixed", *space, "x=0.3", "hydra.sweeper.enqueue=[{x:0.07,y:0.1}]")
     assert sweeps.params("fixed")[0] == {"y": 0.1}
 

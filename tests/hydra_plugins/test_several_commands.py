@@ -1,20 +1,30 @@
 """Commands that start at once on one study, from an empty folder."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from optuna.trial import TrialState
+
+from hydra_plugins.contrastive_sweeper._storage import PostgresLock
 
 from .conftest import LOCAL, NAME, TRACKING, assert_mirrored
 
 pytestmark = pytest.mark.slow
 
 FOUR_SLOTS = (*LOCAL, "hydra.launcher.num_slots=4")
-SEARCH = (NAME, TRACKING, "x=interval(0.0,1.0)", "y=interval(0.0,1.0)", "hydra/sweeper/sampler=tpe", "epochs=2")
+SEARCH = (
+    "x=interval(0.0,1.0)",
+    "y=interval(0.0,1.0)",
+    "hydra/sweeper/sampler=tpe",
+    "hydra.sweeper.enqueue=[{x:1,y:1}]",
+)
 
 
 def run_together(sweeps, *overrides, trials, storage=None):
     """Two commands; neither may fail, run a trial too many, repeat one, or leave it out of MLflow."""
     place = [] if storage is None else [f"hydra.sweeper.storage={storage}"]
-    command = (*SEARCH, f"hydra.sweeper.n_trials={trials}", *place, *overrides)
+    command = (NAME, TRACKING, *FOUR_SLOTS, "epochs=2", f"hydra.sweeper.n_trials={trials}", *place, *overrides)
     processes = [sweeps.start(*command) for _ in range(2)]
     for process in processes:
         _, errors = process.communicate(timeout=300)
@@ -31,12 +41,31 @@ def run_together(sweeps, *overrides, trials, storage=None):
 @pytest.mark.parametrize("attempt", range(10))
 def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
     storage = None if attempt % 2 else f"sqlite:///{sweeps.folder}/study.db"
-    run_together(sweeps, *FOUR_SLOTS, trials=10, storage=storage)
+    run_together(sweeps, *SEARCH, trials=10, storage=storage)
 
 
-def test_two_commands_share_one_study_in_postgresql(sweeps, postgres):
-    owners = run_together(sweeps, *FOUR_SLOTS, "epoch_seconds=0.5", trials=16, storage=postgres.url)
+@pytest.mark.parametrize("space", [SEARCH, ("x=range(4)", "y=range(4)")], ids=["search", "grid"])
+def test_two_commands_share_one_study_in_postgresql(sweeps, postgres, space):
+    owners = run_together(sweeps, *space, "epoch_seconds=0.5", trials=16, storage=postgres.url)
     assert len(owners) == 2
+
+
+def test_the_lock_of_a_database_is_one_for_all_and_does_not_outlive_a_crash(postgres):
+    mine, other = PostgresLock(postgres.url), PostgresLock(postgres.url)
+    mine.acquire()
+    mine.acquire()
+    mine.release()
+    with ThreadPoolExecutor(1) as waiting:
+        acquired = waiting.submit(other.acquire)
+        time.sleep(0.5)
+        assert not acquired.done()
+        mine.release()
+        acquired.result(timeout=10)
+    postgres.stop()
+    postgres.start()
+    mine.acquire()
+    other.release()
+    mine.release()
 
 
 @pytest.mark.parametrize(

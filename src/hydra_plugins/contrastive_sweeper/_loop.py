@@ -47,7 +47,7 @@ class Loop:
 
     def recover(self) -> None:
         """Settle what a killed sweep left RUNNING: take its results, fail and repeat the rest."""
-        with self.ledger.lock:
+        with self.ledger.locked():
             for trial in self.ledger.abandoned():
                 self._settle(trial, counts=True)
             self.record.reconcile(self.ledger.trials)
@@ -68,7 +68,7 @@ class Loop:
                 break
             for job, ending in self.slots.wait(POLL_SECONDS):
                 self._take(job, ending)
-            with self.ledger.storage.unless_away():
+            with self.ledger.storage.patience.unless_away():
                 self.progress.update(self.ledger, list(self._open))
         if self.limits.broken is not None:
             raise SweepError(f"stopped: {self.limits.broken}; the first error was: {self.limits.first_error}")
@@ -83,7 +83,9 @@ class Loop:
             else:
                 self.ledger.fail(number, reason)
                 self.ledger.requeue(trial, counts=False)
-            self.record.close_trial(self.ledger.trials[number])
+            finished = self.ledger.trials[number]
+            with forgiving(f"record of trial {number} yet"):
+                self.record.close_trial(finished)
         self._open.clear()
 
     def _next_job(self, stop: str | None) -> Job | None:
@@ -91,15 +93,23 @@ class Loop:
             return self._next_seeds.popleft()
         if stop is not None:
             return None
-        trial = self._claim()
-        if trial is None:
-            return None
-        try:
-            params = self._params(trial)
-        except BaseException as error:
-            self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
-            raise
-        continues = "continues" in trial.user_attrs
+        self.record.wait()  # a trial fails that cannot open its run
+        with self.ledger.locked():  # whoever asks next sees these parameters, and proposes others
+            trial = self._claim()
+            if trial is None:
+                return None
+            try:
+                params = self._params(trial)
+            except BaseException as error:
+                self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
+                raise
+            continues = "continues" in trial.user_attrs
+            if continues and not (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists():
+                self.ledger.fail(
+                    trial.number, "interrupted on a machine whose folder is not here; another trial repeats it"
+                )
+                self.ledger.requeue(self.ledger.trials[trial.number], counts=False)
+                return self._next_job(stop)
         is_retry = continues or "retry_of" in trial.user_attrs
         done = self._saved_values(trial.number) if continues else []
         self._open[trial.number] = OpenTrial(params, is_retry, continues, values=done)
@@ -116,26 +126,28 @@ class Loop:
     def _claim(self) -> optuna.Trial | None:
         """The next trial, RUNNING and owned by this process; None when there is none left to run."""
         ledger, plan = self.ledger, self.plan
-        with ledger.lock:
-            waiting = ledger.count(TrialState.WAITING)
-            if plan.points is None and ledger.count(*DONE, TrialState.RUNNING) >= plan.num_trials:
+        waiting = ledger.count(TrialState.WAITING)
+        if plan.points is None and ledger.count(*DONE, TrialState.RUNNING) >= plan.num_trials:
+            return None
+        if plan.points is not None and not waiting:
+            return None
+        if plan.points is None:
+            self._make_sampler()
+        if plan.points is None and not waiting and plan.extend is None and plan.space.is_discrete:
+            point = propose_unseen(ledger.study, plan.space)
+            if point is None:
                 return None
-            if plan.points is not None and not waiting:
-                return None
-            if plan.points is None:
-                self._make_sampler()
-            if plan.points is None and not waiting and plan.extend is None and plan.space.is_discrete:
-                point = propose_unseen(ledger.study, plan.space)
-                if point is None:
-                    return None
-                ledger.study.enqueue_trial(point)
-            trial = ledger.study.ask()
-            trial.set_user_attr("owner", ledger.owner)
+            ledger.study.enqueue_trial(point)
+        trial = ledger.study.ask()
+        trial.set_user_attr("owner", ledger.owner)
         return trial
 
     def _make_sampler(self) -> None:
         if not self._sampler_made:
-            sampler = make_sampler(self.plan.settings.sampler, self.plan.sampler, len(self.ledger.trials))
+            trials = self.ledger.trials
+            owners = {trial.user_attrs["owner"] for trial in trials if "owner" in trial.user_attrs}
+            seed = len(trials) + len(owners)  # no two commands have the same, as each signs a trial in its turn
+            sampler = make_sampler(self.plan.settings.sampler, self.plan.sampler, seed)
             self.ledger.study.sampler = sampler
             self._sampler_made = True
 
@@ -194,7 +206,7 @@ class Loop:
             self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
         finished = self.ledger.trials[number]
         # MLflow cannot take one new tag of a run from two processes at once; reconcile mends what it did not take
-        with self.ledger.lock, forgiving(f"record of trial {number} yet"):
+        with self.ledger.locked(), forgiving(f"record of trial {number} yet"):
             self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 

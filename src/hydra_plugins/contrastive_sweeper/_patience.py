@@ -1,4 +1,4 @@
-"""A storage that may go away in mid-sweep: what the sweeper asks of it waits until it is back."""
+"""What may go away in mid-sweep, the study's storage above all: the sweeper waits until it is back."""
 
 import copy
 import sys
@@ -19,12 +19,12 @@ RETRY_SECONDS = 1.0
 CALL = "call"  # the system attribute by which a trial is found that was made before the answer was lost
 
 
-class StorageAwayError(SweepError):
+class AwayError(SweepError):
     pass
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """The storage is away, locked or full: the same call may succeed later."""
+    """It is away, locked or full: the same call may succeed later."""
     while error is not None:
         if isinstance(error, OperationalError | InterfaceError | OSError):
             return True
@@ -38,69 +38,17 @@ def reason_of(error: BaseException) -> str:
     """The first line of what the driver or the file system said."""
     while (cause := error.__cause__ or error.__context__) is not None and not isinstance(error, DBAPIError | OSError):
         error = cause
-    return str(getattr(error, "orig", error)).strip().splitlines()[0]
+    return str(getattr(error, "orig", error)).strip().splitlines()[0][:300]
 
 
-def _waiting(name: str) -> Callable[..., Any]:
-    def call(self: "PatientStorage", *arguments: Any, **options: Any) -> Any:
-        return self._patiently(lambda: getattr(self._storage, name)(*arguments, **options))
+class Patience:
+    """Repeats a call that met an outage, for up to `seconds`; then AwayError, and nothing is waited for again."""
 
-    return call
+    def __init__(self, name: str, seconds: float) -> None:
+        self._name, self._seconds = name, seconds
 
-
-_CALLS = [name for name, member in vars(BaseStorage).items() if callable(member) and not name.startswith("_")]
-_WaitingStorage = type("_WaitingStorage", (BaseStorage,), {name: _waiting(name) for name in _CALLS})
-
-
-class PatientStorage(_WaitingStorage):  # type: ignore[misc,valid-type]
-    """Repeats a call that met an outage, for up to `seconds`; then StorageAwayError, and nothing is waited for again.
-
-    An answer can be lost with the connection although the call was obeyed, so a repeated call must do no harm.
-    """
-
-    def __init__(self, storage: BaseStorage, name: str, seconds: float) -> None:
-        self._storage, self._name, self._seconds = get_storage(storage), name, seconds
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if template_trial is None:  # one that is RUNNING, but nobody's, is found at the end of the sweep
-            return int(self._patiently(lambda: self._storage.create_new_trial(study_id)))
-        template, mark = copy.deepcopy(template_trial), uuid.uuid4().hex
-        template.system_attrs = template.system_attrs | {CALL: mark}
-
-        def create() -> int:
-            return self._storage.create_new_trial(study_id, template)
-
-        def repeat() -> int:
-            trials = self._storage.get_all_trials(study_id, deepcopy=False)
-            made = [trial._trial_id for trial in trials if trial.system_attrs.get(CALL) == mark]
-            return made[0] if made else create()
-
-        return int(self._patiently(create, repeat))
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
-        def change() -> bool:
-            return self._storage.set_trial_state_values(trial_id, state, values)
-
-        def repeat() -> bool:
-            with suppress(UpdateFinishedTrialError):
-                return change()
-            return self._storage.get_trial(trial_id).state == state
-
-        return bool(self._patiently(change, repeat))
-
-    def hurry(self) -> None:
-        """From now on fail at the first outage."""
-        self._seconds = 0.0
-
-    @contextmanager
-    def unless_away(self) -> Iterator[None]:
-        """Skip the rest of the block where the storage is away."""
-        seconds, self._seconds = self._seconds, 0.0
-        with suppress(StorageAwayError):
-            yield
-        self._seconds = seconds
-
-    def _patiently(self, call: Callable[[], Any], repeat: Callable[[], Any] | None = None) -> Any:
+    def wait(self, call: Callable[[], Any], repeat: Callable[[], Any] | None = None) -> Any:
+        """`repeat` from the second time on, where it has to look what the first time did before the answer was lost."""
         began, failures = time.monotonic(), 0
         while True:
             try:
@@ -119,10 +67,67 @@ class PatientStorage(_WaitingStorage):  # type: ignore[misc,valid-type]
                     self._say(f"is back after {time.monotonic() - began:.0f} s")
                 return answer
 
-    def _give_up(self, error: Exception) -> StorageAwayError:
+    def hurry(self) -> None:
+        """From now on fail at the first outage."""
+        self._seconds = 0.0
+
+    @contextmanager
+    def unless_away(self) -> Iterator[None]:
+        """Skip the rest of the block in an outage."""
+        seconds, self._seconds = self._seconds, 0.0
+        with suppress(AwayError):
+            yield
+        self._seconds = seconds
+
+    def _give_up(self, error: Exception) -> AwayError:
         seconds, self._seconds = self._seconds, 0.0
         away = f"{self._name} stayed away for {seconds:g} s (storage_patience): {reason_of(error)}"
-        return StorageAwayError(f"hydra.sweeper.storage: {away}; the same command goes on once it is back")
+        return AwayError(f"{away}; the same command goes on once it is back")
 
     def _say(self, what: str) -> None:
-        print(f"hydra.sweeper.storage: {self._name} {what}", file=sys.stderr)
+        print(f"{self._name} {what}", file=sys.stderr)
+
+
+def _waiting(name: str) -> Callable[..., Any]:
+    def call(self: "PatientStorage", *arguments: Any, **options: Any) -> Any:
+        return self.patience.wait(lambda: getattr(self._storage, name)(*arguments, **options))
+
+    return call
+
+
+_CALLS = [name for name, member in vars(BaseStorage).items() if callable(member) and not name.startswith("_")]
+_WaitingStorage = type("_WaitingStorage", (BaseStorage,), {name: _waiting(name) for name in _CALLS})
+
+
+class PatientStorage(_WaitingStorage):  # type: ignore[misc,valid-type]
+    """A storage whose calls are repeated after an outage."""
+
+    def __init__(self, storage: BaseStorage, patience: Patience) -> None:
+        self._storage, self.patience = get_storage(storage), patience
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is None:  # one that is RUNNING, but nobody's, is found at the end of the sweep
+            return int(self.patience.wait(lambda: self._storage.create_new_trial(study_id)))
+        template, mark = copy.deepcopy(template_trial), uuid.uuid4().hex
+        template.system_attrs = template.system_attrs | {CALL: mark}
+
+        def create() -> int:
+            return self._storage.create_new_trial(study_id, template)
+
+        def repeat() -> int:
+            trials = self._storage.get_all_trials(study_id, deepcopy=False)
+            made = [trial._trial_id for trial in trials if trial.system_attrs.get(CALL) == mark]
+            return made[0] if made else create()
+
+        return int(self.patience.wait(create, repeat))
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        def change() -> bool:
+            return self._storage.set_trial_state_values(trial_id, state, values)
+
+        def repeat() -> bool:
+            with suppress(UpdateFinishedTrialError):
+                return change()
+            return self._storage.get_trial(trial_id).state == state
+
+        return bool(self.patience.wait(change, repeat))

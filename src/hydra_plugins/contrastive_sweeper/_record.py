@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
+from hydra_plugins.contrastive_sweeper._patience import Patience
 from hydra_plugins.contrastive_sweeper._show import Swept, base_address, show
 
 MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
@@ -23,6 +24,10 @@ STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 class Record(Protocol):
     parent_run_id: str | None
+
+    def wait(self) -> None:
+        """Until it takes something; AwayError when that is too long."""
+        ...
 
     def close_trial(self, trial: FrozenTrial) -> None:
         """Children of a finished trial: no longer RUNNING, tagged with the trial's state."""
@@ -44,6 +49,9 @@ class Record(Protocol):
 class NoRecord:
     parent_run_id: str | None = None
 
+    def wait(self) -> None:
+        return None
+
     def close_trial(self, trial: FrozenTrial) -> None:
         return None
 
@@ -62,7 +70,15 @@ class NoRecord:
 
 class MlflowRecord:
     def __init__(
-        self, uri: str, experiment: str, study_name: str, label: Label, facts: Mapping[str, str], *, ui: str
+        self,
+        uri: str,
+        experiment: str,
+        study_name: str,
+        label: Label,
+        facts: Mapping[str, str],
+        *,
+        ui: str,
+        patience: Patience,
     ) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the trials wait meanwhile
@@ -71,11 +87,15 @@ class MlflowRecord:
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._study_name, self._label = study_name, label
-        self._ui = base_address(uri, ui)
+        self._ui, self._patience = base_address(uri, ui), patience
         with _creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = _experiment_id(self._client, uri, experiment)
             self.parent_run_id: str | None = self._open_parent(facts)
+
+    def wait(self) -> None:
+        parent = self.parent_run_id
+        self._patience.wait(lambda: self._client.get_run(parent))
 
     def close_trial(self, trial: FrozenTrial) -> None:
         self._close(trial, list(self._children(f" and tags.`sweep.trial` = '{trial.number}'")))

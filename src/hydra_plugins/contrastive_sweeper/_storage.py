@@ -6,23 +6,28 @@ import re
 import socket
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 
 DEFAULT_JOURNAL = "optuna.journal"
 SQLITE_TIMEOUT_SECONDS = 60
-POSTGRESQL_TIMEOUTS = {"connect_timeout": 10, "tcp_user_timeout": 30_000}  # s, ms; else minutes for a host that is gone
+# s, s, ms: else it takes minutes to notice that a host is gone
+POSTGRESQL_TIMEOUTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
+POSTGRESQL_LOCK = int.from_bytes(hashlib.sha256(b"contrastive-sweeper").digest()[:7], "big")
 
 
 def resolve(storage: Any) -> Any:
@@ -50,13 +55,18 @@ def open_storage(storage: Any) -> BaseStorage:
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(storage, JournalLock(storage)))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _explained(storage):
         warnings.simplefilter("ignore")
-        try:
-            return RDBStorage(storage, engine_kwargs=_engine_arguments(storage))
-        except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
-            reason = str(error).strip().splitlines()[0]
-            raise SweepError(f"hydra.sweeper.storage: {without_password(storage)}: {reason}") from error
+        return RDBStorage(storage, engine_kwargs=_engine_arguments(storage))
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
+        reason = str(error).strip().splitlines()[0]
+        raise SweepError(f"hydra.sweeper.storage: {without_password(url)}: {reason}") from error
 
 
 class JournalLock(JournalFileSymlinkLock):
@@ -91,14 +101,65 @@ def without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
-def storage_lock(storage: Any) -> FileLock:
-    """Held while a study is made and a trial is claimed. Between commands on one machine, not across machines."""
+class Lock(Protocol):
+    """May be acquired again by its holder."""
+
+    def acquire(self) -> Any: ...
+
+    def release(self) -> None: ...
+
+
+class PostgresLock:
+    """Between all commands on a database, wherever they run. The server frees it when the connection is gone."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._depth = url, 0
+        self._connection: Connection | None = None
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return create_engine(self._url, poolclass=NullPool, **_engine_arguments(self._url))
+
+    def acquire(self) -> None:
+        if self._depth == 0:
+            with _explained(self._url):
+                connection = self._engine.connect()
+                try:
+                    connection.execute(select(func.pg_advisory_xact_lock(POSTGRESQL_LOCK)))
+                except BaseException:
+                    connection.invalidate()
+                    raise
+            self._connection = connection
+        self._depth += 1
+
+    def release(self) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._connection is not None:
+            self._connection.invalidate()  # works with a connection that is lost already
+            self._connection.close()
+
+
+def storage_lock(storage: Any) -> Lock:
+    """Held while a study is made and a trial is claimed. Of another database than PostgreSQL between commands on one
+    machine, not across machines.
+    """
+    if isinstance(storage, str) and storage.startswith("postgresql"):
+        return PostgresLock(storage)
     if isinstance(storage, str) and ("://" not in storage or storage.startswith("sqlite:///")):
         path = Path(storage.removeprefix("sqlite:///"))
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(f"{path}.sweep.lock")
     digest = hashlib.sha256(repr(storage).encode()).hexdigest()[:16]
     return FileLock(Path(tempfile.gettempdir()) / f"contrastive-sweeper-{digest}.lock")
+
+
+@contextmanager
+def held(lock: Lock) -> Iterator[None]:
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def this_owner() -> str:

@@ -1,18 +1,20 @@
 """The study as the single truth: who owns a trial, what is still to run, what may not be mixed."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
-from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
-from hydra_plugins.contrastive_sweeper._patience import PatientStorage
+from hydra_plugins.contrastive_sweeper._patience import Patience, PatientStorage
 from hydra_plugins.contrastive_sweeper._space import Point, Space
 from hydra_plugins.contrastive_sweeper._storage import (
+    Lock,
+    held,
     is_alive,
     open_storage,
     storage_lock,
@@ -26,6 +28,7 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 Direction = Literal["minimize", "maximize"]
+Key = tuple[tuple[str, str], ...]
 Identity = dict[str, Any]  # what all trials of a study share
 
 
@@ -34,9 +37,17 @@ class Ledger:
     """A study with its lock and this process's name in it."""
 
     study: optuna.Study
-    lock: FileLock
+    lock: Lock
     owner: str
     storage: PatientStorage
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        self.storage.patience.wait(self.lock.acquire)
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -54,9 +65,16 @@ class Ledger:
 
     def add_missing(self, points: Iterable[Mapping[str, Any]]) -> int:
         """Queue the points that no trial has, or has tried in vain."""
-        with self.lock:
-            known = {_key(planned_params(trial)) for trial in self.trials if trial.state in (*DONE, *OPEN)}
-            missing = [point for point in points if _key(point) not in known]
+        with self.locked():
+            tried = [planned_params(trial) for trial in self.trials if trial.state in (*DONE, *OPEN)]
+            known: dict[frozenset[str], set[Key]] = {}
+            missing = []
+            for point in points:
+                names = frozenset(point)  # it may leave some to the sampler
+                if names not in known:
+                    known[names] = {_key(params, names) for params in tried if names <= params.keys()}
+                if _key(point, names) not in known[names]:
+                    missing.append(point)
             for point in missing:
                 self.study.enqueue_trial(dict(point))
         return len(missing)
@@ -117,20 +135,20 @@ class Ledger:
 def open_patiently(storage: Any, seconds: float) -> PatientStorage:
     """`storage` as `resolve` gives it. One that is away now is an error; only later it is waited for."""
     name = without_password(storage) if isinstance(storage, str) else str(storage.get("_target_"))
-    with storage_lock(storage):
-        return PatientStorage(open_storage(storage), name, seconds)
+    with held(storage_lock(storage)):
+        return PatientStorage(open_storage(storage), Patience(f"hydra.sweeper.storage: {name}", seconds))
 
 
 def open_ledger(
     storage: PatientStorage,
-    lock: FileLock,
+    lock: Lock,
     name: str,
     directions: Sequence[Direction],
     identity: Mapping[str, Any],
     pruner: optuna.pruners.BasePruner,
 ) -> Ledger:
     """Make or load the study; SweepError with the difference where it holds trials of something else."""
-    with lock:
+    with held(lock):
         names = optuna.get_all_study_names(storage)
         if name in names:
             _check_identity(optuna.load_study(study_name=name, storage=storage), identity)
@@ -149,7 +167,7 @@ def open_ledger(
 
 def free_name(storage: Any, name: str) -> str:
     """The name, or the first of name-2, name-3, … that no study has."""
-    with storage_lock(storage):
+    with held(storage_lock(storage)):
         taken = set(optuna.get_all_study_names(open_storage(storage)))
     number = 2
     while f"{name}-{number}" in taken:
@@ -160,15 +178,16 @@ def free_name(storage: Any, name: str) -> str:
 def import_known(ledger: Ledger, space: Space) -> None:
     """COMPLETE points of this grid that another study of the storage has, all else being equal."""
     storage, same = ledger.storage, ledger.study.user_attrs[IDENTITY]
-    wanted = {_key(point): point for point in space.points()}
-    with ledger.lock:
-        have = {_key(planned_params(trial)) for trial in ledger.trials if trial.state in (*DONE, *OPEN)}
+    wanted = {_key(point, point): point for point in space.points()}
+    with ledger.locked():
+        planned = [planned_params(trial) for trial in ledger.trials if trial.state in (*DONE, *OPEN)]
+        have = {_key(params, params) for params in planned}
         for name in optuna.get_all_study_names(storage):
             other = optuna.load_study(study_name=name, storage=storage)
             if name == ledger.study.study_name or not _differ_in_space_only(other.user_attrs.get(IDENTITY), same):
                 continue
             for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-                key = _key(trial.params)
+                key = _key(trial.params, trial.params)
                 if key in wanted and key not in have:
                     ledger.study.add_trial(_linked(trial, name, wanted[key], space))
                     have.add(key)
@@ -200,8 +219,13 @@ def is_better(value: float, than: float, direction: str) -> bool:
     return value <= than if direction == "minimize" else value >= than
 
 
-def _key(params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, repr(value)) for name, value in params.items()))
+def _key(params: Mapping[str, Any], names: Collection[str]) -> Key:
+    return tuple((name, repr(_as_stored(params[name]))) for name in sorted(names))
+
+
+def _as_stored(value: Any) -> Any:
+    """1 is 1.0 once it is a point of an interval."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from hydra_plugins.contrastive_sweeper._errors import SweepError
 from hydra_plugins.contrastive_sweeper._loop import Loop
 from hydra_plugins.contrastive_sweeper._note import describe
 from hydra_plugins.contrastive_sweeper._outcome import Confirmation, Outcome
-from hydra_plugins.contrastive_sweeper._patience import PatientStorage, StorageAwayError
+from hydra_plugins.contrastive_sweeper._patience import AwayError, Patience, PatientStorage
 from hydra_plugins.contrastive_sweeper._pictures import attach_report, draw_study, forgiving
 from hydra_plugins.contrastive_sweeper._plan import Plan, compose, make_plan
 from hydra_plugins.contrastive_sweeper._preview import print_preview
@@ -86,8 +86,9 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
     finally:
         try:
             choice, places = _conclude(plan, ledger, record, context, outcome, choice)
-        except StorageAwayError:  # without the study only the parent run is to be closed
-            record.finish("failed" if outcome == "ok" else outcome, None, [])
+        except AwayError:  # without the study only the parent run is to be closed
+            with forgiving("end of the record yet"):
+                record.finish("failed" if outcome == "ok" else outcome, None, [])
             if outcome == "ok":
                 raise
     print_summary(plan, ledger, choice, places)
@@ -98,14 +99,18 @@ def _conclude(
 ) -> tuple[Choice | None, Mapping[str, str]]:
     """Write the files and the record. Returns what was chosen, and where a person can look at it."""
     choice = choice or choose(ledger)
-    with ledger.lock:  # another command may end now too, with the same files and the same parent run
+    with ledger.locked():  # another command may end now too, with the same files and the same parent run
         files = write_files(plan, ledger, choice, context)
         if outcome == "ok" and record.parent_run_id is not None and choice is not None:
             found = Outcome.of(plan, ledger, choice.trial.number, choice.confirmation)
             files += [*draw_study(plan, ledger), *attach_report(plan, found, context)]
-        record.reconcile(ledger.trials)
-        places = _show(plan, ledger, record, choice)
-        record.finish(outcome, None if choice is None else choice.trial, files)
+        if outcome == "ok":
+            record.wait()
+        places: Mapping[str, str] = {}
+        with forgiving("end of the record yet"):
+            record.reconcile(ledger.trials)
+            places = _show(plan, ledger, record, choice)
+            record.finish(outcome, None if choice is None else choice.trial, files)
     return choice, places
 
 
@@ -130,8 +135,8 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
             if isinstance(error, KeyboardInterrupt):
                 _ignore_signals()
             slots.stop()
-            ledger.storage.hurry()
-            with suppress(StorageAwayError):  # the next start settles what is still RUNNING
+            ledger.storage.patience.hurry()
+            with suppress(AwayError):  # the next start settles what is still RUNNING
                 loop.abandon("interrupted" if isinstance(error, KeyboardInterrupt) else f"the sweep ended: {error}")
             raise
         if ended is not None:
@@ -187,7 +192,8 @@ def _open_record(plan: Plan) -> Record:
     from mlflow.exceptions import MlflowException
 
     try:
-        return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui)
+        patience = Patience(f"hydra.sweeper.mlflow_uri: {without_password(uri)}", settings.storage_patience)
+        return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui, patience=patience)
     except MlflowException as error:
         raise SweepError(
             f"hydra.sweeper.mlflow_uri: {without_password(uri)}: {error.message.splitlines()[0]}"

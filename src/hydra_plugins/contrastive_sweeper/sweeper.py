@@ -51,7 +51,7 @@ class OptunaSweeperConf:
     max_failure_rate: float = 1.0  # among each n_jobs trials
     max_failures: int | None = 10
     max_consecutive_failures: int | None = 3
-    storage_patience: float = 600.0  # seconds to wait for a storage that goes away in mid-sweep
+    storage_patience: float = 600.0  # seconds to wait for a storage, or MLflow server, that goes away in mid-sweep
     max_retries: int = 1  # of a trial whose process died
     continue_interrupted: bool = False  # as the same trial, in its folder: the task looks at current_trial().continues
 
