@@ -45,6 +45,8 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
 def _register_best(config: DictConfig, outcome: Outcome) -> None:
     best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
     run_file = next(iter(best.runs.values())).folder / RUN_FILE
+    if not run_file.exists():  # it ran on another machine, which registers it
+        return
     tracking = instantiate(config.tracking, _convert_="all")
     registered = tracking.register(json.loads(run_file.read_text(encoding="utf-8"))["run_id"])
     if registered is not None:

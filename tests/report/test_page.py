@@ -2,6 +2,8 @@
 
 import re
 
+from omegaconf import OmegaConf
+from src.report import report
 from src.report.page import render
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
@@ -37,4 +39,7 @@ def test_a_sweep_that_left_no_files_still_has_a_page(sweep):
     sweep.trial(0.07, 0.1, 0.9)
     for file in sweep.folder.rglob("*.json"):
         file.unlink()
-    assert "The runs left no metrics to read." in page_of(sweep.outcome())
+    tracking = {"_target_": "contrastive_learning.tracking.NoTracking"}
+    config = OmegaConf.create({"pictures": {"criterion": None}, "trainer": {"epochs": 5}, "tracking": tracking})
+    (page,) = report(config, sweep.outcome(), sweep.folder)
+    assert "The runs left no metrics to read." in page.read_text()
