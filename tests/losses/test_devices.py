@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from conftest import NEEDS_CUDA
 from contrastive_learning.losses import AgreementLoss, ExactMatchLoss, JointLoss, SupConLoss, UnanimityLoss
+from cuda import NEEDS_CUDA
 
 pytestmark = NEEDS_CUDA
 
