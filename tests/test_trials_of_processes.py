@@ -16,6 +16,7 @@ SWEEP += ["hydra.sweeper.study_name=s", "hydra.sweeper.report=null", "hydra.swee
 SWEEP += ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1"]
 SWEEP += ["hydra.sweeper.pruner.n_warmup_steps=0", "optimizer.head_lr=${optimizer.lr}"]
 SWEEP += ["tracking.log_model=false", "tracking.system_metrics=false", "hydra.launcher.num_slots=1"]
+SWEEP += ["trainer.precision=fp32"]
 
 
 def start(folder, processes, *overrides):
@@ -70,7 +71,7 @@ def points_of(sweeps):
         int(run.data.tags["sweep.trial"]): {
             (name, point.step): point.value
             for name in run.data.metrics
-            if not name.endswith("seconds")
+            if not name.endswith(("second", "seconds"))
             for point in client.get_metric_history(run.info.run_id, name)
         }
         for run in children
