@@ -82,7 +82,7 @@ def app(tmp_path):
     assert left == {}
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -101,7 +101,9 @@ def segfault():
 def main(config):
     folder = Path(HydraConfig.get().runtime.output_dir)
     rank = int(os.environ.get("RANK", 0))
-    (folder / ("facts.json" if rank == 0 else f"facts_{rank}.json")).write_text(json.dumps(facts()))
+    partial = folder / f"{rank}.partial"
+    partial.write_text(json.dumps(facts()))
+    partial.replace(folder / ("facts.json" if rank == 0 else f"facts_{rank}.json"))
     kinds = {
         "facts": lambda: meet(folder),
         "sleep": lambda: sleep(config.seconds),
