@@ -1,14 +1,14 @@
 """What the parent run of a sweep shows besides its own plots: above all report.html."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from hydra_plugins.contrastive_sweeper.outcome import Outcome
+from hydra_plugins.contrastive_sweeper.outcome import Outcome, Tried
 from src.experiment import RUN_FILE
 
 MAX_GRID = 120  # runs in one picture
@@ -19,12 +19,11 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
     # imported here: every start of a sweep asks for this function, few need it
     from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
     from src.report.page import render
-    from src.report.verdict import setting
 
     trials = [trial for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
     files = [(trial, next(iter(trial.runs.values())).folder / "embedding_map.parquet") for trial in trials]
     maps = [
-        replace(EmbeddingMap.read(file), title=f"{trial.number:03d}   {setting(trial.params, outcome.labels)}")
+        replace(EmbeddingMap.read(file), title=_run_name(trial, outcome.labels))
         for trial, file in files
         if file.exists()
     ]
@@ -40,6 +39,15 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
     page.write_text(render(outcome, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
     yield page
     _register_best(config, outcome)
+
+
+def _run_name(trial: Tried, labels: Mapping[str, str]) -> str:
+    """As in MLflow: 007 τ=0.083 λ=0.21"""
+    from src.report.verdict import compact
+
+    return " ".join(
+        [f"{trial.number:03d}", *(f"{labels[name]}={compact(value)}" for name, value in trial.params.items())]
+    )
 
 
 def _register_best(config: DictConfig, outcome: Outcome) -> None:

@@ -128,6 +128,12 @@ def test_without_a_hangul_font_names_are_numbered_and_one_line_says_so(shown, no
     assert first == draw_overview(numbered, "criterion 1")
 
 
+def test_titles_of_a_grid_that_no_font_draws_keep_their_number(shown, no_fonts):
+    """filterwarnings = error, as above."""
+    titled = [replace(shown, title=title) for title in ("000 τ=0.07", "001 topic=여행", "001")]
+    assert draw_grid(titled[:2], "safe") == draw_grid([titled[0], titled[2]], "safe")
+
+
 @pytest.mark.skipif(fonts.hangul_family() is None, reason="needs a font with Hangul, such as fonts-nanum")
 def test_hangul_is_drawn_with_a_font_of_the_system(shown):
     korean, other = (replace(shown, criteria=(name, "safe", "on_topic")) for name in ("문법", "논리"))

@@ -88,13 +88,13 @@ def draw_overview(shown: EmbeddingMap, criterion: str) -> bytes:
 def draw_grid(maps: Sequence[EmbeddingMap], criterion: str) -> bytes:
     """A PNG of one criterion in several runs on the same data, in the order given."""
     rows = math.ceil(len(maps) / COLUMNS)
-    page = _Page(maps[0], height=156 + 232 * rows)
+    page = _Page(maps[0], height=156 + 232 * rows, titles=[shown.title for shown in maps])
     fit(page.text(16, 30, page.name(criterion), 24, weight="bold"), 768)
     page.text(16, 60, f"{len(maps)} runs, best first", 18, FAINT)
     page.legend(top=76)
     for index, shown in enumerate(maps):
         left, top = 16 + 260 * (index % COLUMNS), 120 + 232 * (index // COLUMNS)
-        fit(page.text(left, top + 18, shown.title, 17, weight="bold"), 249)
+        fit(page.text(left, top + 18, page.title(shown), 17, weight="bold"), 249)
         fit(page.text(left, top + 40, f"{shown.subtitle}, {shown.when}", 15, FAINT), 249)
         page.scatter(shown, criterion, (left, top + 48, 249, 166), size=8)
     page.foot(ALIGNMENT.capitalize())
@@ -104,11 +104,11 @@ def draw_grid(maps: Sequence[EmbeddingMap], criterion: str) -> bytes:
 class _Page:
     """A figure that is laid out in pixels from the top left."""
 
-    def __init__(self, shown: EmbeddingMap, height: int) -> None:
+    def __init__(self, shown: EmbeddingMap, height: int, titles: Sequence[str] = ()) -> None:
         self.shown, self.height = shown, height
         self.figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
         FigureCanvasAgg(self.figure)
-        self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words()) else None
+        self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words(titles)) else None
 
     def head(self, criterion: str) -> None:
         fit(self.text(16, 34, f"{self.shown.title}   {self.shown.when}", 25, weight="bold"), 768)
@@ -163,6 +163,9 @@ class _Page:
             fontfamily=families([text], self._hangul),
         )
 
+    def title(self, shown: EmbeddingMap) -> str:
+        return legible(shown.title, shown.title.partition(" ")[0], self._hangul)
+
     def name(self, criterion: str) -> str:
         return legible(criterion, f"criterion {self.shown.criteria.index(criterion) + 1}", self._hangul)
 
@@ -180,8 +183,8 @@ class _Page:
             spine.set_color("#c8c8c8")
         return axes
 
-    def _words(self) -> str:
-        return " ".join((*self.shown.criteria, self.shown.title, self.shown.subtitle))
+    def _words(self, titles: Sequence[str]) -> str:
+        return " ".join((*self.shown.criteria, self.shown.title, self.shown.subtitle, *titles))
 
 
 def _scale_bar(axes: Axes, least: float) -> None:
