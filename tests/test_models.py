@@ -76,7 +76,7 @@ def test_only_the_last_segment_is_the_response(tokens):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pooling": "clss"}, "pooling must be one of cls, mean; got clss .did you mean cls"),
+        ({"pooling": "clss"}, "^model.pooling must be one of cls, mean; got clss .did you mean cls"),
         ({"normalization": "layernorm"}, "did you mean layer_norm"),
         ({"temperature": 0.0}, "temperature must be positive, got 0"),
     ],

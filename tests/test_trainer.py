@@ -1,6 +1,7 @@
 """The loop, on a small learnable task."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -231,3 +232,15 @@ def test_auto_is_bf16_on_a_cpu_with_instructions_for_it(tmp_path):
 def test_the_speed_of_an_epoch_counts_its_examples(tmp_path):
     for epoch in build_trainer(tmp_path, epochs=2).fit():
         assert epoch["train/examples_per_second"] * epoch["train/epoch_seconds"] == pytest.approx(96)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_blocks_train_as_plain_ones_and_keep_their_names(tmp_path):
+    plain, compiled = (
+        build_trainer(tmp_path / name, epochs=1, dropout=0.0, compile=name == "compiled")
+        for name in ("plain", "compiled")
+    )
+    expected = losses_of(plain.fit())
+    torch.testing.assert_close(torch.tensor(losses_of(compiled.fit())), torch.tensor(expected), rtol=1e-4, atol=1e-4)
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()

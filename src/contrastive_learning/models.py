@@ -48,8 +48,8 @@ class ContrastiveQualityModel(nn.Module):
         if temperature <= 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if projection_dim < 2:
-            raise ValueError(f"projection_dim must be at least 2, got {projection_dim}")
-        self.pooling = check_choice("pooling", pooling, POOLINGS)
+            raise ValueError(f"model.projection_dim must be at least 2, got {projection_dim}")
+        self.pooling = check_choice("model.pooling", pooling, POOLINGS)
         self.temperature = temperature
         self.encoder: Any = encoder if encoder is not None else PretrainedEncoder(model_name).encoder(None)
         hidden = _hidden_size(self.encoder)
@@ -139,7 +139,7 @@ def _hidden_size(encoder: Any) -> int:
 
 
 def _normalization(name: str, hidden: int) -> nn.Module:
-    check_choice("normalization", name, NORMALIZATIONS)
+    check_choice("model.normalization", name, NORMALIZATIONS)
     if name == "none":
         return nn.Identity()
     return nn.LayerNorm(hidden) if name == "layer_norm" else nn.BatchNorm1d(hidden)
