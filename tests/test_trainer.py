@@ -235,6 +235,7 @@ def test_the_speed_of_an_epoch_counts_its_examples(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch itself while it compiles
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_blocks_train_as_plain_ones_and_keep_their_names(tmp_path):
     plain, compiled = (
