@@ -1,14 +1,17 @@
 """Commands that start at once on one study, from an empty folder."""
 
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import optuna
 import pytest
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from hydra_plugins.contrastive_sweeper._storage import PostgresLock
+from hydra_plugins.contrastive_sweeper._storage import PostgresLock, open_storage
 
-from .conftest import LOCAL, NAME, TRACKING, assert_mirrored
+from .conftest import LOCAL, NAME, TRACKING, Sweeps, assert_mirrored, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +69,34 @@ def test_the_lock_of_a_database_is_one_for_all_and_does_not_outlive_a_crash(post
     mine.acquire()
     other.release()
     mine.release()
+
+
+def test_what_one_machine_interrupts_another_repeats(tmp_path):
+    """Its folder is not there: the trial and its run are closed, and another trial has its parameters."""
+    one, two = Sweeps(tmp_path / "one"), Sweeps(tmp_path / "two")
+    shared = (f"hydra.sweeper.storage={tmp_path}/study.journal", f"tracking=sqlite:///{tmp_path}/mlflow.db")
+    command = (NAME, *LOCAL, *shared, "x=1,2", "epochs=4", "epoch_seconds=0.5")
+    command += ("hydra.sweeper.continue_interrupted=true",)
+    for machine in (one, two):
+        machine.folder.mkdir()
+    process = one.start(*command)
+    wait_for(lambda: one.started())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    two.run(*command)
+    trials = optuna.load_study(study_name="s", storage=open_storage(str(tmp_path / "study.journal"))).trials
+    assert [(trial.state.name, trial.params) for trial in trials] == [
+        ("FAIL", {"x": 1}),
+        ("COMPLETE", {"x": 2}),
+        ("COMPLETE", {"x": 1}),
+    ]
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([item.experiment_id for item in client.search_experiments()])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert {run.data.tags["sweep.trial"]: run.data.tags["sweep.state"] for run in children} == {
+        str(trial.number): trial.state.name for trial in trials
+    }
+    assert len(children) == 3
 
 
 @pytest.mark.parametrize(

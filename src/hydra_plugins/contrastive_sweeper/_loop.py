@@ -91,11 +91,11 @@ class Loop:
     def _next_job(self, stop: str | None) -> Job | None:
         if self._next_seeds:
             return self._next_seeds.popleft()
-        if stop is not None:
+        if stop is not None or not self._has_next():
             return None
         self.record.wait()  # a trial fails that cannot open its run
         with self.ledger.locked():  # whoever asks next sees these parameters, and proposes others
-            trial = self._claim()
+            trial = self._claim() if self._has_next() else None
             if trial is None:
                 return None
             try:
@@ -123,14 +123,15 @@ class Loop:
         self.recover()
         return True
 
+    def _has_next(self) -> bool:
+        if self.plan.points is not None:
+            return self.ledger.count(TrialState.WAITING) > 0
+        return self.ledger.count(*DONE, TrialState.RUNNING) < self.plan.num_trials
+
     def _claim(self) -> optuna.Trial | None:
-        """The next trial, RUNNING and owned by this process; None when there is none left to run."""
+        """The next trial, RUNNING and owned by this process; None when all points of the space are taken."""
         ledger, plan = self.ledger, self.plan
         waiting = ledger.count(TrialState.WAITING)
-        if plan.points is None and ledger.count(*DONE, TrialState.RUNNING) >= plan.num_trials:
-            return None
-        if plan.points is not None and not waiting:
-            return None
         if plan.points is None:
             self._make_sampler()
         if plan.points is None and not waiting and plan.extend is None and plan.space.is_discrete:

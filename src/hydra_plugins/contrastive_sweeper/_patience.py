@@ -75,9 +75,11 @@ class Patience:
     def unless_away(self) -> Iterator[None]:
         """Skip the rest of the block in an outage."""
         seconds, self._seconds = self._seconds, 0.0
-        with suppress(AwayError):
-            yield
-        self._seconds = seconds
+        try:
+            with suppress(AwayError):
+                yield
+        finally:
+            self._seconds = seconds
 
     def _give_up(self, error: Exception) -> AwayError:
         seconds, self._seconds = self._seconds, 0.0

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -107,7 +107,7 @@ def _conclude(
         if outcome == "ok":
             record.wait()
         places: Mapping[str, str] = {}
-        with forgiving("end of the record yet"):
+        with nullcontext() if outcome == "ok" else forgiving("end of the record yet"):
             record.reconcile(ledger.trials)
             places = _show(plan, ledger, record, choice)
             record.finish(outcome, None if choice is None else choice.trial, files)
