@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import LOCAL, NAME, TRACKING
 
-TRIALS = int(os.environ.get("MANY_TRIALS", "60"))  # 200 for the measurement in the issue
+TRIALS = int(os.environ.get("MANY_TRIALS", "60"))  # 200 for a longer look
 WINDOW = TRIALS // 6
 MEGABYTES_A_TRIAL = 0.2  # the study and its pictures hold a few kB of each trial
 
