@@ -110,7 +110,7 @@ class Bench:
         )
 
     def plain(self) -> Spent:
-        """The brief's way: everything padded to the maximum, fp32, torch's AdamW, the loss read at every step."""
+        """The plain way: everything padded to the maximum, fp32, torch's AdamW, the loss read at every step."""
         if self.on_gpu:
             self._plain()
         return self._plain()
