@@ -32,6 +32,7 @@ MAY_CHANGE_ON_RESUME = (
     "trainer.epochs",
     "trainer.patience",
     "trainer.device",
+    "trainer.compile",
     "trainer.resume_from",
     "trainer.held_out_each_epoch",
     "tracking.",
@@ -202,6 +203,7 @@ def build_trainer(
     if rank() > 0:
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     train = data.splits["train"]
+    on_gpu = parts.settings.device != "cpu" and torch.cuda.is_available()
     held_out = {
         prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
         for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in PREFIXES.items())
@@ -209,7 +211,7 @@ def build_trainer(
     }
     return ContrastiveTrainer(
         model,
-        DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=torch.cuda.is_available()),
+        DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=on_gpu),
         held_out.pop("val"),
         parts.settings.device,
         parts.settings,

@@ -7,7 +7,7 @@ import sys
 import time
 
 GIVE_WAY_SECONDS = 30.0  # the first one may have a run to close
-FOLLOWER_SECONDS = 2.0  # in a sweep, whose launcher ends them as soon as the first one is gone
+FOLLOWER_SECONDS = 2.0  # in a sweep: time for the first one to say why it ends; the launcher then ends the others
 # the first process decides where the run writes; the others take that over once they are connected
 FOLLOWER_OVERRIDES = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none")
 

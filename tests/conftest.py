@@ -31,4 +31,5 @@ def postgres_server():
 def postgres(postgres_server):
     """With a database of its own at `url`."""
     postgres_server.use_new_database()
-    return postgres_server
+    yield postgres_server
+    postgres_server.start_again()

@@ -45,6 +45,11 @@ class PostgresServer:
         options = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         self._run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", options)
 
+    def start_again(self):
+        """If a test that failed left it stopped."""
+        if not (self._folder / "data" / "postmaster.pid").exists():
+            self.start()
+
     def stop(self):
         """As a crash does: no client is told, no transaction is finished."""
         self._run("pg_ctl", "stop", "-D", "data", "-m", "immediate")

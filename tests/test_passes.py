@@ -48,5 +48,11 @@ def test_the_encoder_gives_the_same_in_passes(max_tokens):
 def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, changes):
     common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32"}
     plain = losses_of(build_trainer(tmp_path / "plain", **common).fit())
-    in_passes = losses_of(build_trainer(tmp_path / "passes", **common, **changes).fit())
+    trainer, sizes = build_trainer(tmp_path / "passes", **common, **changes), set()
+    trainer.model.encoder.register_forward_pre_hook(
+        lambda module, arguments, inputs: sizes.add(inputs["input_ids"].numel() if module.training else 0),
+        with_kwargs=True,
+    )
+    in_passes = losses_of(trainer.fit())
+    assert max(sizes) <= 40 < 16 * 6
     torch.testing.assert_close(torch.tensor(in_passes), torch.tensor(plain), rtol=1e-4, atol=1e-5)

@@ -56,10 +56,10 @@ def test_two_machines_share_a_study_and_its_record(tmp_path, postgres, server):
     for machine in machines:
         machine.folder.mkdir()
     processes = [machine.start(*command, *SMALL, *budget, app="src.train") for machine in machines]
-    wait_for(lambda: [left(machine, "checkpoints.json") for machine in machines] == [1, 1], seconds=200)
+    wait_for(lambda: all(left(machine, "checkpoints.json") > 0 for machine in machines), seconds=200)
     server.stop()
     postgres.stop()
-    wait_for(lambda: [left(machine, "result.json") for machine in machines] == [1, 1], seconds=200)
+    wait_for(lambda: all(left(each, "result.json") == left(each, "checkpoints.json") for each in machines), seconds=200)
     postgres.start()
     time.sleep(3)
     server.start()

@@ -242,6 +242,7 @@ def test_compiled_blocks_train_as_plain_ones_and_keep_their_names(tmp_path):
         build_trainer(tmp_path / name, epochs=1, dropout=0.0, compile=name == "compiled")
         for name in ("plain", "compiled")
     )
+    assert all(block._compiled_call_impl is not None for block in compiled.model.encoder.encoder.layer)
     expected = losses_of(plain.fit())
     torch.testing.assert_close(torch.tensor(losses_of(compiled.fit())), torch.tensor(expected), rtol=1e-4, atol=1e-4)
     assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()

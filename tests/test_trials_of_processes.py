@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -30,9 +31,10 @@ def followers(trial, processes):
     """Those of a running trial that write its output, but not its log."""
     found = []
     for process in processes:
-        files = {file.path for file in process.open_files()}
-        if str(trial / "job.log") in files and str(trial / "train.log") not in files:
-            found.append(process)
+        with suppress(psutil.Error):  # it ends while it is looked at
+            files = {file.path for file in process.open_files()}
+            if str(trial / "job.log") in files and str(trial / "train.log") not in files:
+                found.append(process)
     return found
 
 

@@ -51,6 +51,11 @@ class TrainerSettings:
         if not self.max_grad_norm > 0:
             raise ValueError(f"trainer.max_grad_norm must be positive, got {self.max_grad_norm}")
         self._check_temperature()
+        if self.grad_cache_chunk is not None and self.compile:
+            raise ValueError(
+                "trainer.compile=true draws other dropout masks with a gradient than without, which "
+                "trainer.grad_cache_chunk needs alike; use one of them"
+            )
         if self.grad_cache_chunk is not None and self.accumulation_steps > 1:
             raise ValueError(
                 "trainer.grad_cache_chunk makes large batches exact; raise sampler.batch_size and leave "

@@ -121,11 +121,11 @@ class ContrastiveTrainer:
         return history
 
     def _speed(self, seconds: float) -> Metrics:
+        """Nothing where an epoch was resumed behind its last batch."""
         assert self._running is not None
-        return {
-            "train/epoch_seconds": seconds,
-            "train/examples_per_second": self._running.num_examples / seconds,
-        }
+        if self._running.num_examples == 0:
+            return {}
+        return {"train/epoch_seconds": seconds, "train/examples_per_second": self._running.num_examples / seconds}
 
     def evaluate_start(self) -> Metrics:
         """Metrics before training. Raises ValueError if `monitor` is not among them: this must not cost an epoch."""
@@ -159,7 +159,7 @@ class ContrastiveTrainer:
                 self._state.restore_random_state()
             for index, batch in enumerate(batches, running.num_done):
                 self._step.set_schedules(self.epoch + index / num_batches)
-                losses = self._step.backward(batch, running, index, num_batches)
+                losses = self._step.backward(batch, running, index=index, num_batches=num_batches)
                 ends_group = self._step.ends_group(index, num_batches)
                 norm = self._step.update() if ends_group else torch.zeros((), device=self.device)
                 running.add(losses, norm)

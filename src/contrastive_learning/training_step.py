@@ -21,7 +21,10 @@ from contrastive_learning.settings import TrainerSettings
 
 
 class TrainingStep:
-    """`model` and `optimizer` are those that `accelerator` prepared."""
+    """Moves the parameters by a batch, or by several that share an optimizer step.
+
+    `model` and `optimizer` are those that `accelerator` prepared.
+    """
 
     def __init__(
         self,
@@ -43,8 +46,12 @@ class TrainingStep:
         if self._first_temperature is not None:
             self.loss.temperature = self.settings.temperature(self._first_temperature, epochs_done)
 
-    def backward(self, batch: Mapping[str, Tensor], running: RunningEpoch, index: int, num_batches: int) -> Losses:
-        """Forward, loss, backward of batch `index`. Raises FloatingPointError for a loss that is not finite."""
+    def backward(self, batch: Mapping[str, Tensor], running: RunningEpoch, *, index: int, num_batches: int) -> Losses:
+        """Forward, loss, backward of batch `index` of `num_batches`. Raises FloatingPointError for a loss that is not
+        finite.
+
+        batch: `input_ids`, `attention_mask` [batch, tokens] and the votes that `votes_of` reads. The losses in nats.
+        """
         passes = self._passes(batch)  # before the batch leaves for the device
         device = self.accelerator.device
         batch = send_to_device(dict(batch), device, non_blocking=device.type == "cuda")
@@ -76,7 +83,7 @@ class TrainingStep:
         return index + 1 == num_batches or (index + 1) % self.settings.accumulation_steps == 0
 
     def update(self) -> Tensor:
-        """Clip, step. Returns the gradient norm."""
+        """Clip, step. Returns the norm that the gradient had before it was clipped, a scalar."""
         norm: Tensor = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         self.optimizer.step()
         self.scheduler.step()

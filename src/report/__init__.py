@@ -53,7 +53,8 @@ def _run_name(trial: Tried, labels: Mapping[str, str]) -> str:
 def _register_best(config: DictConfig, outcome: Outcome) -> None:
     best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
     run_file = next(iter(best.runs.values())).folder / RUN_FILE
-    if not run_file.exists():  # it ran on another machine, which registers it
+    if not run_file.exists():
+        print(f"Not registered: the folder of trial {best.number} is not on this machine")
         return
     tracking = instantiate(config.tracking, _convert_="all")
     registered = tracking.register(json.loads(run_file.read_text(encoding="utf-8"))["run_id"])

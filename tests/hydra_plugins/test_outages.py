@@ -54,7 +54,7 @@ def test_a_locked_sqlite_file_is_waited_for(tmp_path, capsys):
     study = optuna.create_study(storage=patient)
     with create_engine(url).connect() as other:
         other.execute(text("BEGIN EXCLUSIVE"))
-        threading.Timer(0.5, other.rollback).start()
+        threading.Timer(2.0, other.rollback).start()
         study.set_user_attr("x", 1)
     assert study.user_attrs == {"x": 1}
     away, back = capsys.readouterr().err.splitlines()

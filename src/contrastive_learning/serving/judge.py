@@ -1,8 +1,9 @@
 """The served judge: MLflow copies this one file beside the weights and runs it without this package installed.
 
-So it imports nothing of the package, and says again, for inference only, what models.py, encoders.py (SegmentedBert)
-and dataset.py (encode) do; a test holds both to the same probabilities. Needs torch, transformers, safetensors, numpy
-and pandas. The folder `judge` beside it: judge.json, encoder.json, model.safetensors, tokenizer/.
+So it imports nothing of the package, and says again, for inference only, what models.py, encoders.py (SegmentedBert),
+dataset.py (encode) and devices.py (cpu_multiplies_bf16) do; a test holds both to the same probabilities. Needs torch,
+transformers, safetensors, numpy and pandas. The folder `judge` beside it: judge.json, encoder.json, model.safetensors,
+tokenizer/.
 """
 
 import json
@@ -133,8 +134,9 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
 
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """That of the training where this device is fast at it, None for full precision."""
-    fast = ["bf16", "fp16"]
-    if device.type == "cpu":
+    if device.type == "cuda":
+        fast = ["fp16", "bf16"] if torch.cuda.is_bf16_supported(including_emulation=False) else ["fp16"]
+    else:
         fast = ["bf16"] if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else []
     return {"bf16": torch.bfloat16, "fp16": torch.float16}[precision] if precision in fast else None
 

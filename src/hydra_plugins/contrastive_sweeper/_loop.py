@@ -1,5 +1,6 @@
 """Ask, launch, tell, until the plan is done or a limit says stop."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -120,6 +121,7 @@ class Loop:
         if not self.ledger.unsigned():
             return False
         time.sleep(SIGNING_SECONDS)
+        self.record.wait()
         self.recover()
         return True
 
@@ -212,12 +214,15 @@ class Loop:
         self.progress.finished(self.ledger, finished)
 
     def _deliver(self, number: int, folder: Path) -> None:
-        """What the job could not tell the study while that was away."""
+        """What the job could not tell the study while that was away; what the study refuses is said and left out."""
         calls = unsent(folder)
         if calls and not self.ledger.trials[number].state.is_finished():
             trial = open_trial(self.ledger.storage, self.plan.study_name, number)
             for call, *arguments in calls:
-                getattr(trial, call)(*arguments)
+                try:
+                    getattr(trial, call)(*arguments)
+                except ValueError as error:
+                    print(f"trial {number}: the study refuses {call}{tuple(arguments)}: {error}", file=sys.stderr)
         (folder / UNSENT_FILE).unlink(missing_ok=True)
 
     def _settle(self, trial: FrozenTrial, *, counts: bool) -> None:

@@ -38,7 +38,8 @@ def reason_of(error: BaseException) -> str:
     """The first line of what the driver or the file system said."""
     while (cause := error.__cause__ or error.__context__) is not None and not isinstance(error, DBAPIError | OSError):
         error = cause
-    return str(getattr(error, "orig", error)).strip().splitlines()[0][:300]
+    lines = str(getattr(error, "orig", error)).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 class Patience:

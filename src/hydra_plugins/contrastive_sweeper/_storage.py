@@ -110,7 +110,9 @@ class Lock(Protocol):
 
 
 class PostgresLock:
-    """Between all commands on a database, wherever they run. The server frees it when the connection is gone."""
+    """Between all commands on a database, wherever they run. The server frees it when the connection is gone: a command
+    that holds it while the server restarts may see another beside it, and then a trial more than asked for is run.
+    """
 
     def __init__(self, url: str) -> None:
         self._url, self._depth = url, 0

@@ -99,13 +99,13 @@ def _conclude(
 ) -> tuple[Choice | None, Mapping[str, str]]:
     """Write the files and the record. Returns what was chosen, and where a person can look at it."""
     choice = choice or choose(ledger)
+    if outcome == "ok":
+        record.wait()
     with ledger.locked():  # another command may end now too, with the same files and the same parent run
         files = write_files(plan, ledger, choice, context)
         if outcome == "ok" and record.parent_run_id is not None and choice is not None:
             found = Outcome.of(plan, ledger, choice.trial.number, choice.confirmation)
             files += [*draw_study(plan, ledger), *attach_report(plan, found, context)]
-        if outcome == "ok":
-            record.wait()
         places: Mapping[str, str] = {}
         with nullcontext() if outcome == "ok" else forgiving("end of the record yet"):
             record.reconcile(ledger.trials)
