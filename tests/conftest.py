@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from cuda import NEEDS_CUDA
+from gpu import NEEDS_CUDA
 from servers import PostgresServer
 
 # a shell that starts the suite in the background has it ignore SIGINT, which the commands under test would inherit

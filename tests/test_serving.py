@@ -17,10 +17,11 @@ from transformers import BertConfig, BertModel
 
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.dataset import encode
+from contrastive_learning.devices import cpu_multiplies_bf16
 from contrastive_learning.encoders import ScratchEncoder
 from contrastive_learning.evaluation import Evaluation, predict
 from contrastive_learning.responses import RatedResponse
-from contrastive_learning.serving import export_judge, fit_vote_shares
+from contrastive_learning.serving import export_judge, fit_vote_shares, judge
 from contrastive_learning.tracking import MlflowTracking
 
 CRITERIA = ("문법", "specificity")
@@ -171,6 +172,12 @@ def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path
     assert list(tmp_path.glob("mlartifacts/**/model.safetensors"))
 
 
+def test_the_judge_computes_as_it_was_trained_where_that_is_fast():
+    cpu = torch.device("cpu")
+    assert judge._autocast_dtype("fp32", cpu) is judge._autocast_dtype("fp16", cpu) is None
+    assert judge._autocast_dtype("bf16", cpu) == (torch.bfloat16 if cpu_multiplies_bf16() else None)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -265,4 +272,4 @@ def test_an_encoder_that_cannot_be_rebuilt_is_refused(tmp_path):
 
     model = ContrastiveQualityModel("x", 1, 2, encoder=Foreign())
     with pytest.raises(ValueError, match="only a transformers encoder can be served, got Foreign"):
-        export_judge(tmp_path, model, None, ["a"], None, max_length=8, prefix="")
+        export_judge(tmp_path, model, None, ["a"], None, max_length=8, prefix="", precision="fp32")

@@ -35,6 +35,7 @@ class Sweeps:
 
     def __init__(self, folder):
         self.folder = folder
+        self._started = []
 
     def start(self, *overrides, app=None):
         paths = [str(path) for path in (ROOT / "src", ROOT, APP)]
@@ -43,7 +44,7 @@ class Sweeps:
             "CUDA_VISIBLE_DEVICES": "",
         }
         command = [sys.executable, str(APP / "app.py"), "-m"] if app is None else [sys.executable, "-m", app]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *overrides],
             cwd=self.folder,
             env=environment,
@@ -51,6 +52,14 @@ class Sweeps:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self):
+        """Kill what a failed test has left."""
+        for process in self._started:
+            process.kill()
+            process.communicate()
 
     def run(self, *overrides, app=None, code=0):
         process = self.start(*overrides, app=app)
@@ -119,4 +128,6 @@ def wait_for(condition, seconds=60):
 
 @pytest.fixture
 def sweeps(tmp_path):
-    return Sweeps(tmp_path)
+    sweeps = Sweeps(tmp_path)
+    yield sweeps
+    sweeps.end()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contrastive_learning.losses import AgreementLoss, ExactMatchLoss, JointLoss, SupConLoss, UnanimityLoss
-from cuda import NEEDS_CUDA
+from gpu import NEEDS_CUDA
 
 pytestmark = NEEDS_CUDA
 
