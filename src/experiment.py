@@ -191,11 +191,10 @@ def build_trainer(
     output: Path,
     on_step: Callable[[int, int, Any], None],
 ) -> "ContrastiveTrainer":
-    import torch
     from torch.utils.data import DataLoader
 
     from contrastive_learning import ContrastiveTrainer
-    from contrastive_learning.devices import seed_everything
+    from contrastive_learning.devices import resolve_device, seed_everything
     from contrastive_learning.processes import rank
 
     seed_everything(config.seed)
@@ -203,7 +202,7 @@ def build_trainer(
     if rank() > 0:
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     train = data.splits["train"]
-    on_gpu = parts.settings.device != "cpu" and torch.cuda.is_available()
+    on_gpu = resolve_device(parts.settings.device) == "cuda"
     held_out = {
         prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
         for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in PREFIXES.items())

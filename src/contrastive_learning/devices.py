@@ -19,7 +19,7 @@ def accelerator(device: str, precision: str) -> Accelerator:
     # accelerate keeps one global state a process; a second trainer may want another device or precision
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    device = _resolve_device(device)
+    device = resolve_device(device)
     return Accelerator(cpu=device == "cpu", mixed_precision=MIXED_PRECISION[_resolve_precision(precision, device)])
 
 
@@ -30,7 +30,7 @@ def precision_of(accelerator: Accelerator) -> str:
 
 def join_processes(device: str) -> None:
     """Connect to the other processes that torchrun or accelerate launched, if there are any."""
-    PartialState(cpu=_resolve_device(device) == "cpu")
+    PartialState(cpu=resolve_device(device) == "cpu")
 
 
 def leave_processes() -> None:
@@ -53,7 +53,8 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
         torch.cuda.set_rng_state(cuda, device)
 
 
-def _resolve_device(device: str) -> str:
+def resolve_device(device: str) -> str:
+    """cpu, cuda or mps."""
     kind = check_choice("trainer.device", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     if kind == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

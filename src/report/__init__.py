@@ -1,14 +1,14 @@
 """What the parent run of a sweep shows besides its own plots: above all report.html."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from hydra_plugins.contrastive_sweeper.outcome import Outcome, Tried
+from hydra_plugins.contrastive_sweeper.outcome import Outcome
 from src.experiment import RUN_FILE
 
 MAX_GRID = 120  # runs in one picture
@@ -22,11 +22,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
 
     trials = [trial for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
     files = [(trial, next(iter(trial.runs.values())).folder / "embedding_map.parquet") for trial in trials]
-    maps = [
-        replace(EmbeddingMap.read(file), title=_run_name(trial, outcome.labels))
-        for trial, file in files
-        if file.exists()
-    ]
+    maps = [replace(EmbeddingMap.read(file), title=trial.name) for trial, file in files if file.exists()]
     alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
     criterion = config.pictures.criterion
     if alike:
@@ -39,15 +35,6 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
     page.write_text(render(outcome, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
     yield page
     _register_best(config, outcome)
-
-
-def _run_name(trial: Tried, labels: Mapping[str, str]) -> str:
-    """As in MLflow: 007 τ=0.083 λ=0.21"""
-    from src.report.verdict import compact
-
-    return " ".join(
-        [f"{trial.number:03d}", *(f"{labels[name]}={compact(value)}" for name, value in trial.params.items())]
-    )
 
 
 def _register_best(config: DictConfig, outcome: Outcome) -> None:

@@ -41,7 +41,11 @@ class Sweep:
         }
         params = {"loss.temperature": temperature, "loss.lambda_contrastive": lambda_contrastive}
         mean = (sum(values) / len(values),) if state == "COMPLETE" else ()
-        self.trials.append(Tried(number, state, params, mean, 1, 7.0, "<i>no memory</i>" * (state == "FAIL"), runs))
+        self.trials.append(
+            Tried(
+                number, f"{number:03d} trial", state, params, mean, 1, 7.0, "<i>no memory</i>" * (state == "FAIL"), runs
+            )
+        )
 
     def outcome(self, confirmation=None, chosen=None):
         ranked = sorted(self.trials, key=lambda trial: -sum(trial.values))

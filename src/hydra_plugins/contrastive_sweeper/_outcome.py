@@ -47,6 +47,7 @@ class Tried:
     """A trial."""
 
     number: int
+    name: str  # as in MLflow: 007 τ=0.083 λ=0.21
     state: str  # COMPLETE, PRUNED, FAIL
     params: Mapping[str, Any]
     values: Sequence[float]
@@ -127,6 +128,7 @@ def _tried(plan: "Plan", trial: "FrozenTrial") -> Tried:
     attributes = trial.user_attrs
     return Tried(
         trial.number,
+        plan.label(trial.number, trial.params),
         trial.state.name,
         trial.params,
         trial.values or (),

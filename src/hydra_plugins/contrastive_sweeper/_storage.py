@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
+from hydra_plugins.contrastive_sweeper._patience import reason_of
 
 DEFAULT_JOURNAL = "optuna.journal"
 SQLITE_TIMEOUT_SECONDS = 60
@@ -65,8 +66,7 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
-        reason = str(error).strip().splitlines()[0]
-        raise SweepError(f"hydra.sweeper.storage: {without_password(url)}: {reason}") from error
+        raise SweepError(f"hydra.sweeper.storage: {without_password(url)}: {reason_of(error)}") from error
 
 
 class JournalLock(JournalFileSymlinkLock):
