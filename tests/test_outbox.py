@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
+import sqlalchemy
+from mlflow import MlflowClient
 
 from contrastive_learning.outbox import Outbox
 from contrastive_learning.tracking import MlflowTracking
@@ -66,6 +70,39 @@ def test_what_is_refused_is_raised_and_does_not_stop_the_rest(tmp_path):
         outbox.put("nonsense")
     outbox.put("log", step=1)
     assert post.taken == [("log", {"step": 1})]
+
+
+@pytest.fixture
+def interrupted():
+    """The files in whose functions SIGINT was raised."""
+    files: list[str] = []
+
+    def interrupt(signum, frame):
+        files.extend(frame.f_code.co_filename for frame, _ in traceback.walk_stack(frame))
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    yield files
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_for_the_call_to_end(tmp_path, interrupted):
+    """Within MLflow's transaction it can leave SQLite locked, and then the run cannot be closed."""
+    tracking = MlflowTracking(
+        uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
+    )
+    run = tracking.open("first", {}).kept_in(tmp_path)
+
+    def send_signal(connection):
+        sqlalchemy.event.remove(sqlalchemy.Engine, "commit", send_signal)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", send_signal)
+    with pytest.raises(KeyboardInterrupt), run:
+        run.log({"val/macro_f1": 0.5}, 0)
+    assert interrupted
+    assert not any("/sqlalchemy/" in file or "/mlflow/" in file for file in interrupted)
+    assert MlflowClient(tracking_uri=tracking.uri).get_run(run.run_id).info.status == "KILLED"
 
 
 def test_a_refusal_is_no_outage(tmp_path):

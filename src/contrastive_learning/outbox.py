@@ -146,6 +146,10 @@ class KeptTracking:
         return self._tracking.location()
 
     def _send(self, call: str, arguments: dict[str, Any]) -> None:
+        with self._tracking.uninterrupted():
+            self._say(call, arguments)
+
+    def _say(self, call: str, arguments: dict[str, Any]) -> None:
         match call:
             case "artifact":
                 self._tracking.artifact(Path(arguments["path"]), arguments["folder"])

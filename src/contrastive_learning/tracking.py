@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, Protocol, Self
 
 from PIL import Image
 
+from contrastive_learning.interrupts import HeldSignals
 from contrastive_learning.outbox import KeptTracking
 from contrastive_learning.provenance import redact
 from contrastive_learning.recorded_models import check_model_name, record_model, register_champion
@@ -209,6 +211,10 @@ class MlflowTracking:
         if any(isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) for cause in causes):
             return True
         return getattr(error, "error_code", None) in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """Ctrl-C within a transaction can leave SQLite locked, so it waits; a server may take too long to answer."""
+        return nullcontext() if sqlite_path(self.uri) is None else HeldSignals()
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

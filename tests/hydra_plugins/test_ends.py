@@ -163,6 +163,19 @@ def test_a_sweep_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_o
     assert len(sweeps.started()) == jobs
 
 
+def test_an_interrupt_within_a_transaction_of_the_store_ends_the_sweep_and_frees_the_store(sweeps):
+    """Then a clean-up of the task fails, too."""
+    command = (NAME, *LAUNCHERS["basic"], TRACKING, "x=1,2,3", "failure=hang_in_the_store", "failing_x=2")
+    process = sweeps.start(*command)
+    wait_for((sweeps.folder / "held").exists)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    (parent,), _ = assert_mirrored(sweeps)
+    assert parent.info.status == "KILLED"
+    assert sweeps.states() == ["COMPLETE", "FAIL", "WAITING", "WAITING"]
+
+
 def stopped_midway(sweeps, command, signum, code):
     """Start it, and send the signal during its second trial; what it printed."""
     before = len(sweeps.started())

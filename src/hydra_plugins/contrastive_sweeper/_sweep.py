@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
@@ -134,6 +135,7 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 _ignore_signals()
+                traceback.clear_frames(error.__traceback__)  # in this process's trial they may hold a lock of SQLite
             slots.stop()
             ledger.storage.patience.hurry()
             with suppress(AwayError):  # the next start settles what is still RUNNING

@@ -141,6 +141,8 @@ class RecordedTask:
         except BaseException as error:  # sys.exit in a task must not end the sweep
             if _is_follower():
                 raise  # to the launcher
+            if (interrupt := _interrupt_behind(error)) is not None:
+                raise interrupt from error
             result = _failure(error)
         finally:
             _Current.trial = NoTrial()
@@ -152,6 +154,13 @@ class RecordedTask:
 def _is_follower() -> bool:
     """Of a trial's several processes the first one gives its result."""
     return int(os.environ.get("RANK", 0)) > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Where the clean-up after Ctrl-C failed, too, the sweep is to end all the same."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -39,6 +40,11 @@ def fail(kind):
         case "sigkill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
+            time.sleep(60)
+        case "hang_in_the_store":
+            connection = sqlite3.connect("mlflow.db")
+            connection.execute("BEGIN IMMEDIATE")
+            Path("held").touch()
             time.sleep(60)
     return None
 
