@@ -1,7 +1,8 @@
 """What a run is made of: the parts that its configuration names, its objective, its record."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,22 +148,29 @@ def _fixed_options(config: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in options.items() if not key.startswith(MAY_CHANGE_ON_RESUME)}
 
 
+@contextmanager
 def open_run(
     config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]
-) -> "Run":
+) -> Iterator["Run"]:
     """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
+    from contrastive_learning.interrupts import HeldSignals
     from contrastive_learning.provenance import git_state
     from contrastive_learning.tracking import NoTracking
 
     if is_follower():
-        return NoTracking()
+        yield NoTracking()
+        return
     run_file = output / RUN_FILE
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
     git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
     name = trial.run_name or run_name(config)
-    run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed).kept_in(output)
-    run_file.write_text(json.dumps({"run_id": run.run_id, "config": _fixed_options(config)}, ensure_ascii=False))
-    return run
+    with ExitStack() as closed:
+        with HeldSignals():  # nobody would close a run that is interrupted here
+            run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed).kept_in(output)
+            closed.enter_context(run)
+            content = {"run_id": run.run_id, "config": _fixed_options(config)}
+            run_file.write_text(json.dumps(content, ensure_ascii=False))
+        yield run
 
 
 def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":

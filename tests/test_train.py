@@ -94,6 +94,28 @@ def test_the_recorded_config_gives_the_same_result(finished, tmp_path):
     assert again == value
 
 
+INTERRUPTED_WHILE_OPENED = """
+import os, runpy, signal, sqlalchemy
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "after_cursor_execute")
+def interrupt(connection, cursor, statement, *rest):
+    if statement.startswith("INSERT INTO runs"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+runpy.run_module("src.train", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_the_run_is_opened_closes_it(tmp_path):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    arguments = [sys.executable, "-c", INTERRUPTED_WHILE_OPENED, *SMALL]
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 130
+    _, (run,) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+
+
 @pytest.mark.slow
 def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_path):
     process = subprocess.Popen(
