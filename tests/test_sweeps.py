@@ -31,6 +31,12 @@ def test_every_study_has_a_plan(name, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_glob_stands_for_choices_of_a_group(tmp_path):
+    out = Sweeps(tmp_path).run("-m", "loss=glob(*,exclude=bce)", "hydra.sweeper.dry_run=true", app="src.train")
+    assert "loss: agreement, exact, supcon, unanimity" in out
+
+
+@pytest.mark.slow
 def test_a_study_of_the_real_model(tmp_path):
     sweeps = Sweeps(tmp_path)
     prune = ("trainer.epochs=3", "hydra.sweeper.n_trials=3")

@@ -176,6 +176,21 @@ def test_an_interrupt_within_a_transaction_of_the_store_ends_the_sweep_and_frees
     assert sweeps.states() == ["COMPLETE", "FAIL", "WAITING", "WAITING"]
 
 
+def test_an_interrupt_during_the_report_closes_the_parent_and_the_same_command_writes_it(sweeps):
+    command = (NAME, *LAUNCHERS["basic"], TRACKING, "x=1,2", "name=slow", "hydra.sweeper.report=app.report")
+    for repetition in range(2):
+        (sweeps.folder / "reporting").unlink(missing_ok=True)
+        process = sweeps.start(*command)
+        wait_for((sweeps.folder / "reporting").exists)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert ("none is left to run" in errors) == (repetition == 1)
+        (parent,), _ = assert_mirrored(sweeps)
+        assert parent.info.status == "KILLED"
+    assert sweeps.states() == ["COMPLETE", "COMPLETE"]
+
+
 def stopped_midway(sweeps, command, signum, code):
     """Start it, and send the signal during its second trial; what it printed."""
     before = len(sweeps.started())

@@ -51,6 +51,15 @@ def test_fewer_trials_than_points_repeats_none(sweeps):
     assert len(points) == len(set(points)) == 11
 
 
+def test_few_integers_are_points_like_choices(sweeps):
+    space = ("x=int(interval(1,3))", "y=choice(1,2)")
+    sweeps.run(NAME, *space, "hydra.sweeper.n_trials=5")
+    points = [(params["x"], params["y"]) for params in sweeps.params()]
+    assert len(points) == len(set(points)) == 5
+    sweeps.run("hydra.sweeper.study_name=t", *space)
+    assert sorted((p["x"], p["y"]) for p in sweeps.params("t")) == [(x, y) for x in (1, 2, 3) for y in (1, 2)]
+
+
 def test_continuous_values_stay_in_the_box(sweeps):
     space = ("x=tag(log,interval(0.05,0.2))", "y=interval(0.05,0.5)", "hydra.sweeper.n_trials=8")
     out = sweeps.run(NAME, *space, "hydra.sweeper.sampler.seed=3", "hydra.sweeper.sampler.seed=3")
@@ -120,6 +129,8 @@ def test_a_dry_run_touches_nothing(sweeps):
     [
         (["xx=1,2"], "Key 'xx' is not in struct"),
         (["x=1,2", "hydra.sweeper.direction=up"], "direction must be minimize or maximize, got up"),
+        (["x=interval(0,1)", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials must be at least 1, got 0"),
+        (["x=1,2", "hydra.sweeper.study_name=../other"], "study_name must be a name"),
         (["x=interval(2,1)"], "x: an interval goes up; got 2.0 to 1.0"),
         (["x=interval(0,1)", "hydra/sweeper/sampler=grid"], "sampler=grid needs choices or ranges"),
         (["x=1,2", "name=missing", "hydra.sweeper.preflight=app.preflight"], "there is no data called missing"),
@@ -138,6 +149,15 @@ def test_bad_input_is_one_line_before_the_first_trial(sweeps, overrides, message
     assert message in out
     assert "Traceback" not in out
     assert sweeps.started() == []
+
+
+def test_a_damaged_journal_is_one_line_and_is_kept(sweeps):
+    journal = sweeps.folder / "optuna.journal"
+    journal.write_text("garbage\n")
+    out = sweeps.run("x=1,2", code=1)
+    assert f"{journal} is no journal of Optuna, or is damaged" in out
+    assert "Traceback" not in out
+    assert journal.read_text().startswith("garbage\n")
 
 
 def test_results_are_files_and_the_best_config_runs(sweeps):

@@ -45,6 +45,7 @@ class Loop:
         self._open: dict[int, OpenTrial] = {}
         self._next_seeds: deque[Job] = deque()
         self._sampler_made = False
+        self.has_started = False  # a job
 
     def recover(self) -> None:
         """Settle what a killed sweep left RUNNING: take its results, fail and repeat the rest."""
@@ -65,6 +66,7 @@ class Loop:
                 for file in (RESULT_FILE, UNSENT_FILE):
                     (job.folder / file).unlink(missing_ok=True)
                 self.slots.start(job)
+                self.has_started = True
             if not self.slots.running and not self._found_unsigned():
                 break
             for job, ending in self.slots.wait(POLL_SECONDS):
@@ -136,7 +138,7 @@ class Loop:
         waiting = ledger.count(TrialState.WAITING)
         if plan.points is None:
             self._make_sampler()
-        if plan.points is None and not waiting and plan.extend is None and plan.space.is_discrete:
+        if plan.points is None and not waiting and plan.extend is None and plan.space.is_listed:
             point = propose_unseen(ledger.study, plan.space)
             if point is None:
                 return None

@@ -131,7 +131,7 @@ class Plan:
 
 
 def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictConfig, arguments: Sequence[str]) -> Plan:
-    space = parse_space(settings.params or {}, settings.search_space or {}, arguments)
+    space = parse_space(settings.params or {}, settings.search_space or {}, arguments, context.config_loader)
     directions = _directions(settings.direction)
     metrics = _metrics(settings.metric, len(directions))
     if len(directions) > 1 and prunes(settings.pruner):
@@ -151,6 +151,8 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     storage = resolve(settings.storage)
     check_apart(storage, settings.mlflow_uri)
     name = settings.study_name or _default_name(config, base, space, metrics, directions)
+    if Path(name).name != name:
+        raise SweepError(f"hydra.sweeper.study_name must be a name, as folders are called, not a path: got {name}")
     if settings.fresh and not settings.dry_run:
         name = free_name(storage, name)
     with read_write(config), open_dict(config):
@@ -203,12 +205,15 @@ def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str])
 
 
 def _points(settings: OptunaSweeperConf, space: Space, *, custom: bool) -> tuple[list[Point] | None, int]:
-    if custom or not space.is_discrete:
-        if is_grid(settings.sampler):
-            raise SweepError("sampler=grid needs choices or ranges, not intervals or a custom search space")
-        return None, settings.n_trials or DEFAULT_TRIALS
-    wanted = int(space.size) if settings.n_trials is None else settings.n_trials
-    if wanted >= space.size or is_grid(settings.sampler):
+    is_choice = space.is_discrete and not custom
+    if is_grid(settings.sampler) and not is_choice:
+        raise SweepError("sampler=grid needs choices or ranges, not intervals or a custom search space")
+    wanted = settings.n_trials
+    if wanted is None:
+        wanted = int(space.size) if is_choice else DEFAULT_TRIALS
+    if wanted < 1:
+        raise SweepError(f"hydra.sweeper.n_trials must be at least 1, got {wanted}")
+    if is_grid(settings.sampler) or (wanted >= space.size and space.is_listed and not custom):
         points = list(space.points())[:wanted]
         return points, len(points)
     return None, wanted

@@ -21,7 +21,7 @@ def print_preview(plan: Plan) -> None:
         rest = max(0, plan.num_trials - len(points))
         print(f"{plan.num_trials} trials by {plan.sampler.rsplit('.', 1)[-1]}; the first {len(points)}:")
     else:
-        print(f"a grid of {len(points)} trials:")
+        print(f"a grid of {len(points)} {'trial' if len(points) == 1 else 'trials'}:")
     for number, point in enumerate(points):
         print(f"  {number:03d} {' '.join(plan.space.overrides(point)[len(plan.space.fixed) :])}")
     if adaptive and rest:
@@ -37,7 +37,7 @@ def _first_points(plan: Plan) -> list[Point]:
     wanted = min(FIRST, plan.num_trials)
     points: list[Point] = []
     for index in range(wanted):
-        if plan.extend is None and plan.space.is_discrete and index >= len(plan.settings.enqueue):
+        if plan.extend is None and plan.space.is_listed and index >= len(plan.settings.enqueue):
             study.enqueue_trial(propose_unseen(study, plan.space) or {})
         trial = study.ask(plan.space.distributions)
         if plan.extend is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString, RangeSweep
 from optuna.distributions import (
@@ -19,6 +20,7 @@ from optuna.distributions import (
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 
+MOST_LISTED = 10_000  # points of a space with intervals of integers; more are as good as a continuous space
 Point = dict[str, Any]
 Scalar = str | int | float | bool | None
 
@@ -32,6 +34,14 @@ class Axis:
     @property
     def name(self) -> str:
         return self.key.lstrip("+")
+
+    @property
+    def values(self) -> Sequence[Any] | None:
+        """All of them, in their order; None = an interval of floats."""
+        if self.choices is not None:
+            return list(self.choices)
+        numbers = self.distribution
+        return range(numbers.low, numbers.high + 1, numbers.step) if isinstance(numbers, IntDistribution) else None
 
     def override(self, value: Any) -> str:
         if self.choices is None:
@@ -61,15 +71,20 @@ class Space:
     @property
     def size(self) -> float:
         """Number of points, or infinity."""
-        return math.prod(math.inf if axis.choices is None else len(axis.choices) for axis in self.axes.values())
+        return math.prod(math.inf if axis.values is None else len(axis.values) for axis in self.axes.values())
+
+    @property
+    def is_listed(self) -> bool:
+        """`points` is worth going through: it holds choices only, or few integers too."""
+        return self.is_discrete or self.size <= MOST_LISTED
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         return {name: axis.distribution for name, axis in self.axes.items()}
 
     def points(self) -> Iterator[Point]:
-        """Every point of a discrete space, the last axis fastest, as Hydra's own sweeper."""
-        values = [axis.choices or {} for axis in self.axes.values()]
+        """Every point of a listed space, the last axis fastest, as Hydra's own sweeper."""
+        values = [axis.values or () for axis in self.axes.values()]
         for combination in itertools.product(*values):
             yield dict(zip(self.axes, combination, strict=True))
 
@@ -99,9 +114,11 @@ class Space:
         return {name: axis.describe() for name, axis in self.axes.items()}
 
 
-def parse_space(params: Mapping[str, Any], search_space: Mapping[str, Any], arguments: Sequence[str]) -> Space:
+def parse_space(
+    params: Mapping[str, Any], search_space: Mapping[str, Any], arguments: Sequence[str], config_loader: ConfigLoader
+) -> Space:
     """`hydra.sweeper.params` and the older `search_space`, then the command line, which wins."""
-    parser = OverridesParser.create()
+    parser = OverridesParser.create(config_loader)  # which lists the choices that a glob stands for
     axes = {key.lstrip("+"): _axis_from_mapping(key, value) for key, value in search_space.items()}
     fixed: dict[str, str] = {}
     lines = [f"{key}={_param_text(value)}" for key, value in params.items()]

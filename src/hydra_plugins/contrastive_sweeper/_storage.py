@@ -6,7 +6,7 @@ import re
 import socket
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +55,7 @@ def open_storage(storage: Any) -> BaseStorage:
         return opened
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(storage, JournalLock(storage)))
+        return JournalStorage(JournalFile(storage, JournalLock(storage)))
     with warnings.catch_warnings(), _explained(storage):
         warnings.simplefilter("ignore")
         return RDBStorage(storage, engine_kwargs=_engine_arguments(storage))
@@ -67,6 +67,15 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
         raise SweepError(f"hydra.sweeper.storage: {without_password(url)}: {reason_of(error)}") from error
+
+
+class JournalFile(JournalFileBackend):
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            problem = f"{self._file_path} is no journal of Optuna, or is damaged ({error}); move it away"
+            raise SweepError(f"hydra.sweeper.storage: {problem}") from error
 
 
 class JournalLock(JournalFileSymlinkLock):

@@ -32,7 +32,7 @@ from hydra_plugins.contrastive_sweeper._samplers import make_pruner
 from hydra_plugins.contrastive_sweeper._show import Swept
 from hydra_plugins.contrastive_sweeper._slots import Slots, slots_of
 from hydra_plugins.contrastive_sweeper._storage import resolve, storage_lock, without_password
-from hydra_plugins.contrastive_sweeper._study import Ledger, import_known, open_ledger, open_patiently
+from hydra_plugins.contrastive_sweeper._study import DONE, Ledger, import_known, open_ledger, open_patiently
 from hydra_plugins.contrastive_sweeper._trial import RecordedTask
 from hydra_plugins.contrastive_sweeper.sweeper import OptunaSweeperConf
 
@@ -88,11 +88,19 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         try:
             choice, places = _conclude(plan, ledger, record, context, outcome, choice)
         except AwayError:  # without the study only the parent run is to be closed
-            with forgiving("end of the record yet"):
-                record.finish("failed" if outcome == "ok" else outcome, None, [])
+            _close(record, "failed" if outcome == "ok" else outcome)
             if outcome == "ok":
                 raise
+        except KeyboardInterrupt as interrupt:
+            _settle_down(interrupt)
+            _close(record, "interrupted")
+            raise
     print_summary(plan, ledger, choice, places)
+
+
+def _close(record: Record, outcome: str) -> None:
+    with forgiving("end of the record yet"):
+        record.finish(outcome, None, [])
 
 
 def _conclude(
@@ -134,8 +142,7 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
             ended = loop.run()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
-                _ignore_signals()
-                traceback.clear_frames(error.__traceback__)  # in this process's trial they may hold a lock of SQLite
+                _settle_down(error)
             slots.stop()
             ledger.storage.patience.hurry()
             with suppress(AwayError):  # the next start settles what is still RUNNING
@@ -143,6 +150,9 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
             raise
         if ended is not None:
             progress.say(f"stopped: {ended}")
+        elif not loop.has_started:
+            num_done = ledger.count(*DONE)
+            progress.say(f"{plan.study_name}: {num_done} of {plan.num_trials} trials are done, none is left to run")
         if ledger.best() is None:
             first = loop.limits.first_error
             raise SweepError("no trial is COMPLETE" + ("" if first is None else f"; the first error was: {first}"))
@@ -223,7 +233,8 @@ def _raise_interrupt(signum: int, frame: FrameType | None) -> Any:
     raise KeyboardInterrupt(signal.Signals(signum).name)
 
 
-def _ignore_signals() -> None:
-    """A second one would break off the clean-up."""
+def _settle_down(interrupt: KeyboardInterrupt) -> None:
+    """A second signal would break off the clean-up; and what was interrupted may hold a lock of SQLite."""
+    traceback.clear_frames(interrupt.__traceback__)
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)

@@ -116,6 +116,9 @@ def configure(config, trial):
 def report(config, outcome, folder):
     if config.name == "unreportable":
         raise RuntimeError("nothing to say")
+    if config.name == "slow":
+        Path("reporting").touch()
+        time.sleep(60)
     (folder / "report.txt").write_text(" ".join(f"{trial.number:03d}" for trial in outcome.trials))
     yield folder / "report.txt"
 
