@@ -68,7 +68,8 @@ def _nearest(key: str, config_dir: Path) -> str:
     group, _, rest = key.partition(".")
     elsewhere = [file.stem for file in sorted((config_dir / group).glob("*.yaml")) if rest and _has(file, rest)]
     if elsewhere:
-        return f" in this {group}, but {' and '.join(f'{group}={choice}' for choice in elsewhere)} has it"
+        choices = " and ".join(f"{group}={choice}" for choice in elsewhere)
+        return f" in this {group}, but {choices} {'has' if len(elsewhere) == 1 else 'have'} it"
     names = [*_dotted(_defaults(config_dir)), *HYDRA_GROUPS]
     nearest = get_close_matches(key, names, n=1, cutoff=0.6)
     if not nearest:  # the right name in the wrong place

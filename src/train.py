@@ -49,7 +49,7 @@ def train(config: DictConfig) -> Objective:
     """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from contrastive_learning.devices import join_processes, leave_processes
-    from contrastive_learning.diagnostics import anchor_report, remarks
+    from contrastive_learning.diagnostics import anchor_report, remarks, warm_up_report
     from contrastive_learning.interrupts import HeldSignals
     from contrastive_learning.progress import TrainingProgress, results_table
 
@@ -62,7 +62,8 @@ def train(config: DictConfig) -> Objective:
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
     progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
-    for remark in (*data.remarks, *anchor_report(parts.loss, batches, data.criteria)):
+    report = (*anchor_report(parts.loss, batches, data.criteria), *warm_up_report(parts.settings))
+    for remark in (*data.remarks, *report):
         progress.remark(remark)
     trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
     progress.remark(f"device {trainer.device}, precision {trainer.precision}")

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from contrastive_learning.diagnostics import EpochStatistics, anchor_report, remarks
+from contrastive_learning.diagnostics import EpochStatistics, anchor_report, remarks, warm_up_report
 from contrastive_learning.losses import JointLoss, SupConLoss, UnanimityLoss
 from contrastive_learning.samplers import Examples, random
 from small_task import build_trainer
@@ -75,6 +77,20 @@ def test_statistics_of_an_epoch_are_means_over_its_batches():
     assert means["collapse_ratio/clear"] == pytest.approx((1 + alone) / 2)
     assert "collapse_ratio/fair" not in means
     assert means["valid_anchors/clear"] == 1
+    assert means["valid_anchors/fair"] == 0
+
+
+def test_starvation_is_said_in_words():
+    anchors = {"train/valid_anchors/clear": 0.9, "train/valid_anchors/fair": 0.01}
+    line = remarks(anchors, CRITERIA)["starvation"]
+    assert "starves on fair: fewer than 5% of the responses are anchors; use sampler=balanced" in line
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_said(tmp_path):
+    settings = build_trainer(tmp_path, epochs=2).settings
+    assert warm_up_report(settings) == []
+    (line,) = warm_up_report(replace(settings, lambda_warmup_epochs=5))
+    assert "trainer.lambda_warmup_epochs is longer than the run: lambda ends at 40% of its value" in line
 
 
 def test_an_epoch_of_training_has_them(tmp_path):
@@ -84,8 +100,10 @@ def test_an_epoch_of_training_has_them(tmp_path):
 
 
 def test_collapse_is_said_in_words():
-    line = remarks({"train/collapse_ratio": 0.995}, CRITERIA)["collapse"]
+    line = remarks({"train/collapse_ratio": 0.995, "val/embedding/uniformity": -0.1}, CRITERIA)["collapse"]
     assert "nearly alike" in line
+    orthogonal = {"train/collapse_ratio": 1.0, "val/embedding/uniformity": -4.0}
+    assert "no nearer than the others" in remarks(orthogonal, CRITERIA)["collapse"]
     assert "trainer.lambda_warmup_epochs" in line
     line = remarks({"val/embedding/effective_rank": 1.4}, CRITERIA)["rank"]
     assert "span 1.4 dimensions" in line

@@ -161,7 +161,7 @@ BAD = {
     "loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
     "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
     "+sede=1": "there is no option sede (did you mean seed?)",
-    "data.path=x": "data=aihub and data=votes has it",
+    "data.path=x": "data=aihub and data=votes have it",
     "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, bce, exact, supcon, unanimity",
     "loss.criterion_weights=[1,2]": "loss.criterion_weights must have one weight a criterion, got 2 for 9 criteria: ",
     "loss.temperature=0": "error: loss.temperature must be positive, got 0",

@@ -155,6 +155,16 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_step(tmp_path):
         trainer.train_epoch()
 
 
+def test_embeddings_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path):
+    trainer = build_trainer(tmp_path)
+    torch.nn.init.constant_(trainer.model.projection_head[-1].weight, float("nan"))
+    with pytest.raises(FloatingPointError, match="NaN or inf in 16 of 16 rows") as stop:
+        trainer.train_epoch()
+    trainer._sampler.set_epoch(0)
+    first = next(iter(trainer._sampler))
+    assert str(stop.value).endswith(f"; batch 1 of epoch 1, training examples {first[:8]}")
+
+
 def test_a_misspelt_monitor_costs_no_epoch(tmp_path):
     trainer = build_trainer(tmp_path, monitor="val/aurocc")
     with pytest.raises(ValueError, match="must be a val/ metric, got val/aurocc .did you mean val/auroc"):

@@ -9,13 +9,19 @@ from torch import Tensor
 
 from contrastive_learning.losses import ContrastiveLoss, ExactMatchLoss, JointLoss
 from contrastive_learning.samplers.examples import BatchSampler
+from contrastive_learning.settings import TrainerSettings
 
 LOOKS_AN_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
 BATCHES_TO_REPORT = 200
 STARVING_ANCHORS = 0.05
 PLENTY_OF_ANCHORS = 0.95
 STARVING_BATCHES = 0.5
-COLLAPSED = 0.99  # collapse ratio: 1 = all embeddings equal; nine criteria in one shared space seldom get below 0.9
+REMEDY_FOR_STARVING = (
+    "use sampler=balanced or unanimity, a larger sampler.batch_size (trainer.grad_cache_chunk keeps it in memory), or "
+    "loss=agreement"
+)
+UNMOVED = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
+ALIKE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
 COLLAPSED_RANK = 2.0
 NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
 
@@ -65,10 +71,22 @@ def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str
         if share < STARVING_ANCHORS or batch_share < STARVING_BATCHES:
             lines.append(
                 f"warning: the contrastive loss will starve on {name}: {share:.1%} of the responses are anchors, and "
-                f"{batch_share:.0%} of the batches count; use sampler=balanced or unanimity, a larger "
-                "sampler.batch_size (trainer.grad_cache_chunk keeps it in memory), or loss=agreement"
+                f"{batch_share:.0%} of the batches count; {REMEDY_FOR_STARVING}"
             )
     return lines
+
+
+def warm_up_report(settings: TrainerSettings) -> list[str]:
+    """A warning for each warm-up that the run is too short for."""
+    ends = {
+        "lambda_warmup_epochs": ("lambda", settings.lambda_scale(settings.epochs)),
+        "encoder_share_warmup_epochs": ("the encoder's share", settings.encoder_share(settings.epochs)),
+    }
+    return [
+        f"warning: trainer.{name} is longer than the run: {what} ends at {share:.0%} of its value"
+        for name, (what, share) in ends.items()
+        if share < 1
+    ]
 
 
 def _entries(loss: ContrastiveLoss | None, criteria: Sequence[str]) -> tuple[str, ...]:
@@ -93,11 +111,19 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float]
 def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
     """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
     found = {}
-    if metrics.get("train/collapse_ratio", 0.0) > COLLAPSED:
+    if metrics.get("train/collapse_ratio", 0.0) > UNMOVED:
+        alike = metrics.get("val/embedding/uniformity", 0.0) > ALIKE
+        state = "all embeddings are nearly alike" if alike else "responses of one side are no nearer than the others"
         found["collapse"] = (
-            "warning: all embeddings are nearly alike: the contrastive loss does not move; "
+            f"warning: {state}: the contrastive loss does not move; "
             "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, set "
             "model.normalization=batch_norm, or give each criterion its own loss.contrastive.projection=per_criterion"
+        )
+    starving = [name for name in criteria if metrics.get(f"train/valid_anchors/{name}", 1.0) < STARVING_ANCHORS]
+    if starving:
+        found["starvation"] = (
+            f"warning: the contrastive loss starves on {', '.join(starving)}: fewer than {STARVING_ANCHORS:.0%} of the "
+            f"responses are anchors; {REMEDY_FOR_STARVING}"
         )
     rank = metrics.get("val/embedding/effective_rank", math.inf)
     if len(criteria) > 1 and rank < COLLAPSED_RANK:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from contrastive_learning.diagnostics import EpochStatistics
 from contrastive_learning.losses import Losses
+from contrastive_learning.processes import num_processes
 
 
 @dataclass
@@ -27,6 +28,13 @@ class RunningEpoch:
         self.total_loss = losses.total.item()
         if not math.isfinite(self.total_loss):
             raise FloatingPointError(f"the loss is {self.total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
+
+    def place(self, index: int, rows: list[int]) -> str:
+        """Where rows of batch `index` come from, in words."""
+        where = f"batch {index + 1} of epoch {self.epoch + 1}"
+        if self.order is None or num_processes() > 1:  # the rows of several processes stand in another order
+            return where
+        return f"{where}, training examples {[self.order[index][row] for row in rows[:8]]}"
 
     def add(self, losses: Losses, norm: Tensor) -> None:
         self.sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])

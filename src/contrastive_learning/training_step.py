@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from contrastive_learning.evaluation import votes_of
 from contrastive_learning.grad_cache import backward_in_passes
-from contrastive_learning.losses import JointLoss, Losses
+from contrastive_learning.losses import JointLoss, Losses, NotFiniteError
 from contrastive_learning.models import ModelOutput
 from contrastive_learning.passes import Pass, passes_of
 from contrastive_learning.processes import gather_rows
@@ -47,8 +47,8 @@ class TrainingStep:
             self.loss.temperature = self.settings.temperature(self._first_temperature, epochs_done)
 
     def backward(self, batch: Mapping[str, Tensor], running: RunningEpoch, *, index: int, num_batches: int) -> Losses:
-        """Forward, loss, backward of batch `index` of `num_batches`. Raises FloatingPointError for a loss that is not
-        finite.
+        """Forward, loss, backward of batch `index` of `num_batches`. Raises FloatingPointError for a loss or embeddings
+        that are not finite.
 
         batch: `input_ids`, `attention_mask` [batch, tokens] and the votes that `votes_of` reads. The losses in nats.
         """
@@ -59,7 +59,11 @@ class TrainingStep:
 
         def losses_of(output: ModelOutput) -> Losses:
             embeddings = gather_rows(output.embeddings)
-            losses: Losses = self.loss(gather_rows(output.logits), embeddings, *votes, lambda_scale=self._lambda_scale)
+            logits, scale = gather_rows(output.logits), self._lambda_scale
+            try:
+                losses: Losses = self.loss(logits, embeddings, *votes, lambda_scale=scale)
+            except NotFiniteError as error:
+                raise FloatingPointError(f"{error}; {running.place(index, error.rows)}") from error
             # read before the way back, which a GPU then has in its queue while the next batch is made
             running.read(losses, index)
             running.num_examples += len(embeddings)

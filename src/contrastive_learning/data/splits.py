@@ -150,12 +150,12 @@ def _check_sizes(parts: Parts) -> None:
 def _check_classes(votes: Votes) -> None:
     sides = {criterion: _sides(counts) for criterion, counts in votes.items()}
     lacking = {
-        "only yes": [name for name, side in sides.items() if side == {"yes"}],
-        "only no": [name for name, side in sides.items() if side == {"no"}],
-        "no votes": [name for name, side in sides.items() if not side],
+        "only yes on": [name for name, side in sides.items() if side == {"yes"}],
+        "only no on": [name for name, side in sides.items() if side == {"no"}],
+        "no judgement of": [name for name, side in sides.items() if not side],
     }
     if any(lacking.values()):
-        reasons = " and ".join(f"{what} on {', '.join(names)}" for what, names in lacking.items() if names)
+        reasons = " and ".join(f"{what} {', '.join(names)}" for what, names in lacking.items() if names)
         usable = ",".join(name for name, side in sides.items() if len(side) == 2)
         advice = f"leave them out with data.source.criteria=[{usable}]" if usable else "there is nothing to learn"
         raise ValueError(f"train must hold yes and no votes on each criterion, got {reasons}; {advice}")

@@ -1,6 +1,6 @@
 """Contrastive losses on votes, and the joint loss that training minimises."""
 
-from contrastive_learning.losses.contrastive import ContrastiveLoss
+from contrastive_learning.losses.contrastive import ContrastiveLoss, NotFiniteError
 from contrastive_learning.losses.joint import JointLoss, Losses, joint_loss
 from contrastive_learning.losses.strategies import AgreementLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
 
@@ -10,6 +10,7 @@ __all__ = [
     "ExactMatchLoss",
     "JointLoss",
     "Losses",
+    "NotFiniteError",
     "SupConLoss",
     "UnanimityLoss",
     "joint_loss",

@@ -37,6 +37,14 @@ BLOCK_SIZE = 1024  # a tile of 4 MB in float32 stays in a CPU's cache
 BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their launch
 
 
+class NotFiniteError(ValueError):
+    """`rows`: those of the batch whose embeddings, or their norms, are NaN or inf."""
+
+    def __init__(self, rows: list[int], batch_size: int) -> None:
+        super().__init__(f"embeddings must be finite, got NaN or inf in {len(rows)} of {batch_size} rows: {rows[:8]}")
+        self.rows = rows
+
+
 @dataclass(frozen=True)
 class _Batch:
     embeddings: Tensor  # [batch, dim], float32 or float64
@@ -106,9 +114,10 @@ class ContrastiveLoss(nn.Module, ABC):
         value               the loss of the criterion
         excess              value - mean log P_c(i), the part above the entropy of the positives. For "all" it is
                             >= 0, and unlike the value it does not grow with the batch
-        collapse_ratio      1 if all embeddings are equal, 0 if positives have cosine 1 and all others -1, which no
+        collapse_ratio      1 if positives are no nearer than others, as when all embeddings are equal, or orthogonal;
+                            above 1 if they are farther; 0 if positives have cosine 1 and all others -1, which no
                             embedding beats. Weights strictly between 0 and 1 can beat it slightly
-        valid_anchor_share  share of the batch that is an anchor
+        valid_anchor_share  share of the batch that is an anchor, 0 where the criterion is not counted
         counted             whether the criterion is in the mean (bool)
         """
         with autocast_off(embeddings.device):
@@ -131,7 +140,7 @@ class ContrastiveLoss(nn.Module, ABC):
             "value": value.where(batch.counted, torch.nan),
             "excess": (value - mean(positive.log())).where(batch.counted, torch.nan),
             "collapse_ratio": ((value - ideal) / (collapsed - ideal)).where(batch.counted, torch.nan),
-            "valid_anchor_share": anchors.to(value.dtype).mean(0),
+            "valid_anchor_share": (anchors & batch.counted).to(value.dtype).mean(0),
             "counted": batch.counted,
         }
 
@@ -207,4 +216,4 @@ def _check_values(norms: Tensor, shares: Tensor) -> None:
                 f"in row {row}, criterion {criterion}"
             )
         rows = (~norms.isfinite()).nonzero()[:, 0].tolist()
-        raise ValueError(f"embeddings must be finite, got NaN or inf in {len(rows)} of {len(norms)} rows: {rows[:8]}")
+        raise NotFiniteError(rows, len(norms))
