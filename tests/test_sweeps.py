@@ -70,6 +70,7 @@ def test_a_bad_metric_or_loss_is_one_line_before_the_first_trial(tmp_path):
         "loss.lambda_contrastive=-1": "lambda_contrastive must be >= 0, got -1",
         "objective.metric=val/total_loss": "must not depend on temperature or lambda",
         "loss.temprature=1": "did you mean loss.temperature",
+        "+loss.temprature=1,2": "did you mean loss.temperature",
     }.items():
         out = sweeps.run(*study("smoke"), override, app="src.train", code=1)
         assert message in out.strip().splitlines()[-1]

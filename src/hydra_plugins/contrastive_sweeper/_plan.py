@@ -228,15 +228,10 @@ def _base(context: HydraContext, config: DictConfig, space: Space, ignored: Sequ
 
 def _check_composes(context: HydraContext, config: DictConfig, space: Space) -> None:
     """A misspelt key or a value of the wrong type shows before the first trial: each value of each axis once."""
-    values = {name: list(axis.choices or [_example(axis.distribution)]) for name, axis in space.axes.items()}
-    first = {name: options[0] for name, options in values.items()}
-    points = [first, *(first | {name: option} for name, options in values.items() for option in options[1:])]
+    others = ((name, value) for name, axis in space.axes.items() for value in list(axis.choices or [])[1:])
+    points = [space.first, *(space.first | {name: value} for name, value in others)]
     for point in points[:50]:
         compose(context, config, space.overrides(point))
-
-
-def _example(distribution: Any) -> Any:
-    return distribution.low
 
 
 def _directions(direction: Any) -> tuple[Direction, ...]:

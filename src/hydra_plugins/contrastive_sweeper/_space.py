@@ -82,6 +82,10 @@ class Space:
     def distributions(self) -> dict[str, BaseDistribution]:
         return {name: axis.distribution for name, axis in self.axes.items()}
 
+    @property
+    def first(self) -> Point:
+        return {name: axis.values[0] if axis.values else axis.distribution.low for name, axis in self.axes.items()}  # type: ignore[attr-defined]
+
     def points(self) -> Iterator[Point]:
         """Every point of a listed space, the last axis fastest, as Hydra's own sweeper."""
         values = [axis.values or () for axis in self.axes.values()]

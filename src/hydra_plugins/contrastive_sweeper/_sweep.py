@@ -185,7 +185,7 @@ def _preflight(plan: Plan, context: HydraContext) -> str | None:
     except (HydraException, ValueError, ImportError) as error:
         raise SweepError(f"preflight: {error}") from error
     try:
-        fingerprint = check(OmegaConf.create(compose(context, plan.config, plan.space.fixed)))
+        fingerprint = check(OmegaConf.create(compose(context, plan.config, plan.space.overrides(plan.space.first))))
     except HydraException:
         raise
     except Exception as error:  # whatever the app's own check raises
