@@ -60,6 +60,19 @@ def test_few_integers_are_points_like_choices(sweeps):
     assert sorted((p["x"], p["y"]) for p in sweeps.params("t")) == [(x, y) for x in (1, 2, 3) for y in (1, 2)]
 
 
+def test_a_point_that_the_sampler_proposes_again_is_not_run_again(sweeps):
+    """The best is a corner, to which the sampler returns."""
+    out = sweeps.run(NAME, "x=interval(1.0,2.0)", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=16")
+    points = [params["x"] for params in sweeps.params()]
+    assert len(points) == 16
+    assert len(sweeps.started()) == len(set(points)) < 16
+    trials = sweeps.study().trials
+    again = [trial for trial in trials if "reused_from" in trial.user_attrs]
+    assert len(again) == 16 - len(set(points))
+    assert all(trial.value == trial.params["x"] ** 2 for trial in again)
+    assert f"COMPLETE value 1 as {again[0].user_attrs['reused_from']}" in out
+
+
 def test_continuous_values_stay_in_the_box(sweeps):
     space = ("x=tag(log,interval(0.05,0.2))", "y=interval(0.05,0.5)", "hydra.sweeper.n_trials=8")
     out = sweeps.run(NAME, *space, "hydra.sweeper.sampler.seed=3", "hydra.sweeper.sampler.seed=3")

@@ -62,6 +62,7 @@ class Loop:
                 stop = stop or self.limits.stops(self.ledger)
                 job = self._next_job(stop)
                 if job is None:
+                    stop = stop or self.limits.stops(self.ledger)
                     break
                 for file in (RESULT_FILE, UNSENT_FILE):
                     (job.folder / file).unlink(missing_ok=True)
@@ -94,25 +95,40 @@ class Loop:
     def _next_job(self, stop: str | None) -> Job | None:
         if self._next_seeds:
             return self._next_seeds.popleft()
-        if stop is not None or not self._has_next():
-            return None
-        self.record.wait()  # a trial fails that cannot open its run
-        with self.ledger.locked():  # whoever asks next sees these parameters, and proposes others
-            trial = self._claim() if self._has_next() else None
-            if trial is None:
-                return None
-            try:
-                params = self._params(trial)
-            except BaseException as error:
-                self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
-                raise
-            continues = "continues" in trial.user_attrs
-            if continues and not (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists():
-                self.ledger.fail(
-                    trial.number, "interrupted on a machine whose folder is not here; another trial repeats it"
-                )
-                self.ledger.requeue(self.ledger.trials[trial.number], counts=False)
-                return self._next_job(stop)
+        while stop is None and self._has_next():
+            self.record.wait()  # a trial fails that cannot open its run
+            with self.ledger.locked():  # whoever asks next sees these parameters, and proposes others
+                trial = self._claim() if self._has_next() else None
+                if trial is None:
+                    return None
+                try:
+                    params = self._params(trial)
+                except BaseException as error:
+                    self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
+                    raise
+                if not self._is_settled(trial):
+                    return self._opened(trial, params)
+            stop = self.limits.stops(self.ledger)
+        return None
+
+    def _is_settled(self, trial: optuna.Trial) -> bool:
+        """No job of this command is to run it."""
+        if "continues" in trial.user_attrs:
+            if (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists():
+                return False
+            self.ledger.fail(
+                trial.number, "interrupted on a machine whose folder is not here; another trial repeats it"
+            )
+            self.ledger.requeue(self.ledger.trials[trial.number], counts=False)
+            return True
+        twin = self.ledger.twin(trial.number)
+        if twin is not None:  # a sampler that has converged, at a corner of the space for one
+            self.ledger.reuse(trial.number, twin)
+            self.progress.finished(self.ledger, self.ledger.trials[trial.number])
+        return twin is not None
+
+    def _opened(self, trial: optuna.Trial, params: Mapping[str, Any]) -> Job:
+        continues = "continues" in trial.user_attrs
         is_retry = continues or "retry_of" in trial.user_attrs
         done = self._saved_values(trial.number) if continues else []
         self._open[trial.number] = OpenTrial(params, is_retry, continues, values=done)

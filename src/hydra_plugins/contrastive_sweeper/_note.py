@@ -39,9 +39,7 @@ def _counts(ledger: Ledger) -> str:
     states = {state: ledger.count(state) for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)}
     text = ", ".join(f"{count} {state.name}" for state, count in states.items() if count)
     reused = sum("reused_from" in trial.user_attrs for trial in ledger.trials)
-    return (text or "Nothing finished") + (
-        f" ({reused} reused from other studies, which have their runs)" if reused else ""
-    )
+    return (text or "Nothing finished") + (f" ({reused} reused from runs of the same point)" if reused else "")
 
 
 def _best(plan: Plan, trials: Sequence[FrozenTrial]) -> list[str]:

@@ -52,7 +52,8 @@ class Progress:
         if trial.state == TrialState.FAIL:
             return f"FAIL {trial.user_attrs.get('reason', '')}".splitlines()[0]
         values = _numbers(trial.values) if trial.values else "-"
-        return f"{trial.state.name} {', '.join(self._plan.metrics)} {values}"
+        outcome = f"{trial.state.name} {', '.join(self._plan.metrics)} {values}"
+        return outcome + (f" as {trial.user_attrs['reused_from']}" if "reused_from" in trial.user_attrs else "")
 
     def _seconds(self, trial: FrozenTrial) -> str:
         return f"{trial.user_attrs['seconds']:.1f} s" if "seconds" in trial.user_attrs else ""

@@ -25,6 +25,7 @@ from hydra_plugins.contrastive_sweeper._storage import (
 IDENTITY = "identity"
 NOBODY = ""  # the owner of a trial whose sweep was killed between asking for it and signing it
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values")
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 Direction = Literal["minimize", "maximize"]
@@ -90,6 +91,19 @@ class Ledger:
         self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
         self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def twin(self, number: int) -> FrozenTrial | None:
+        """A COMPLETE trial with the same parameters: its result is this trial's, too."""
+        params = self.trials[number].params
+        complete = (trial for trial in self.trials if trial.state == TrialState.COMPLETE and not trial.constraints)
+        return next((trial for trial in complete if _key(trial.params, trial.params) == _key(params, params)), None)
+
+    def reuse(self, number: int, twin: FrozenTrial) -> None:
+        origin = twin.user_attrs.get("reused_from", f"{self.study.study_name}/{twin.number}")
+        attributes = {name: value for name, value in twin.user_attrs.items() if name in RESULT_ATTRIBUTES}
+        for name, value in (attributes | {"reused_from": origin}).items():
+            self.storage.set_trial_user_attr(self.trial_id(number), name, value)
+        self.study.tell(number, twin.values, skip_if_finished=True)
 
     def fail(self, number: int, reason: str, trace: str = "") -> None:
         trial_id = self.trial_id(number)
