@@ -41,7 +41,8 @@ def configured(sweeps):
 def test_the_sphere(configured, sweeps, space):
     _, results = configured(SPHERE.format(sampler="tpe", direction="minimize", space=space))
     assert (results["name"], results["best_params"], results["best_value"]) == ("optuna", {"x": 0.0, "y": 0}, 0.0)
-    assert len(sweeps.started()) == 20
+    assert sweeps.states() == ["COMPLETE"] * 20
+    assert len(sweeps.started()) == len({str(point) for point in sweeps.params()})
 
 
 def test_the_command_line_overrides_the_space_and_a_tilde_deletes_from_it(configured, sweeps):
