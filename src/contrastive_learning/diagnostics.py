@@ -117,7 +117,8 @@ def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, 
         found["collapse"] = (
             f"warning: {state}: the contrastive loss does not move; "
             "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, set "
-            "model.normalization=batch_norm, or give each criterion its own loss.contrastive.projection=per_criterion"
+            "model.normalization=batch_norm, or, where the criteria share one projection, give each its own "
+            "(loss.contrastive.projection=per_criterion)"
         )
     starving = [name for name in criteria if metrics.get(f"train/valid_anchors/{name}", 1.0) < STARVING_ANCHORS]
     if starving:

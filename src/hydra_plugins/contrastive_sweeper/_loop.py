@@ -106,13 +106,13 @@ class Loop:
                 except BaseException as error:
                     self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
                     raise
-                if not self._is_settled(trial):
+                if not self._settled_without_a_job(trial):
                     return self._opened(trial, params)
             stop = self.limits.stops(self.ledger)
         return None
 
-    def _is_settled(self, trial: optuna.Trial) -> bool:
-        """No job of this command is to run it."""
+    def _settled_without_a_job(self, trial: optuna.Trial) -> bool:
+        """Whether it was a trial that this command need not, or cannot, run."""
         if "continues" in trial.user_attrs:
             if (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists():
                 return False

@@ -264,4 +264,5 @@ def _default_name(
     config: DictConfig, base: dict[str, Any], space: Space, metrics: tuple[str, ...], directions: tuple[Direction, ...]
 ) -> str:
     what = [base, space.describe(), metrics, directions]
-    return f"{config.hydra.job.config_name or config.hydra.job.name}-{digest(what)[:8]}"
+    config_name = Path(config.hydra.job.config_name or config.hydra.job.name).name  # it may be in a folder
+    return f"{config_name}-{digest(what)[:8]}"

@@ -84,6 +84,7 @@ class Space:
 
     @property
     def first(self) -> Point:
+        """Each axis at its first value, or its lower end."""
         return {name: axis.values[0] if axis.values else axis.distribution.low for name, axis in self.axes.items()}  # type: ignore[attr-defined]
 
     def points(self) -> Iterator[Point]:
