@@ -4,6 +4,7 @@ import sys
 
 import torch
 
+from contrastive_learning.devices import leave_processes
 from contrastive_learning.losses import ExactMatchLoss
 from contrastive_learning.samplers import balanced
 from small_task import build_trainer, hard_negative
@@ -34,6 +35,7 @@ def main(output, loss, grad_cache_chunk):
     torch.save(
         {"losses": torch.tensor(seen["losses"]), "first_gradient": seen["first_gradient"], "weights": weights}, output
     )
+    leave_processes()  # gloo's threads, if they still run at the end of the interpreter, can abort it
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def test_few_integers_are_points_like_choices(sweeps):
 
 def test_a_point_that_the_sampler_proposes_again_is_not_run_again(sweeps):
     """The best is a corner, to which the sampler returns."""
-    out = sweeps.run(NAME, "x=interval(1.0,2.0)", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=16")
+    search = (NAME, "x=interval(1.0,2.0)", "hydra.sweeper.direction=minimize", "hydra.sweeper.n_trials=16")
+    out = sweeps.run(*search)
     points = [params["x"] for params in sweeps.params()]
     assert len(points) == 16
     assert len(sweeps.started()) == len(set(points)) < 16
@@ -71,6 +72,9 @@ def test_a_point_that_the_sampler_proposes_again_is_not_run_again(sweeps):
     assert len(again) == 16 - len(set(points))
     assert all(trial.value == trial.params["x"] ** 2 for trial in again)
     assert f"COMPLETE value 1 as {again[0].user_attrs['reused_from']}" in out
+    sweeps.run(*search, "hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=2")
+    confirmed = [line[3] for line in sweeps.started()[len(set(points)) :]]
+    assert sorted(map(float, confirmed)) == sorted(2 * sorted(set(points))[:2])
 
 
 def test_continuous_values_stay_in_the_box(sweeps):

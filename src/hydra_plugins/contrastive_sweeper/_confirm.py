@@ -31,7 +31,10 @@ class Arm:
 
 
 def arms_of(plan: Plan, ledger: Ledger) -> list[Arm]:
-    ranked = ledger.ranked()[: plan.settings.confirm.top_k]
+    by_point: dict[str, FrozenTrial] = {}
+    for trial in ledger.ranked():
+        by_point.setdefault(str(trial.params), trial)  # later ones took its result
+    ranked = list(by_point.values())[: plan.settings.confirm.top_k]
     arms = [Arm(f"trial {trial.number}", trial, plan.overrides(trial.params)) for trial in ranked]
     baseline = plan.settings.confirm.baseline
     if arms and baseline:
