@@ -3,8 +3,13 @@
 import math
 from importlib.util import find_spec
 
+import optuna
 import pytest
 import yaml
+from optuna.distributions import FloatDistribution
+
+from hydra_plugins.contrastive_sweeper._proposals import propose_unseen
+from hydra_plugins.contrastive_sweeper._space import Axis, Space
 
 from .conftest import NAME
 
@@ -58,6 +63,12 @@ def test_few_integers_are_points_like_choices(sweeps):
     assert len(points) == len(set(points)) == 5
     sweeps.run("hydra.sweeper.study_name=t", *space)
     assert sorted((p["x"], p["y"]) for p in sweeps.params("t")) == [(x, y) for x in (1, 2, 3) for y in (1, 2)]
+
+
+def test_a_proposal_that_is_a_binary_fraction_off_its_step_is_taken():
+    study = optuna.create_study(sampler=optuna.samplers.GridSampler({"x": [0.1 + 0.2]}))
+    space = Space({"x": Axis("x", FloatDistribution(0.1, 0.5, step=0.1), None)}, ())
+    assert propose_unseen(study, space) == {"x": 0.3}
 
 
 def test_a_point_that_the_sampler_proposes_again_is_not_run_again(sweeps):

@@ -45,7 +45,6 @@ class Loop:
         self._open: dict[int, OpenTrial] = {}
         self._next_seeds: deque[Job] = deque()
         self._sampler_made = False
-        self.has_started = False  # a job
 
     def recover(self) -> None:
         """Settle what a killed sweep left RUNNING: take its results, fail and repeat the rest."""
@@ -67,7 +66,6 @@ class Loop:
                 for file in (RESULT_FILE, UNSENT_FILE):
                     (job.folder / file).unlink(missing_ok=True)
                 self.slots.start(job)
-                self.has_started = True
             if not self.slots.running and not self._found_unsigned():
                 break
             for job, ending in self.slots.wait(POLL_SECONDS):
@@ -121,7 +119,7 @@ class Loop:
             )
             self.ledger.requeue(self.ledger.trials[trial.number], counts=False)
             return True
-        twin = self.ledger.twin(trial.number)
+        twin = self.ledger.twin(trial.params)
         if twin is not None:  # a sampler that has converged, at a corner of the space for one
             self.ledger.reuse(trial.number, twin)
             self.progress.finished(self.ledger, self.ledger.trials[trial.number])

@@ -21,7 +21,7 @@ class Progress:
         self.console = Console(file=sys.stderr)
         self._plan, self._num_slots = plan, num_slots
         self._started = time.monotonic()
-        self._done_here = 0
+        self.num_finished = 0  # by this command
         on_terminal = live and self.console.is_terminal
         self._live = Live(console=self.console, auto_refresh=False) if on_terminal else None
 
@@ -42,7 +42,7 @@ class Progress:
             self._live.update(self._table(ledger, running), refresh=True)
 
     def finished(self, ledger: Ledger, trial: FrozenTrial) -> None:
-        self._done_here += 1
+        self.num_finished += 1
         if self._live is not None:
             return
         parts = [f"trial {self._plan.label(trial.number, trial.params)}", self._outcome(trial), self._seconds(trial)]
@@ -67,9 +67,9 @@ class Progress:
     def _count(self, ledger: Ledger) -> str:
         done = ledger.count(*DONE)
         left = max(0, self._plan.num_trials - done)
-        if not left or not self._done_here:
+        if not left or not self.num_finished:
             return f"{done}/{self._plan.num_trials}"
-        eta = (time.monotonic() - self._started) / self._done_here * left
+        eta = (time.monotonic() - self._started) / self.num_finished * left
         return f"{done}/{self._plan.num_trials}, about {_duration(eta)} left"
 
     def _table(self, ledger: Ledger, running: Sequence[int]) -> Table:

@@ -24,7 +24,8 @@ def propose_unseen(study: optuna.Study, space: Space) -> Point | None:
         shadow.add_trial(running)
     for _ in range(ATTEMPTS):
         asked = shadow.ask(space.distributions)
-        if asked.params in unseen:
-            return dict(asked.params)
+        point = {name: space.axes[name].nearest(value) for name, value in asked.params.items()}
+        if point in unseen:
+            return point
         shadow.tell(asked, state=TrialState.FAIL)
     return unseen[len(trials) * 7919 % len(unseen)]  # scattered, and the same each time

@@ -20,7 +20,7 @@ from optuna.distributions import (
 
 from hydra_plugins.contrastive_sweeper._errors import SweepError
 
-MOST_LISTED = 10_000  # points of a space with intervals of integers; more are as good as a continuous space
+MOST_LISTED = 10_000  # points of a space with intervals of integers or steps; more are as good as a continuous space
 Point = dict[str, Any]
 Scalar = str | int | float | bool | None
 
@@ -37,17 +37,31 @@ class Axis:
 
     @property
     def values(self) -> Sequence[Any] | None:
-        """All of them, in their order; None = an interval of floats."""
+        """All of them, in their order; None = a continuous interval, or one of very many steps."""
         if self.choices is not None:
             return list(self.choices)
         numbers = self.distribution
-        return range(numbers.low, numbers.high + 1, numbers.step) if isinstance(numbers, IntDistribution) else None
+        assert isinstance(numbers, FloatDistribution | IntDistribution)
+        if numbers.step is None or (numbers.high - numbers.low) / numbers.step >= MOST_LISTED:
+            return None
+        if isinstance(numbers, IntDistribution):
+            return range(numbers.low, numbers.high + 1, numbers.step)
+        return _decimals(numbers.low, numbers.step, round((numbers.high - numbers.low) / numbers.step) + 1)
+
+    @property
+    def first(self) -> Any:
+        if self.choices is not None:
+            return next(iter(self.choices))
+        assert isinstance(self.distribution, FloatDistribution | IntDistribution)
+        return self.distribution.low
+
+    def nearest(self, value: Any) -> Any:
+        """Of the values: a sampler adds up binary fractions."""
+        values = self.values
+        return value if values is None or value in values else min(values, key=lambda other: abs(other - value))
 
     def override(self, value: Any) -> str:
-        if self.choices is None:
-            return f"{self.key}={text(value)}"
-        nearest = value if value in self.choices else min(self.choices, key=lambda choice: abs(choice - value))
-        return f"{self.key}={self.choices[nearest]}"
+        return f"{self.key}={text(value) if self.choices is None else self.choices[self.nearest(value)]}"
 
     def describe(self) -> str:
         if self.choices is not None:
@@ -75,7 +89,7 @@ class Space:
 
     @property
     def is_listed(self) -> bool:
-        """`points` is worth going through: it holds choices only, or few integers too."""
+        """`points` is worth going through: it holds choices only, or few integers or steps too."""
         return self.is_discrete or self.size <= MOST_LISTED
 
     @property
@@ -85,7 +99,7 @@ class Space:
     @property
     def first(self) -> Point:
         """Each axis at its first value, or its lower end."""
-        return {name: axis.values[0] if axis.values else axis.distribution.low for name, axis in self.axes.items()}  # type: ignore[attr-defined]
+        return {name: axis.first for name, axis in self.axes.items()}
 
     def points(self) -> Iterator[Point]:
         """Every point of a listed space, the last axis fastest, as Hydra's own sweeper."""
@@ -203,11 +217,15 @@ def _interval(key: str, sweep: IntervalSweep) -> BaseDistribution:
 def _decimal_range(sweep: RangeSweep) -> list[str]:
     """range(0.1, 0.4, 0.1) is 0.1, 0.2, 0.3; adding up binary fractions gives noise, and at times the end."""
     start, stop, step = (Decimal(repr(value)) for value in (sweep.start, sweep.stop, sweep.step))
-    count = max(0, math.ceil((stop - start) / step))
-    values = [repr(float(start + index * step)) for index in range(count)]
+    values = [repr(value) for value in _decimals(sweep.start, sweep.step, max(0, math.ceil((stop - start) / step)))]
     if sweep.shuffle:
         random.shuffle(values)
     return values
+
+
+def _decimals(start: Any, step: Any, count: int) -> list[float]:
+    start, step = Decimal(repr(start)), Decimal(repr(step))
+    return [float(start + index * step) for index in range(count)]
 
 
 def _range(values: list[Any]) -> BaseDistribution:

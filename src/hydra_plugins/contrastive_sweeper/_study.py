@@ -92,16 +92,13 @@ class Ledger:
         self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
-    def twin(self, number: int) -> FrozenTrial | None:
-        """A COMPLETE trial with the same parameters: its result is this trial's, too."""
-        params = self.trials[number].params
+    def twin(self, params: Mapping[str, Any]) -> FrozenTrial | None:
+        """A COMPLETE trial with these parameters, whose result another one with them may take."""
         complete = (trial for trial in self.trials if trial.state == TrialState.COMPLETE and not trial.constraints)
         return next((trial for trial in complete if _key(trial.params, trial.params) == _key(params, params)), None)
 
     def reuse(self, number: int, twin: FrozenTrial) -> None:
-        origin = twin.user_attrs.get("reused_from", f"{self.study.study_name}/{twin.number}")
-        attributes = {name: value for name, value in twin.user_attrs.items() if name in RESULT_ATTRIBUTES}
-        for name, value in (attributes | {"reused_from": origin}).items():
+        for name, value in _result_of(twin, self.study.study_name).items():
             self.storage.set_trial_user_attr(self.trial_id(number), name, value)
         self.study.tell(number, twin.values, skip_if_finished=True)
 
@@ -208,10 +205,16 @@ def import_known(ledger: Ledger, space: Space) -> None:
 
 
 def _linked(trial: FrozenTrial, study_name: str, point: Point, space: Space) -> FrozenTrial:
-    origin = trial.user_attrs.get("reused_from", f"{study_name}/{trial.number}")
-    attributes = trial.user_attrs | {"reused_from": origin}
-    distributions = space.distributions
+    attributes, distributions = _result_of(trial, study_name), space.distributions
     return create_trial(params=point, distributions=distributions, values=trial.values, user_attrs=attributes)
+
+
+def _result_of(trial: FrozenTrial, study_name: str) -> dict[str, Any]:
+    """What is noted at a trial that takes the result of this one."""
+    origin = trial.user_attrs.get("reused_from", f"{study_name}/{trial.number}")
+    return {name: value for name, value in trial.user_attrs.items() if name in RESULT_ATTRIBUTES} | {
+        "reused_from": origin
+    }
 
 
 def _differ_in_space_only(one: Identity | None, other: Identity) -> bool:

@@ -150,7 +150,7 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
             raise
         if ended is not None:
             progress.say(f"stopped: {ended}")
-        elif not loop.has_started:
+        elif progress.num_finished == 0:
             num_done = ledger.count(*DONE)
             progress.say(f"{plan.study_name}: {num_done} of {plan.num_trials} trials are done, none is left to run")
         if ledger.best() is None:
