@@ -8,14 +8,14 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from src.experiment import RUN_FILE
+from contrastive_app.resume import RUN_FILE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.sync", description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")])
     folders = parser.parse_args().folders
-    from contrastive_learning.outbox import OUTBOX
+    from contrastive_learning.tracking.outbox import OUTBOX
 
     found = sorted(path.parent for folder in folders for path in folder.rglob(OUTBOX))
     if not found:

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from gpu import NEEDS_CUDA
-from servers import PostgresServer
+from support.gpu import NEEDS_CUDA
+from support.servers import PostgresServer
 
 # a shell that starts the suite in the background has it ignore SIGINT, which the commands under test would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)

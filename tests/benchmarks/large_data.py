@@ -27,11 +27,11 @@ def start(data: Path, cache: Path, overrides: list[str]) -> dict[str, float]:
     started = time.perf_counter()
     marks = [time.process_time()]
     from hydra import compose, initialize_config_dir
-    from src.experiment import CONF, build_parts, load_data
     from torch.utils.data import DataLoader
 
-    from contrastive_learning.diagnostics import anchor_report
-    from contrastive_learning.tracking import MlflowTracking  # noqa: F401  what a run imports too
+    from contrastive_app.parts import CONF, build_parts, load_data
+    from contrastive_learning.tracking.mlflow_run import MlflowTracking  # noqa: F401  what a run imports too
+    from contrastive_learning.training.diagnostics import anchor_report
 
     marks.append(time.process_time())
     with initialize_config_dir(str(CONF), version_base="1.3"):

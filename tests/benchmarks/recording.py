@@ -21,9 +21,9 @@ from urllib.request import urlopen
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from chromium import CHROMIUM, Page  # noqa: E402
+from support.chromium import CHROMIUM, Page  # noqa: E402
 
-APP = ROOT / "tests/hydra_plugins/app"
+APP = ROOT / "tests/optuna_sweep/app"
 PORT = 5093
 SWEEP = [
     *("hydra/launcher=local", "hydra.launcher.num_slots=2", "hydra.sweeper.study_name=study", "epochs=3"),

@@ -25,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 ROOT = Path(__file__).parents[2]
-APP = ROOT / "tests/hydra_plugins/app"
+APP = ROOT / "tests/optuna_sweep/app"
 TRAIN = [sys.executable, "-m", "src.train"]
 SLEEPER = [
     sys.executable,

@@ -29,7 +29,6 @@ import torch.nn.functional as F
 from contrastive_memory_and_time import nine_dense
 from flops import DTYPES, Shape, ceiling
 from hydra import compose, initialize_config_dir
-from src.experiment import CONF, Parts, build_parts, load_data
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
@@ -42,9 +41,10 @@ from transformers import (
     TrainingArguments,
 )
 
+from contrastive_app.parts import CONF, Parts, build_parts, load_data
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
-from contrastive_learning.dataset import TokenizedData
-from contrastive_learning.passes import passes_of
+from contrastive_learning.data.tokenized import TokenizedData
+from contrastive_learning.model.passes import passes_of
 
 MAX_LENGTH = 256
 LR, LAMBDA = 2e-5, 0.1

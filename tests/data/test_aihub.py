@@ -8,7 +8,7 @@ import pytest
 from contrastive_learning.data import AIHubData
 from contrastive_learning.data.aihub import read_conversations
 from contrastive_learning.data.ballots import Ballots
-from contrastive_learning.responses import VoteCount
+from contrastive_learning.data.responses import VoteCount
 
 EXAMPLE = Path(__file__).parents[2] / ".." / "shared" / "data" / "aihub_example"
 CRITERIA = ("linguistic_acceptability", "consistency", "specificity")

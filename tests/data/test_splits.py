@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contrastive_learning.data.responses import RatedResponse, VoteCount
 from contrastive_learning.data.splits import SplitRules, draw_groups, make_splits
-from contrastive_learning.responses import RatedResponse, VoteCount
 
 YES, NO, MOSTLY_YES = VoteCount(3, 3), VoteCount(0, 3), VoteCount(2, 3)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contrastive_learning.losses import AgreementLoss, ExactMatchLoss, JointLoss, SupConLoss, UnanimityLoss
-from gpu import NEEDS_CUDA
+from support.gpu import NEEDS_CUDA
 
 pytestmark = NEEDS_CUDA
 

@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contrastive_learning.dataset import TokenizedSplit
-from contrastive_learning.evaluation import Evaluation
+from contrastive_learning.data.tokenized import TokenizedSplit
+from contrastive_learning.metrics.evaluation import Evaluation
 
 CRITERIA = ("fluent", "safe", "on_topic")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from contrastive_learning.pictures.history import EmbeddingHistory
-from contrastive_learning.pictures.sample import PictureSample
+from contrastive_learning.pictures.shown import PictureSample
 
 IDS = [f"r{index}" for index in range(30)]
 

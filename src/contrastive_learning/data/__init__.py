@@ -2,6 +2,6 @@
 
 from contrastive_learning.data.aihub import AIHubData
 from contrastive_learning.data.sample import SampleData
-from contrastive_learning.data.votes import VotesData
+from contrastive_learning.data.votes_data import VotesData
 
 __all__ = ["AIHubData", "SampleData", "VotesData"]

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from contrastive_learning.data.aihub_files import documents, find_files, part_of
 from contrastive_learning.data.ballots import Ballots, row_votes
 from contrastive_learning.data.files import digest
+from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 from contrastive_learning.data.rows import field, label, place, read_rows, shown, text
 from contrastive_learning.data.splits import SplitRules, make_splits
-from contrastive_learning.responses import RatedResponse, Splits, VoteCount
 
 FORMAT_VERSION = 1  # raise when the same files come to mean something else
 BOT = 0  # speaker_id

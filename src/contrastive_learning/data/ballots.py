@@ -9,8 +9,8 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from contrastive_learning.choices import did_you_mean
+from contrastive_learning.data.responses import VoteCount
 from contrastive_learning.data.rows import Row, field, is_missing, shown
-from contrastive_learning.responses import VoteCount
 
 YES = (1, "1", "1.0", "yes", "y", "true")  # 1 equals True and 1.0
 NO = (0, "0", "0.0", "no", "n", "false")

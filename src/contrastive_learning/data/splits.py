@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contrastive_learning.choices import check_choice
-from contrastive_learning.responses import RatedResponse, Splits, VoteCount
+from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 
 SPLITS = ("train", "valid", "test", "test_ood")
 Parts = dict[str, list[RatedResponse]]  # by split; a split that no file gave is absent

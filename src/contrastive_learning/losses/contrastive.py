@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.losses.pairs import Pairs
-from contrastive_learning.losses.precision import autocast_off, full_precision
 from contrastive_learning.losses.pullbacks import Pullback, differentiable, normalise
 from contrastive_learning.losses.streamed import log_denominators
 from contrastive_learning.losses.votes import yes_shares
 from contrastive_learning.losses.weights import check_weights, mean_weights
+from contrastive_learning.runtime.precision import autocast_off, full_precision
 
 DENOMINATORS = ("all", "negatives")
 PROJECTIONS = ("shared", "per_criterion")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.losses.contrastive import ContrastiveLoss
-from contrastive_learning.losses.precision import autocast_off, full_precision
 from contrastive_learning.losses.votes import yes_shares
 from contrastive_learning.losses.weights import check_weights, criterion_tensor, mean_weights
+from contrastive_learning.runtime.precision import autocast_off, full_precision
 
 TARGETS = ("soft", "majority")
 

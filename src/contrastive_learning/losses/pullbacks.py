@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from contrastive_learning.losses.precision import autocast_off
+from contrastive_learning.runtime.precision import autocast_off
 
 Pullback = Callable[[Tensor], Tensor]
 SMALLEST_NORM = 1e-8

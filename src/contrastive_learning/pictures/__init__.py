@@ -3,7 +3,7 @@
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_grid, draw_map
 from contrastive_learning.pictures.reliability import Judged, draw_reliability
 from contrastive_learning.pictures.run import PictureSettings, RunPictures
-from contrastive_learning.pictures.sample import main_criterion
+from contrastive_learning.pictures.shown import main_criterion
 
 __all__ = [
     "EmbeddingMap",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from contrastive_learning.pictures.sample import IntArray, vote_shares
+from contrastive_learning.pictures.shown import IntArray, vote_shares
 
 ANCHORS = ("#b34700", "#f2a65a", "#7db8e8", "#174f8f")  # at shares 0, 1/3, 2/3, 1
 NOT_JUDGED = "#bdbdbd"

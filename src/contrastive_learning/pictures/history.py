@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from contrastive_learning.evaluation import Evaluation
-from contrastive_learning.pictures.sample import PictureSample
+from contrastive_learning.metrics.evaluation import Evaluation
+from contrastive_learning.pictures.shown import PictureSample
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contrastive_learning.choices import check_choice
-from contrastive_learning.pictures.sample import IntArray, vote_shares
+from contrastive_learning.pictures.shown import IntArray, vote_shares
 
 FloatArray = NDArray[np.floating[Any]]
 PROJECTIONS = ("pca", "tsne", "umap")

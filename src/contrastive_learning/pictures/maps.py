@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from contrastive_learning.pictures.colours import colours_of, drawing_order, legend
 from contrastive_learning.pictures.fonts import families, fit, hangul_family, legible
-from contrastive_learning.pictures.sample import FloatArray, IntArray
+from contrastive_learning.pictures.shown import FloatArray, IntArray
 
 DPI = 100
 WIDTH = 800  # pixels; every size below is one too

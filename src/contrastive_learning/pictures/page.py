@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from contrastive_learning.pictures.history import Frame
 from contrastive_learning.pictures.maps import ALIGNMENT, EmbeddingMap
-from contrastive_learning.pictures.sample import PictureSample
+from contrastive_learning.pictures.shown import PictureSample
 
 MAX_FRAMES = 40  # of a longer run, evenly spaced ones; a frame of 500 responses takes 9 kB
 MAX_TURNS, MAX_CHARACTERS = 6, 400  # of each text

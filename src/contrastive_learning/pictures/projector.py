@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from contrastive_learning.pictures.history import Frame
-from contrastive_learning.pictures.sample import PictureSample
+from contrastive_learning.pictures.shown import PictureSample
 
 
 def write_projector_files(folder: Path, sample: PictureSample, frame: Frame) -> tuple[Path, Path]:

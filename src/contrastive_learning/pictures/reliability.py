@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from contrastive_learning.metrics import reliability
 from contrastive_learning.pictures.fonts import families, fit, hangul_family, legible
-from contrastive_learning.pictures.sample import FloatArray
+from contrastive_learning.pictures.shown import FloatArray
 
 COLUMNS = 3
 STYLES = (("#174f8f", "o"), ("#b34700", "s"), ("#2a7f62", "^"), ("#7a4fa3", "D"))  # one a curve

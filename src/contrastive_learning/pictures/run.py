@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contrastive_learning.choices import check_choice
-from contrastive_learning.dataset import TokenizedSplit
-from contrastive_learning.evaluation import Evaluation
+from contrastive_learning.data.tokenized import TokenizedSplit
+from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.pictures.history import EmbeddingHistory, Frame
 from contrastive_learning.pictures.layout import PROJECTIONS, lay_out
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
 from contrastive_learning.pictures.page import PageFrame, draw_page, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
-from contrastive_learning.pictures.sample import PictureSample, main_criterion
+from contrastive_learning.pictures.shown import PictureSample, main_criterion
 
 
 @dataclass(frozen=True, kw_only=True)

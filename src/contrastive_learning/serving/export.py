@@ -13,9 +13,9 @@ from scipy.special import expit, logit
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-from contrastive_learning.encoders import SegmentedBert
-from contrastive_learning.evaluation import Evaluation
-from contrastive_learning.models import ContrastiveQualityModel
+from contrastive_learning.metrics.evaluation import Evaluation
+from contrastive_learning.model.encoders import SegmentedBert
+from contrastive_learning.model.model import ContrastiveQualityModel
 
 JUDGE_CODE = Path(__file__).with_name("judge.py")
 PRIOR_VOTES = 10.0  # so many votes weigh as much as the belief that probabilities need no correction

@@ -1,7 +1,7 @@
 """For a report: what a sweep found, and how two of its configurations compare over seeds."""
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from hydra_plugins.contrastive_sweeper._outcome import (
+from optuna_sweep.outcome import (
     ENOUGH_SEEDS,
     FEW_SEEDS,
     Comparison,

@@ -1,79 +1,13 @@
-# no `from __future__ import annotations`: Hydra executes this module before it is in sys.modules, where dataclasses
-# look their annotations up
-from dataclasses import asdict, dataclass, field
+"""`hydra/sweeper: optuna`. Hydra imports this at each start: the engine, optuna_sweep, comes after the scan."""
+
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import MISSING, DictConfig
+from omegaconf import DictConfig
 
-
-@dataclass
-class ConfirmConf:
-    """After the search, the best again with seeds that it has not seen; the mean over them decides."""
-
-    top_k: int = 0  # 0 = no confirm stage
-    num_seeds: int = 3
-    baseline: Any = None  # what makes the best's opponent of it: {loss.lambda_contrastive: 0}
-
-
-@dataclass
-class OptunaSweeperConf:
-    _target_: str = "hydra_plugins.contrastive_sweeper.sweeper.OptunaSweeper"
-    _recursive_: bool = False
-    _convert_: str = "all"
-    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "auto"}, {"pruner": "none"}])
-
-    sampler: Any = MISSING
-    pruner: Any = MISSING
-    direction: Any = "minimize"  # minimize or maximize, or a list for several objectives
-    metric: Any = None  # of what the task returns, where that is a dict; else its name in tables
-    storage: Any = None  # null: the journal file optuna.journal here; a file, or a database URL
-    study_name: str | None = None  # null: from the configuration, so that the same command finds its study
-    n_trials: int | None = None  # a total, COMPLETE and PRUNED; null: a grid whole, else 20
-    n_jobs: int | None = None  # trials at a time; null: the launcher's slots; in batches 2, or 1 in this process
-    # key: interval(0.1, 1), choice(a, b), range(1, 4), tag(log, interval(1, 9))
-    params: dict[str, Any] | None = field(default_factory=dict)
-    search_space: dict[str, Any] | None = field(default_factory=dict)  # the older form of params
-    custom_search_space: str | None = None  # path of a function (config, trial) that suggests more
-
-    enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to start with
-    seeds: list[int] = field(default_factory=list)  # each configuration with each of them; its value is the mean
-    seed_key: str = "seed"
-    confirm: ConfirmConf = field(default_factory=ConfirmConf)
-    fresh: bool = False  # under the next free name, with nothing reused from older studies
-
-    timeout: float | None = None  # seconds; no trial starts later
-    trial_timeout: float | None = None  # seconds
-    target: float | None = None  # stop when the best is as good
-    patience: int | None = None  # stop after so many trials without a better one
-    max_failure_rate: float = 1.0  # among each n_jobs trials
-    max_failures: int | None = 10
-    max_consecutive_failures: int | None = 3
-    storage_patience: float = 600.0  # seconds to wait for a storage, or MLflow server, that goes away in mid-sweep
-    max_retries: int = 1  # of a trial whose process died
-    continue_interrupted: bool = False  # as the same trial, in its folder: the task looks at current_trial().continues
-
-    dry_run: bool = False
-    top_k: int = 5  # rows of the table at the end
-    labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
-    ignored_keys: list[str] = field(default_factory=list)  # configuration that may differ between the trials of a study
-    preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
-    report: str | None = None  # path of a function (config, Outcome, folder) that makes more files
-    mlflow_uri: str | None = None
-    mlflow_experiment: str | None = None
-    mlflow_ui: str = "http://127.0.0.1:5000"  # where the UI is opened, unless mlflow_uri is itself a server
-    mlflow_images: list[str] = field(default_factory=list)  # series of pictures that jobs log, for the comparison
-
-    # set by the sweeper for each job
-    trial_number: int | None = None
-    trial_name: str | None = None
-    trial_dir: str | None = None
-    trial_reports: bool = False
-    trial_continues: bool = False
-    trial_alarm: float | None = None
-    parent_run_id: str | None = None
+from optuna_sweep.settings import PRUNERS, SAMPLERS, ConfirmConf, OptunaSweeperConf
 
 
 class OptunaSweeper(Sweeper):
@@ -90,150 +24,10 @@ class OptunaSweeper(Sweeper):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
-        from hydra_plugins.contrastive_sweeper._sweep import sweep  # after Hydra's scan, which every start pays for
+        from optuna_sweep.run.sweep import sweep  # after Hydra's scan, which every start pays for
 
         sweep(self.settings, self.hydra_context, self.task_function, self.config, arguments)
 
-
-@dataclass
-class AutoSamplerConf:
-    """GP for continuous spaces of few dimensions, else TPE."""
-
-    _target_: str = "auto"
-    seed: int | None = None
-
-
-@dataclass
-class GridSamplerConf:
-    _target_: str = "grid"
-    seed: int | None = None
-
-
-@dataclass
-class GPSamplerConf:
-    _target_: str = "optuna.samplers.GPSampler"
-    seed: int | None = None
-    n_startup_trials: int = 10
-    deterministic_objective: bool = False
-    warn_independent_sampling: bool = False
-
-
-@dataclass
-class TPESamplerConf:
-    _target_: str = "optuna.samplers.TPESampler"
-    seed: int | None = None
-    n_startup_trials: int = 10
-    n_ei_candidates: int = 24
-    multivariate: bool | None = None
-    group: bool | None = None
-    constant_liar: bool = True
-    # only for configurations of the official plugin; Optuna 5 warns about them
-    consider_prior: bool | None = None
-    prior_weight: float | None = None
-    consider_magic_clip: bool | None = None
-    consider_endpoints: bool | None = None
-    warn_independent_sampling: bool | None = None
-
-
-@dataclass
-class RandomSamplerConf:
-    _target_: str = "optuna.samplers.RandomSampler"
-    seed: int | None = None
-
-
-@dataclass
-class CmaEsSamplerConf:
-    _target_: str = "optuna.samplers.CmaEsSampler"
-    seed: int | None = None
-    x0: dict[str, Any] | None = None
-    sigma0: float | None = None
-    n_startup_trials: int = 1
-    warn_independent_sampling: bool = False
-    consider_pruned_trials: bool | None = None
-    restart_strategy: str | None = None
-    popsize: int | None = None
-    inc_popsize: int | None = None
-    use_separable_cma: bool | None = None
-
-
-@dataclass
-class QMCSamplerConf:
-    _target_: str = "optuna.samplers.QMCSampler"
-    seed: int | None = None
-    qmc_type: str = "sobol"
-    scramble: bool = True
-    warn_asynchronous_seeding: bool = False
-    warn_independent_sampling: bool = False
-
-
-@dataclass
-class NSGAIISamplerConf:
-    _target_: str = "optuna.samplers.NSGAIISampler"
-    seed: int | None = None
-    population_size: int = 50
-    mutation_prob: float | None = None
-    crossover_prob: float = 0.9
-    swapping_prob: float = 0.5
-
-
-@dataclass
-class NopPrunerConf:
-    _target_: str = "optuna.pruners.NopPruner"
-
-
-@dataclass
-class MedianPrunerConf:
-    _target_: str = "optuna.pruners.MedianPruner"
-    n_startup_trials: int = 4
-    n_warmup_steps: int = 2  # a warm-up of one epoch, and one to tell the trials apart
-    interval_steps: int = 1
-    n_min_trials: int = 1
-
-
-@dataclass
-class HyperbandPrunerConf:
-    _target_: str = "optuna.pruners.HyperbandPruner"
-    min_resource: int = 1
-    max_resource: Any = "auto"
-    reduction_factor: int = 3
-    bootstrap_count: int = 0
-
-
-@dataclass
-class SuccessiveHalvingPrunerConf:
-    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
-    min_resource: Any = 1
-    reduction_factor: int = 4
-    min_early_stopping_rate: int = 0
-    bootstrap_count: int = 0
-
-
-@dataclass
-class PatientPrunerConf:
-    _target_: str = "optuna.pruners.PatientPruner"
-    wrapped_pruner: Any = field(default_factory=lambda: asdict(MedianPrunerConf()))  # null: patience alone decides
-    patience: int = 2
-    min_delta: float = 0.0
-
-
-SAMPLERS = {
-    "auto": AutoSamplerConf,
-    "gp": GPSamplerConf,
-    "tpe": TPESamplerConf,
-    "motpe": TPESamplerConf,  # its own class until Optuna 3
-    "random": RandomSamplerConf,
-    "cmaes": CmaEsSamplerConf,
-    "qmc": QMCSamplerConf,
-    "nsgaii": NSGAIISamplerConf,
-    "grid": GridSamplerConf,
-}
-PRUNERS = {
-    "none": NopPrunerConf,
-    "median": MedianPrunerConf,
-    "hyperband": HyperbandPrunerConf,
-    "successive_halving": SuccessiveHalvingPrunerConf,
-    "patient": PatientPrunerConf,
-}
 
 _store = ConfigStore.instance()
 _store.store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="contrastive_sweeper")

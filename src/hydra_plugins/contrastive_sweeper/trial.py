@@ -8,6 +8,6 @@ for epoch in range(epochs):
 """
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from hydra_plugins.contrastive_sweeper._trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
+from optuna_sweep.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
 
 __all__ = ["ConfigurationError", "CurrentTrial", "TrialPruned", "current_trial"]

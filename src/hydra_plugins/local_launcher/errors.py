@@ -1,4 +1,4 @@
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from hydra_plugins.local_launcher._failures import JobDied, JobError, JobFailed, JobTimedOut
+from local_slots.failures import JobDied, JobError, JobFailed, JobTimedOut
 
 __all__ = ["JobDied", "JobError", "JobFailed", "JobTimedOut"]

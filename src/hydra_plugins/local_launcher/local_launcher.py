@@ -1,7 +1,6 @@
-# no `from __future__ import annotations`: Hydra executes this module before it is in sys.modules, where dataclasses
-# look their annotations up
+"""`hydra/launcher: local`. Hydra imports this at each start: the engine, local_slots, comes after the scan."""
+
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -12,21 +11,10 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from local_slots.settings import LocalLauncherConf
+
 if TYPE_CHECKING:
-    from hydra_plugins.local_launcher._pool import Pool
-
-
-@dataclass
-class LocalLauncherConf:
-    _target_: str = "hydra_plugins.local_launcher.local_launcher.LocalLauncher"
-    num_slots: int | None = None  # jobs at a time; null: as many as the visible GPUs allow, one without a GPU
-    gpus_per_trial: int = 1  # 0 hides the GPUs from the jobs
-    processes_per_trial: int | None = None  # with torchrun's variables; null: gpus_per_trial, at least 1
-    allow_shared_gpus: bool = False
-    threads_per_trial: int | None = None  # shared by its processes; null: cores / slots
-    preload: list[str] = field(default_factory=lambda: ["torch", "transformers", "mlflow", "optuna"])
-    grace_seconds: float = 10.0  # between SIGTERM and SIGKILL
-    job_log: str | None = "job.log"  # in each job's folder, its stdout and stderr; null: they stay on the terminal
+    from local_slots.pool import Pool
 
 
 class LocalLauncher(Launcher):
@@ -45,7 +33,7 @@ class LocalLauncher(Launcher):
         self._pool: Pool | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from hydra_plugins.local_launcher._pool import Pool  # after Hydra's scan, which is part of every start
+        from local_slots.pool import Pool  # after Hydra's scan, which is part of every start
 
         self._pool = Pool(hydra_context, task_function, config, self._conf)
         self.num_slots = self._pool.num_slots

@@ -7,12 +7,12 @@ from itertools import count
 from random import Random
 
 from contrastive_learning.choices import check_choice
+from contrastive_learning.data.responses import RatedResponse, Splits
 from contrastive_learning.data.sample.answers import make_answer
 from contrastive_learning.data.sample.defects import CRITERIA, SEVERITIES, draw_levels
 from contrastive_learning.data.sample.dialogue import Dialogue, make_dialogue
 from contrastive_learning.data.sample.topics import TOPICS, Topic
 from contrastive_learning.data.sample.votes import cast_votes
-from contrastive_learning.responses import RatedResponse, Splits
 
 GENERATOR_VERSION = 2  # raise with every change of a text, a rate or the order of the draws
 MAX_SIZE = 50_000  # responses a split; far beyond it, texts that occurred already come up too often

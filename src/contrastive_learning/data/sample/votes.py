@@ -2,7 +2,7 @@
 
 from random import Random
 
-from contrastive_learning.responses import VoteCount
+from contrastive_learning.data.responses import VoteCount
 
 TOLERANCES = (0.42, 0.50, 0.58)  # the severity up to which each annotator says yes
 PERCEPTION_NOISE = 0.15  # standard deviation of the severity as perceived

@@ -1,0 +1,155 @@
+"""What a run is made of: the parts that its configuration names, its data, its objective."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from contrastive_app.command_line import check_keys
+from contrastive_app.launched import num_launched
+from contrastive_app.values import check_values
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
+
+if TYPE_CHECKING:
+    from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.tokenized import TokenizedData
+    from contrastive_learning.pictures import RunPictures
+    from contrastive_learning.samplers.examples import BatchSampler
+    from contrastive_learning.tracking.mlflow_run import Tracker
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
+EVAL_BATCH_SIZE = 128
+Objective = float | tuple[float, ...]
+
+
+class Parts(NamedTuple):
+    settings: Any  # TrainerSettings
+    recipe: Any  # ModelRecipe
+    loss: Any  # JointLoss
+    optimizer: Any
+    make_sampler: Any
+    source: Any  # DataSource
+    tracking: "Tracker"
+    pictures: Any  # PictureSettings
+
+
+def build_parts(config: DictConfig) -> Parts:
+    check_values(config)
+    nodes = (
+        config.trainer,
+        config.model,
+        config.loss,
+        config.optimizer,
+        config.sampler,
+        config.data.source,
+        config.tracking,
+        config.pictures,
+    )
+    return Parts(*(instantiate(node, _convert_="all") for node in nodes))
+
+
+def preflight(config: DictConfig) -> str:
+    """What a sweep checks before its first trial. Returns the fingerprint of the data."""
+    check_keys(config, CONF)
+    if num_launched() > 1:
+        raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
+    parts = build_parts(config)
+    objective_names(config)
+    if parts.loss.weights:
+        load_data(config, parts)  # only the data tell whether there is one weight a criterion
+    fingerprint: str = parts.source.fingerprint()
+    return fingerprint
+
+
+def objective_names(config: DictConfig) -> tuple[str, ...]:
+    metric = config.objective.metric
+    names = (metric,) if isinstance(metric, str) else tuple(metric)
+    for name in names:
+        if "total_loss" in name or "contrastive_loss" in name:
+            raise ValueError(f"objective.metric must not depend on temperature or lambda by construction, got {name}")
+    return names
+
+
+def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple[float, ...]:
+    from contrastive_learning.choices import did_you_mean
+
+    for name in names:
+        if name not in metrics:
+            raise ValueError(f"objective.metric: no {name} each epoch{did_you_mean(name, metrics)}")
+    return tuple(float(metrics[name]) for name in names)
+
+
+def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
+    """Raises ConfigurationError where the loss has weights for other criteria."""
+    from contrastive_learning.data.tokenized import tokenize
+
+    data = tokenize(
+        parts.source,
+        parts.recipe.encoder,
+        max_length=config.data.max_length,
+        prefix=config.data.prefix,
+        cache_dir=Path(config.data.cache_dir).expanduser().resolve(),
+    )
+    try:
+        parts.loss.check_criteria(len(data.criteria))
+    except ValueError as error:
+        raise ConfigurationError(f"{error}: {', '.join(data.criteria)}") from error
+    return data.with_training_sample(config.data.train_examples, config.seed)
+
+
+def build_trainer(
+    config: DictConfig,
+    parts: Parts,
+    data: "TokenizedData",
+    batches: "BatchSampler",
+    output: Path,
+    on_step: Callable[[int, int, Any], None],
+) -> "ContrastiveTrainer":
+    from torch.utils.data import DataLoader
+
+    from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.runtime.devices import resolve_device, seed_everything
+    from contrastive_learning.runtime.processes import rank
+
+    seed_everything(config.seed)
+    model = parts.recipe.build(data.tokenizer, data.yes_rates)
+    if rank() > 0:
+        seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
+    train = data.splits["train"]
+    on_gpu = resolve_device(parts.settings.device) == "cuda"
+    held_out = {
+        prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
+        for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in PREFIXES.items())
+        if split is not None
+    }
+    return ContrastiveTrainer(
+        model,
+        DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=on_gpu),
+        held_out.pop("val"),
+        parts.settings.device,
+        parts.settings,
+        loss=parts.loss,
+        optimizer=parts.optimizer,
+        criteria=data.criteria,
+        held_out=held_out,
+        checkpoint_dir=output / "checkpoints",
+        on_step=on_step,
+    )
+
+
+def build_pictures(parts: Parts, data: "TokenizedData", output: Path, objective: str) -> "RunPictures":
+    from contrastive_learning.pictures import RunPictures
+
+    return RunPictures(
+        parts.pictures,
+        data.splits["valid"],
+        data.criteria,
+        output,
+        temperature=parts.loss.temperature,
+        lambda_contrastive=parts.loss.lambda_contrastive,
+        objective=objective,
+    )

@@ -1,0 +1,135 @@
+"""What a run tells its record: what it was made of, its embeddings, its judge."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from contrastive_app.launched import is_follower
+from contrastive_app.parts import PREFIXES, ROOT
+from contrastive_app.resume import RUN_FILE, fixed_options
+from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+
+if TYPE_CHECKING:
+    from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
+    from contrastive_learning.metrics.evaluation import Evaluation
+    from contrastive_learning.tracking.mlflow_run import Run, Tracker
+
+METRICS_FILE = "metrics.json"  # in the output folder
+
+
+def run_name(config: DictConfig) -> str:
+    """sample tiny supcon τ=0.07 λ=0.1"""
+    choices, loss = HydraConfig.get().runtime.choices, config.loss
+    chosen = [choices[group] for group in ("data", "model", "loss") if group in choices]
+    if loss.lambda_contrastive > 0:
+        chosen += [f"τ={loss.temperature:.3g}", f"λ={loss.lambda_contrastive:.3g}"]
+    return " ".join(chosen)
+
+
+@contextmanager
+def open_run(
+    config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]
+) -> Iterator["Run"]:
+    """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
+    from contrastive_learning.runtime.interrupts import HeldSignals
+    from contrastive_learning.tracking.mlflow_run import NoTracking
+    from contrastive_learning.tracking.provenance import git_state
+
+    if is_follower():
+        yield NoTracking()
+        return
+    run_file = output / RUN_FILE
+    resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
+    git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
+    name = trial.run_name or run_name(config)
+    with ExitStack() as closed:
+        with HeldSignals():  # nobody would close a run that is interrupted here
+            run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed).kept_in(output)
+            closed.enter_context(run)
+            content = {"run_id": run.run_id, "config": fixed_options(config)}
+            run_file.write_text(json.dumps(content, ensure_ascii=False))
+        yield run
+
+
+def record_embeddings(
+    run: "Run",
+    output: Path,
+    splits: Mapping[str, "TokenizedSplit"],
+    evaluations: Mapping[str, "Evaluation"],
+) -> None:
+    for name, prefix in PREFIXES.items():
+        if prefix in evaluations:
+            path = output / f"{name}.parquet"
+            write_embeddings(path, splits[name], evaluations[prefix])
+            run.artifact(path, "embeddings")
+
+
+def record_judge(
+    run: "Run",
+    config: DictConfig,
+    output: Path,
+    data: "TokenizedData",
+    trainer: "ContrastiveTrainer",
+    valid: "Evaluation",
+) -> str | None:
+    """Record the trained judge so that it can be served. Returns its address, if it was."""
+    from contrastive_learning.serving import export_judge
+
+    export_judge(
+        output / "judge",
+        trainer.accelerator.unwrap_model(trainer.model),
+        data.tokenizer,
+        data.criteria,
+        valid,
+        max_length=config.data.max_length,
+        prefix=config.data.prefix,
+        precision=trainer.precision,
+    )
+    return run.model(output / "judge", data.criteria)
+
+
+def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:
+    """For the report of a sweep, which needs no MLflow to read them."""
+    content = {"kept_epoch": kept_epoch, "epochs": epochs, "metrics": dict(metrics)}
+    (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer: "ContrastiveTrainer") -> None:
+    from contrastive_learning.tracking.provenance import environment, flatten, git_diff
+
+    choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
+    run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
+    for split, context in (("train", "training"), ("valid", "validation")):
+        run.data(
+            f"{choices.get('data', 'data')} {split}",
+            context,
+            fingerprint=data.fingerprint,
+            source=str(config.data.path if "path" in config.data else config.data.source._target_),
+            num_responses=len(data.splits[split]),
+        )
+    run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
+    run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
+    machine = {"device": str(trainer.device), "precision": trainer.precision}
+    run.text(json.dumps(environment() | machine, indent=2), "environment.json")
+    if diff := git_diff(ROOT):
+        run.text(diff, "uncommitted.diff")
+
+
+def write_embeddings(path: Path, split: "TokenizedSplit", evaluation: "Evaluation") -> None:
+    """One Parquet row a response: id, domain, yes_votes, num_votes, probabilities, features, embeddings."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {"id": split.column("id"), "domain": split.column("domain")}
+    for name in ("yes_votes", "num_votes", "probabilities", "features", "embeddings"):
+        values = getattr(evaluation, name).astype(np.float32)
+        flat = pa.array(values.reshape(-1))
+        columns[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    pq.write_table(pa.table(columns), path)

@@ -1,0 +1,49 @@
+"""What the parent run of a sweep shows besides its own plots: above all report.html."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from contrastive_app.resume import RUN_FILE
+from hydra_plugins.contrastive_sweeper.outcome import Outcome
+
+MAX_GRID = 120  # runs in one picture
+
+
+def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]:
+    """Makes the files of a sweep; registers its best model where `tracking.register` names one."""
+    # imported here: every start of a sweep asks for this function, few need it
+    from contrastive_app.report.page import render
+    from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
+
+    trials = [trial for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
+    files = [(trial, next(iter(trial.runs.values())).folder / "embedding_map.parquet") for trial in trials]
+    maps = [replace(EmbeddingMap.read(file), title=trial.name) for trial, file in files if file.exists()]
+    alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
+    criterion = config.pictures.criterion
+    if alike:
+        first = alike[0]
+        criterion = criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
+        grid = folder / "embedding_grid.png"
+        grid.write_bytes(draw_grid(alike, criterion))
+        yield grid
+    page = folder / "report.html"
+    page.write_text(render(outcome, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
+    yield page
+    _register_best(config, outcome)
+
+
+def _register_best(config: DictConfig, outcome: Outcome) -> None:
+    best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
+    run_file = next(iter(best.runs.values())).folder / RUN_FILE
+    if not run_file.exists():
+        print(f"Not registered: the folder of trial {best.number} is not on this machine")
+        return
+    tracking = instantiate(config.tracking, _convert_="all")
+    registered = tracking.register(json.loads(run_file.read_text(encoding="utf-8"))["run_id"])
+    if registered is not None:
+        print(f"Registered: {registered}")

@@ -1,0 +1,153 @@
+"""Which configuration, against which other, over which seeds: what the report is made of."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Self
+
+from contrastive_app.record import METRICS_FILE
+from contrastive_app.resume import RUN_FILE
+from hydra_plugins.contrastive_sweeper.outcome import Comparison, Confirmation, Outcome, SeedRun, Tried, compare
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A configuration with the seeds that it was run with."""
+
+    trials: Sequence[int]  # empty: the baseline of the confirm stage
+    params: Mapping[str, Any]  # what was swept, the seed left out
+    runs: Mapping[int, SeedRun]
+
+    @cached_property
+    def metrics(self) -> dict[int, dict[str, float]]:
+        """Of each seed, those of the epoch that was kept, with their prefixes."""
+        return {seed: _read(run.folder / METRICS_FILE).get("metrics", {}) for seed, run in self.runs.items()}
+
+    @cached_property
+    def lambda_contrastive(self) -> float | None:
+        """None where the run left nothing to read."""
+        value = _read(self.folder / RUN_FILE).get("config", {}).get("loss.lambda_contrastive")
+        return None if value is None else float(value)
+
+    @property
+    def is_baseline(self) -> bool:
+        return not self.trials or self.lambda_contrastive == 0
+
+    @property
+    def folder(self) -> Path:
+        """Of its first seed."""
+        return next(iter(self.runs.values())).folder
+
+    def objective(self, index: int) -> dict[int, float]:
+        return {seed: run.values[index] for seed, run in self.runs.items()}
+
+    def metric(self, name: str) -> dict[int, float]:
+        return {seed: metrics[name] for seed, metrics in self.metrics.items() if name in metrics}
+
+
+@dataclass(frozen=True)
+class Spread:
+    mean: float
+    sd: float | None  # None with one seed
+    num_seeds: int
+
+    @classmethod
+    def of(cls, values: Mapping[int, float]) -> Self | None:
+        numbers = list(values.values())
+        if not numbers:
+            return None
+        return cls(fmean(numbers), stdev(numbers) if len(numbers) > 1 else None, len(numbers))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    outcome: Outcome
+    arms: Sequence[Arm]  # of the search, best first
+    judged: Sequence[Arm]  # that the verdict is about: of the confirm stage where there is one
+    best: Arm
+    contrastive: Arm  # the best with a contrastive term; the best where no other is known
+    baseline: Arm | None  # the best without
+
+    @property
+    def is_fresh(self) -> bool:
+        """Seeds that the search has not seen."""
+        return self.outcome.confirmation is not None
+
+    @property
+    def num_seeds(self) -> int:
+        return len(self.best.runs)
+
+    def gain(self, index: int = 0) -> Comparison | None:
+        """Of the contrastive term, in an objective."""
+        if self.baseline is None:
+            return None
+        values, baseline = (arm.objective(index) for arm in (self.contrastive, self.baseline))
+        return compare(values, baseline, self.outcome.directions[index])
+
+    def difference(self, index: int = 0) -> float:
+        """The same without an interval."""
+        assert self.baseline is not None
+        sign = 1 if self.outcome.directions[index] == "maximize" else -1
+        own, other = (fmean(arm.objective(index).values()) for arm in (self.contrastive, self.baseline))
+        return sign * (own - other)
+
+    def runner_up_gap(self) -> float | None:
+        """Between the two best configurations of the search."""
+        means = [fmean(arm.objective(0).values()) for arm in self.arms]
+        return next((abs(first - second) for first, second in pairwise(means)), None)
+
+
+def gather(outcome: Outcome) -> Evidence:
+    arms = _ranked(outcome, _arms_of_trials(outcome))
+    judged = arms if outcome.confirmation is None else [*_confirmed_arms(outcome, outcome.confirmation, arms)]
+    best = next(arm for arm in judged if outcome.chosen in arm.trials)
+    without = [arm for arm in judged if arm.is_baseline]
+    contrastive = next((arm for arm in (best, *judged) if not arm.is_baseline), best)
+    baseline = next((arm for arm in without if arm is not contrastive), None)
+    return Evidence(outcome, arms, judged, best, contrastive, baseline)
+
+
+def _arms_of_trials(outcome: Outcome) -> Iterator[Arm]:
+    """Trials that differ in the seed alone are one arm."""
+    groups: dict[str, list[Tried]] = {}
+    for trial in outcome.trials:
+        if trial.state == "COMPLETE" and trial.runs:
+            groups.setdefault(repr(sorted(_params(outcome, trial).items())), []).append(trial)
+    for trials in groups.values():
+        runs = {seed: run for trial in trials for seed, run in trial.runs.items()}
+        yield Arm([trial.number for trial in trials], _params(outcome, trials[0]), dict(sorted(runs.items())))
+
+
+def _confirmed_arms(outcome: Outcome, confirmation: Confirmation, arms: Sequence[Arm]) -> Iterator[Arm]:
+    params = {number: arm.params for arm in arms for number in arm.trials}
+    for number, runs in confirmation.arms.items():
+        if runs:
+            yield Arm([] if number is None else [number], {} if number is None else params[number], runs)
+
+
+def _ranked(outcome: Outcome, arms: Iterator[Arm]) -> list[Arm]:
+    """Best first; of several objectives the Pareto front first, each by the first objective."""
+    sign = -1 if outcome.directions[0] == "maximize" else 1
+    several = len(outcome.metrics) > 1
+
+    def rank(arm: Arm) -> tuple[bool, float]:
+        return several and not set(outcome.front) & set(arm.trials), sign * fmean(arm.objective(0).values())
+
+    return sorted(arms, key=rank)
+
+
+def _params(outcome: Outcome, trial: Tried) -> dict[str, Any]:
+    return {name: value for name, value in trial.params.items() if name != outcome.seed_key}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Empty where the run left none: its folder may be gone."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found

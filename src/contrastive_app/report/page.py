@@ -1,0 +1,85 @@
+"""Puts the evidence into report.html: texts escaped, pictures inside."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+
+from contrastive_app.report.chart import charts
+from contrastive_app.report.evidence import Arm, Evidence, gather
+from contrastive_app.report.tables import (
+    arms_table,
+    cost_lines,
+    criteria_table,
+    has_intervals,
+    name_of,
+    quality_table,
+    trials_table,
+)
+from contrastive_app.report.verdict import judge, setting
+from contrastive_learning.pictures import EmbeddingMap, Judged, draw_map, draw_reliability
+from hydra_plugins.contrastive_sweeper.outcome import Outcome
+
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+class Picture(NamedTuple):
+    caption: str
+    png: str  # as a data: address
+
+
+def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
+    """The page. criterion: that colours the maps; epochs: of a whole run."""
+    evidence = gather(outcome)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        outcome=outcome,
+        evidence=evidence,
+        verdict=judge(evidence),
+        setting=setting(evidence.best.params, outcome.labels),
+        charts=list(charts(evidence)),
+        intervals=has_intervals(evidence),
+        gap=evidence.runner_up_gap(),
+        arms=arms_table(evidence),
+        quality=quality_table(evidence),
+        criteria=criteria_table(evidence),
+        maps=[] if criterion is None else list(_maps(evidence, criterion)),
+        criterion=criterion,
+        reliability=_reliability(evidence),
+        cost=list(cost_lines(evidence, epochs)),
+        trials=trials_table(evidence),
+    )
+
+
+def _maps(evidence: Evidence, criterion: str) -> Iterator[Picture]:
+    """The best and the worst of the search, and the best without a contrastive term."""
+    best = next(arm for arm in evidence.arms if evidence.outcome.chosen in arm.trials)
+    drawn: list[Arm] = []
+    for title, arm in {"Best": best, "Worst": evidence.arms[-1], "λ = 0": evidence.baseline}.items():
+        if arm is None or any(arm is other for other in drawn):
+            continue
+        drawn.append(arm)
+        file = arm.folder / "embedding_map.parquet"
+        found = EmbeddingMap.read(file) if file.exists() else None
+        if found is not None and criterion in found.criteria:
+            name = name_of(evidence, arm)
+            caption = f"{title if name == title else f'{title}: {name}'} (seed {next(iter(arm.runs))})"
+            yield Picture(caption, _address(draw_map(found, criterion)))
+
+
+def _reliability(evidence: Evidence) -> str | None:
+    best, baseline = evidence.best, evidence.baseline
+    files = {"best, test": best.folder / "test.parquet", "best, held-out domain": best.folder / "test_ood.parquet"}
+    if baseline is not None and baseline is not best:
+        files["λ = 0, test"] = baseline.folder / "test.parquet"
+    curves = {label: Judged.read(file) for label, file in files.items() if file.exists()}
+    shown = best.folder / "embedding_map.parquet"
+    if not curves or not shown.exists():
+        return None
+    return _address(draw_reliability(curves, EmbeddingMap.read(shown).criteria))
+
+
+def _address(png: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(png).decode()}"

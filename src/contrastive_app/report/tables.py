@@ -1,0 +1,160 @@
+"""The report's tables, as rows of texts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from contrastive_app.report.evidence import Arm, Evidence, Spread
+from contrastive_app.report.verdict import compact, setting, signed
+from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare
+
+SPLITS = {"val": "valid", "test": "test", "test_ood": "held-out domain"}
+QUALITY = {  # metric -> what it is called, and where better lies
+    "macro_f1": ("macro F1", "maximize"),
+    "borderline/macro_f1": ("macro F1 on split votes", "maximize"),
+    "borderline/brier": ("Brier on split votes", "minimize"),
+    "ece": ("calibration error", "minimize"),
+}
+MAX_ARMS = 10
+NONE = "–"
+
+
+class Row(NamedTuple):
+    name: str
+    cells: Sequence[str]
+    mark: str = ""  # a CSS class
+    note: str = ""
+
+
+class Table(NamedTuple):
+    heading: Sequence[str]
+    rows: Sequence[Row]
+
+
+def arms_table(evidence: Evidence) -> Table:
+    """Mean and standard deviation over the seeds, of what the verdict weighs."""
+    outcome = evidence.outcome
+    heading = ["configuration"]
+    for metric in outcome.metrics:
+        heading += [metric, "sd"]
+    rows = []
+    for arm in evidence.judged[:MAX_ARMS]:
+        cells: list[str] = []
+        for index in range(len(outcome.metrics)):
+            spread = Spread.of(arm.objective(index))
+            cells += [_mean(spread), NONE if spread is None or spread.sd is None else f"{spread.sd:.4f}"]
+        rows.append(Row(name_of(evidence, arm), [*cells, str(len(arm.runs))], "best" * (arm is evidence.best)))
+    return Table([*heading, "seeds"], rows)
+
+
+def quality_table(evidence: Evidence) -> Table:
+    """The contrastive configuration and the baseline, on every split."""
+    arm, baseline = evidence.contrastive, evidence.baseline
+    heading = ["", name_of(evidence, arm)]
+    if baseline is not None:
+        heading += [name_of(evidence, baseline), "better by", *(["95 %"] if has_intervals(evidence) else [])]
+    rows = []
+    for split, split_name in SPLITS.items():
+        for metric, (name, direction) in QUALITY.items():
+            values = arm.metric(f"{split}/{metric}")
+            if not values:
+                continue
+            cells = [_with_sd(Spread.of(values))]
+            if baseline is not None:
+                other = baseline.metric(f"{split}/{metric}")
+                cells += [_with_sd(Spread.of(other)), *_gain(values, other, direction)]
+            rows.append(Row(f"{split_name}: {name}", cells[: len(heading) - 1]))
+    return Table(heading, rows)
+
+
+def has_intervals(evidence: Evidence) -> bool:
+    gain = evidence.gain()
+    return gain is not None and gain.num_seeds >= FEW_SEEDS
+
+
+def criteria_table(evidence: Evidence) -> Table:
+    """F1, the mean of yes and no, per criterion and split; how much better than the baseline."""
+    arm, baseline = evidence.contrastive, evidence.baseline
+    splits = [split for split in SPLITS if arm.metric(f"{split}/macro_f1")]
+    heading = ["criterion"]
+    for split in splits:
+        heading += [SPLITS[split]] if baseline is None else [SPLITS[split], "better by"]
+    rows = []
+    for criterion in criteria_of(arm):
+        cells: list[str] = []
+        for split in splits:
+            values = arm.metric(f"{split}/f1/{criterion}")
+            cells.append(_mean(Spread.of(values), digits=3))
+            if baseline is not None:
+                cells.append(_gain(values, baseline.metric(f"{split}/f1/{criterion}"), "maximize")[0])
+        rows.append(Row(criterion, cells))
+    return Table(heading, rows)
+
+
+def criteria_of(arm: Arm) -> list[str]:
+    names = (name for metrics in arm.metrics.values() for name in metrics)
+    return list(dict.fromkeys(name.partition("/brier/")[2] for name in names if "/brier/" in name))
+
+
+def trials_table(evidence: Evidence) -> Table:
+    outcome = evidence.outcome
+    heading = ["trial", *outcome.labels.values(), *outcome.metrics, "epochs", "seconds"]
+    rows = []
+    for trial in outcome.trials:
+        params = [compact(trial.params[name]) if name in trial.params else NONE for name in outcome.labels]
+        values = [f"{value:.4f}" for value in trial.values] or [NONE] * len(outcome.metrics)
+        steps = NONE if trial.last_step is None else str(trial.last_step)
+        cells = [*params, *values, steps, f"{trial.seconds:.0f}"]
+        note = "" if trial.state == "COMPLETE" else f"{trial.state} {trial.reason}"
+        rows.append(Row(f"{trial.number:03d}", cells, "best" * (trial.number in outcome.front), note))
+    return Table(heading, rows)
+
+
+def cost_lines(evidence: Evidence, epochs: int) -> Iterator[str]:
+    """epochs: of a whole run."""
+    trials, confirmation = evidence.outcome.trials, evidence.outcome.confirmation
+    states = [trial.state for trial in trials]
+    kinds = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    counts = ", ".join(f"{states.count(state)} {name}" for state, name in kinds.items() if state in states)
+    yield f"{len(trials)} trials ({counts}) in {_duration(sum(trial.seconds for trial in trials))} of run time."
+    pruned = [trial for trial in trials if trial.state == "PRUNED"]
+    if pruned:
+        planned = [int(trial.params.get("trainer.epochs", epochs)) for trial in pruned]
+        saved = sum(whole - (trial.last_step or 0) for whole, trial in zip(planned, pruned, strict=True))
+        yield f"Pruning saved {saved} of the {sum(planned)} epochs of the {len(pruned)} pruned trials."
+    if confirmation is not None:
+        runs = sum(map(len, confirmation.arms.values()))
+        yield f"The confirmation on fresh seeds took {runs} more runs and {_duration(confirmation.seconds)}."
+
+
+def name_of(evidence: Evidence, arm: Arm) -> str:
+    if not arm.trials:
+        return "λ = 0" if arm.lambda_contrastive == 0 else "baseline"
+    return setting(arm.params, evidence.outcome.labels) or f"trial {arm.trials[0]:03d}"
+
+
+def _mean(spread: Spread | None, digits: int = 4) -> str:
+    return NONE if spread is None else f"{spread.mean:.{digits}f}"
+
+
+def _with_sd(spread: Spread | None) -> str:
+    sd = "" if spread is None or spread.sd is None else f" ± {spread.sd:.3f}"
+    return _mean(spread, digits=3) + sd
+
+
+def _gain(values: Mapping[int, float], other: Mapping[int, float], direction: str) -> tuple[str, str]:
+    found = compare(values, other, direction)
+    if found is not None:
+        interval = f"{signed(found.low)} to {signed(found.high)}" if found.num_seeds >= FEW_SEEDS else NONE
+        return signed(found.mean_gain), interval
+    own, rival = Spread.of(values), Spread.of(other)
+    if own is None or rival is None:
+        return NONE, NONE
+    sign = 1 if direction == "maximize" else -1
+    return signed(sign * (own.mean - rival.mean)), NONE
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

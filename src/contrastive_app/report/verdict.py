@@ -1,0 +1,105 @@
+"""The answer in a sentence or two, no stronger than what was measured."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from contrastive_app.report.evidence import Evidence
+from hydra_plugins.contrastive_sweeper.outcome import ENOUGH_SEEDS, FEW_SEEDS, Comparison
+
+
+class Verdict(NamedTuple):
+    headline: str
+    reason: str
+
+
+def judge(evidence: Evidence) -> Verdict:
+    if len(evidence.outcome.metrics) > 1:
+        return _of_a_front(evidence)
+    if evidence.baseline is None or evidence.baseline is evidence.contrastive:
+        return _without_baseline(evidence)
+    gain = evidence.gain()
+    return _of_one_seed(evidence) if gain is None else _of_seeds(evidence, gain)
+
+
+def setting(params: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """τ = 0.07, λ = 0.1"""
+    return ", ".join(f"{labels.get(name, name)} = {compact(value)}" for name, value in params.items())
+
+
+def compact(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Without a sign where nothing but zeros is shown."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _best(evidence: Evidence) -> str:
+    return setting(evidence.best.params, evidence.outcome.labels) or "the baseline"
+
+
+def _without_baseline(evidence: Evidence) -> Verdict:
+    outcome = evidence.outcome
+    value = sum(evidence.best.objective(0).values()) / evidence.num_seeds
+    headline = f"Best: {_best(evidence)}, with {outcome.metrics[0]} {value:.4f}"
+    headline += "." if evidence.num_seeds == 1 else f" on average over {evidence.num_seeds} seeds."
+    reason = "Whether the contrastive term helps was not asked: no trial ran without it (λ = 0)."
+    if evidence.num_seeds == 1:
+        reason = f"One seed cannot tell this from its neighbours. {reason}"
+    return Verdict(headline, reason)
+
+
+def _of_one_seed(evidence: Evidence) -> Verdict:
+    metric, difference = evidence.outcome.metrics[0], evidence.difference()
+    contrastive = setting(evidence.contrastive.params, evidence.outcome.labels)
+    where = "ahead of" if difference > 0 else "behind" if difference < 0 else "from"
+    return Verdict(
+        f"Not decided: {contrastive} is {abs(difference):.4f} {where} λ = 0 in {metric}, with one seed.",
+        "Another seed alone can move a run by as much; the study contrastive_or_not asks with eight fresh ones.",
+    )
+
+
+def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
+    outcome = evidence.outcome
+    contrastive = setting(evidence.contrastive.params, outcome.labels)
+    word = gain.word.capitalize()
+    if gain.num_seeds < FEW_SEEDS:
+        headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
+    elif gain.low > 0:
+        headline = f"{word} from the contrastive term: use {contrastive}."
+    elif gain.high < 0:
+        headline = f"{word} from the contrastive term: keep λ = 0."
+    else:
+        headline = "No gain beyond seed noise: λ = 0 does as well."
+    interval = f"95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (gain.num_seeds >= FEW_SEEDS)
+    reasons = [
+        f"With {contrastive}, {outcome.metrics[0]} is {abs(gain.mean_gain):.4f} "
+        f"{'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
+        f"({interval}{gain.num_seeds} paired seeds)."
+    ]
+    if gain.num_seeds < ENOUGH_SEEDS and not gain.low <= 0 <= gain.high:
+        reasons.append(f"So few agree by chance alone in one of {2 ** (gain.num_seeds - 1)} comparisons.")
+    if not evidence.is_fresh:
+        reasons.append("The same seeds chose the configuration, which flatters it.")
+    return Verdict(headline, " ".join(reasons))
+
+
+def _of_a_front(evidence: Evidence) -> Verdict:
+    outcome, front = evidence.outcome, set(evidence.outcome.front)
+    arms = [arm for arm in evidence.arms if front & set(arm.trials)]
+    goals = " and ".join(f"{metric} ({aim})" for metric, aim in zip(outcome.metrics, outcome.directions, strict=True))
+    if len(arms) == 1:
+        headline = f"One configuration is the best in both: {setting(arms[0].params, outcome.labels)}."
+    else:
+        headline = f"{len(arms)} of {len(evidence.arms)} configurations trade {goals}; none is best in both."
+    without = [arm for arm in evidence.arms if arm.is_baseline]
+    if not without:
+        reason = "Whether the contrastive term helps was not asked: no trial ran without it (λ = 0)."
+    elif any(arm in arms for arm in without):
+        reason = "λ = 0 is among them: nothing beats it in both."
+    else:
+        reason = "λ = 0 is not among them: some contrastive run beats it in both."
+    few = f"{evidence.num_seeds} seed{'s' * (evidence.num_seeds > 1)} a configuration"
+    return Verdict(headline, f"{reason} With {few}, neighbours on the front may trade places.")

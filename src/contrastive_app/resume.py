@@ -1,0 +1,62 @@
+"""Where a run writes, and whether it continues what an interrupted one left there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from contrastive_app.command_line import quoted
+from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+
+RUN_FILE = "run.json"  # in the output folder
+MAY_CHANGE_ON_RESUME = (
+    "trainer.epochs",
+    "trainer.patience",
+    "trainer.device",
+    "trainer.compile",
+    "trainer.resume_from",
+    "trainer.held_out_each_epoch",
+    "tracking.",
+    "data.cache_dir",
+)
+
+
+def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
+    """Where the run writes: a folder of its own, or that of the interrupted run it continues.
+
+    Raises ValueError where that one had other options: its record would no longer tell what was run; and for a new
+    run in the folder of another, whose files it would overwrite.
+    """
+    from contrastive_learning.runtime.processes import of_the_main_process
+
+    if config.trainer.resume_from is None:
+        new = Path(of_the_main_process(HydraConfig.get().runtime.output_dir)).resolve()
+        if (new / RUN_FILE).exists() and not trial.continues:
+            option = quoted("trainer.resume_from", str(new))
+            raise ValueError(f"{new} holds another run: continue that with {option}, or move it away")
+        return new
+    folder = Path(config.trainer.resume_from).expanduser().resolve()
+    if not (folder / RUN_FILE).exists():
+        raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
+    before, now = json.loads((folder / RUN_FILE).read_text())["config"], fixed_options(config)
+    differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if differing:
+        was = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in differing[:5])
+        raise ValueError(f"the run in {folder} had other options: {was}; repeat them to continue it")
+    return folder
+
+
+def is_continued(config: DictConfig, output: Path, trial: CurrentTrial) -> bool:
+    """There is a checkpoint to go on from: the one asked for, or that of an interrupted trial."""
+    from contrastive_learning.training.checkpoints import INDEX
+
+    return config.trainer.resume_from is not None or (trial.continues and (output / "checkpoints" / INDEX).exists())
+
+
+def fixed_options(config: DictConfig) -> dict[str, Any]:
+    from contrastive_learning.tracking.provenance import flatten
+
+    options = flatten(OmegaConf.to_container(config, resolve=True))
+    return {key: value for key, value in options.items() if not key.startswith(MAY_CHANGE_ON_RESUME)}

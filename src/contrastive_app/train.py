@@ -1,0 +1,193 @@
+"""The single entry point: build -> fit -> evaluate -> record -> return the objective.
+
+python -m src.train loss=supcon loss.temperature=0.1
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from contrastive_app.command_line import check_keys, explain, quoted
+from contrastive_app.launched import FOLLOWER_SECONDS, GIVE_WAY_SECONDS, follow, give_way, is_follower
+from contrastive_app.parts import (
+    CONF,
+    Objective,
+    build_parts,
+    build_pictures,
+    build_trainer,
+    load_data,
+    objective_names,
+    objectives_of,
+)
+from contrastive_app.record import open_run, record_embeddings, record_judge, record_start, write_metrics
+from contrastive_app.resume import is_continued, output_folder
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
+
+if TYPE_CHECKING:
+    from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.metrics.evaluation import Evaluation
+
+
+def train(config: DictConfig) -> Objective:
+    """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
+    # imported here, so that --help, --cfg job and mistyped overrides answer at once
+    from contrastive_learning.runtime.devices import join_processes, leave_processes
+    from contrastive_learning.runtime.interrupts import HeldSignals
+    from contrastive_learning.training.diagnostics import anchor_report, remarks, warm_up_report
+    from contrastive_learning.training.progress import TrainingProgress, results_table
+
+    parts = build_parts(config)
+    join_processes(parts.settings.device)
+    names = objective_names(config)
+    trial = current_trial()
+    output = output_folder(config, trial)
+    continued = is_continued(config, output, trial)
+    data = load_data(config, parts)
+    batches = parts.make_sampler(data.splits["train"].examples())
+    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
+    report = (*anchor_report(parts.loss, batches, data.criteria), *warm_up_report(parts.settings))
+    for remark in (*data.remarks, *report):
+        progress.remark(remark)
+    trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
+    progress.remark(f"device {trainer.device}, precision {trainer.precision}")
+    pictures = build_pictures(parts, data, output, names[0])
+    if continued:
+        trainer.resume(output / "checkpoints")
+        progress.epoch = trainer.epoch
+    else:
+        _check_metrics(trainer, names)
+
+    tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
+    with open_run(config, parts.tracking, output, trial, tags) as run, progress:
+
+        def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
+            png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
+            run.image(png, "val/embedding", epoch)
+
+        def log(metrics: dict[str, float], epoch: int) -> None:
+            # the objective first: MLflow's page that compares runs opens on the metric that was logged first
+            run.log({name: metrics[name] for name in names} | metrics, epoch)
+            progress.on_epoch(metrics, epoch)
+            if epoch > max(parts.settings.lambda_warmup_epochs, parts.settings.epochs / 2):  # by now it should move
+                progress.remark_once(remarks(metrics, data.criteria))
+            if epoch > 0:
+                _report(trial, metrics[names[0]], epoch)
+
+        trainer.log = log
+        if not is_follower():
+            trainer.on_evaluation = picture
+        if not continued:
+            record_start(run, config, data, trainer)
+        with HeldSignals() if is_follower() else nullcontext():  # the main process decides when to stop
+            try:
+                trainer.fit()
+            except TrialPruned:
+                progress.remark(f"pruned after epoch {trainer.epoch}")
+            metrics, evaluations, epoch = trainer.result()
+        objectives, served = objectives_of(metrics, names), None
+        returned = objectives[0] if len(objectives) == 1 else objectives
+        leave_processes()
+        if is_follower():
+            return returned
+        write_metrics(output, metrics, epoch, trainer.epoch)
+        record_embeddings(run, output, data.splits, evaluations)
+        for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
+            run.artifact(path, folder)
+        if not trial.pruned:
+            run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
+            served = record_judge(run, config, output, data, trainer, evaluations["val"])
+        if trial.number is None and run.run_id is not None:  # of a sweep, only the best
+            served = run.register(run.run_id) or served
+    progress.console.print(results_table(metrics, data.criteria, evaluations))
+    progress.remark(f"Recorded: {run.location()}")
+    if served is not None:
+        progress.remark(f"Model:    {served}")
+    progress.remark(f"Output:   {output}")
+    return returned
+
+
+def _report(trial: CurrentTrial, value: float, epoch: int) -> None:
+    """Raises TrialPruned in all processes where the study says so, which only the first one asks."""
+    from contrastive_learning.runtime.processes import of_the_main_process
+
+    pruned = False
+    if not is_follower():
+        trial.report(value, epoch)
+        pruned = trial.should_prune()
+    if of_the_main_process(pruned):
+        raise TrialPruned
+
+
+def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> None:
+    """A misspelt metric shows before anything is recorded, and ends a sweep at its first trial."""
+    try:
+        objectives_of(trainer.evaluate_start(), names)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def run_from_hydra(config: DictConfig) -> Objective:
+    try:
+        check_keys(config, CONF)
+        return train(config)
+    except (ValueError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
+        if HydraConfig.get().mode == RunMode.RUN:
+            sys.exit(f"error: {_innermost(error)}")
+        raise
+    except RuntimeError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            give_way(error, FOLLOWER_SECONDS if is_follower() else GIVE_WAY_SECONDS)
+        raise
+    except KeyboardInterrupt:
+        from contrastive_learning.training.checkpoints import INDEX
+
+        output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
+        if HydraConfig.get().mode == RunMode.RUN and not is_follower() and Path(output, "checkpoints", INDEX).exists():
+            option = quoted("trainer.resume_from", str(output))
+            print(f"interrupted; to continue, repeat the command with {option}", file=sys.stderr)
+        raise
+
+
+def _innermost(error: BaseException) -> str:
+    """Hydra wraps what a constructor raises; the first cause is what a person needs."""
+    while isinstance(error, HydraException) and error.__cause__ is not None and "unexpected keyword" not in str(error):
+        error = error.__cause__
+    return explain(error, CONF)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(signum).name)
+
+
+def main() -> Any:
+    """The console command."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED
+    if is_follower():
+        follow()
+    own = "HYDRA_FULL_ERROR" not in os.environ
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
+    try:
+        return run_from_hydra()
+    except KeyboardInterrupt as interrupt:
+        sys.exit(143 if "SIGTERM" in interrupt.args else 130)
+    except (HydraException, OmegaConfBaseException) as error:
+        give_way(error)
+        if not own:
+            raise
+        sys.exit(f"error: {_innermost(error)}")
+    except BaseException as error:
+        give_way(error)
+        raise

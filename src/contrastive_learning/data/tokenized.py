@@ -1,0 +1,293 @@
+"""Tokenised splits: made once, cached on disk, memory-mapped, shared by later runs and by processes."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from contrastive_learning.data.responses import DataSource, RatedResponse, Splits
+from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
+from contrastive_learning.samplers.examples import Examples, IntArray
+
+ROWS_AT_A_TIME = 4096  # tokenised and written together: memory does not grow with the data
+MOST_ROWS_FOR_VOCABULARY = 50_000  # of a tokenizer that is trained here; evenly spread
+SPLITS = ("train", "valid", "test", "test_ood")
+CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "domain": pa.string(),
+        "context": pa.list_(pa.string()),
+        "response": pa.string(),
+        "first_token": pa.int64(),
+        "num_tokens": pa.int32(),
+        "text_number": pa.int64(),  # equal for equal inputs
+    }
+)  # and the votes
+
+
+class Batch(NamedTuple):
+    input_ids: Tensor  # [batch, tokens], padded on the right
+    attention_mask: Tensor  # [batch, tokens]
+    yes_votes: Tensor  # [batch, criteria]
+    num_votes: Tensor  # [batch, criteria], 0 = not judged
+
+
+class TokenizedSplit(Dataset[int]):
+    """One split as memory-mapped columns. Indexing returns the index: `collate` builds the batch at once.
+
+    `tokens` holds the inputs of all examples, one after the other.
+    """
+
+    def __init__(self, table: pa.Table, tokens: NDArray[np.int32], pad_token_id: int) -> None:
+        self.lengths: NDArray[np.int32] = table["num_tokens"].to_numpy()  # tokens in each example
+        self.yes_votes = _matrix(table["yes_votes"])  # [examples, criteria]
+        self.num_votes = _matrix(table["num_votes"])
+        self.pad_token_id = pad_token_id
+        self._starts: NDArray[np.int64] = table["first_token"].to_numpy()
+        self._tokens, self._table = tokens, table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+    def column(self, name: str, rows: IntArray | None = None) -> list[Any]:
+        """id, domain, context or response of `rows`, or of every example."""
+        column = self._table[name]
+        values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
+        return values
+
+    def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        starts, lengths = self._starts[indices], self.lengths[indices]
+        is_token = np.arange(lengths.max()) < lengths[:, None]  # [batch, tokens]
+        input_ids = np.full(is_token.shape, self.pad_token_id, dtype=np.int64)
+        rows = zip(starts, starts + lengths, strict=True)
+        input_ids[is_token] = np.concatenate([self._tokens[start:end] for start, end in rows])
+        batch = Batch(
+            torch.from_numpy(input_ids),
+            torch.from_numpy(is_token.astype(np.int64)),
+            torch.from_numpy(self.yes_votes[indices].astype(np.float32)),
+            torch.from_numpy(self.num_votes[indices].astype(np.float32)),
+        )
+        return batch._asdict() | {"index": torch.as_tensor(indices)}  # [batch], row of each example in the split
+
+    def examples(self) -> Examples:
+        """What a sampler needs to know."""
+        return Examples(self.yes_votes, self.num_votes, self.lengths, self._table["text_number"].to_numpy())
+
+    def sample(self, num_examples: int, seed: int) -> "TokenizedSplit":
+        """`num_examples` of this split at random; a larger sample of the same seed holds the smaller one."""
+        rows = np.random.default_rng(seed).permutation(len(self))[:num_examples]
+        return TokenizedSplit(self._table.take(np.sort(rows)), self._tokens, self.pad_token_id)
+
+    def batches_by_length(self, batch_size: int) -> list[list[int]]:
+        """Index batches of similar length: evaluation in this order pads almost nothing."""
+        order = np.argsort(self.lengths, kind="stable")[::-1]
+        return [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+
+
+@dataclass(frozen=True)
+class TokenizedData:
+    criteria: tuple[str, ...]
+    splits: dict[str, TokenizedSplit]  # only those with examples
+    tokenizer: PreTrainedTokenizerFast
+    remarks: list[str]
+    fingerprint: str  # of the data, not of the tokenizer
+
+    def with_training_sample(self, num_examples: int | None, seed: int) -> "TokenizedData":
+        """The same data with so many training examples; None = all."""
+        if num_examples is None:
+            return self
+        if not 2 <= num_examples <= len(self.splits["train"]):
+            raise ValueError(f"data.train_examples must be 2..{len(self.splits['train'])}, got {num_examples}")
+        return replace(self, splits=self.splits | {"train": self.splits["train"].sample(num_examples, seed)})
+
+    @property
+    def yes_rates(self) -> list[float]:
+        """Share of yes among the training votes, a criterion each."""
+        train = self.splits["train"]
+        rates: list[float] = (train.yes_votes.sum(0) / np.maximum(train.num_votes.sum(0), 1)).tolist()
+        return rates
+
+
+def tokenize(
+    source: DataSource,
+    encoder: PretrainedEncoder | ScratchEncoder,
+    *,
+    max_length: int,
+    prefix: str,
+    cache_dir: Path,
+) -> TokenizedData:
+    """Read, check and tokenise `source`, or map what an earlier run left in `cache_dir`."""
+    if max_length < 8:
+        raise ValueError(f"data.max_length must be at least 8, got {max_length}")
+    fingerprint = source.fingerprint()
+    settings = {"version": CACHE_VERSION, "data": fingerprint, "max_length": max_length, "prefix": prefix}
+    settings |= {"encoder": type(encoder).__name__, "tokenizer": _tokenizer_key(encoder)}
+    folder = cache_dir / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not _is_whole(folder):
+            _write(folder, source.load(), encoder, max_length, prefix)
+    return _map(folder, fingerprint)
+
+
+def encode(
+    responses: Iterable[RatedResponse], tokenizer: PreTrainedTokenizerFast, *, max_length: int, prefix: str
+) -> list[list[int]]:
+    """[CLS] prefix turn [SEP] turn [SEP] response [SEP].
+
+    When too long, the oldest context goes first, the response last.
+    """
+    responses = list(responses)
+    texts = list(dict.fromkeys(text for item in responses for text in (*item.context, item.response)))
+    plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+    pieces = dict(zip(texts, tokenizer(texts, **plain)["input_ids"] if texts else [], strict=True))
+    before = tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
+    start = [token for token in (tokenizer.cls_token_id,) if token is not None]
+    return [
+        _join(
+            start + before,
+            [pieces[turn] for turn in item.context],
+            pieces[item.response],
+            tokenizer.sep_token_id,
+            max_length,
+        )
+        for item in responses
+    ]
+
+
+def _join(start: list[int], turns: list[list[int]], response: list[int], separator: int, max_length: int) -> list[int]:
+    response = response[: max_length - len(start) - 1]
+    room = max_length - len(start) - len(response) - 1
+    kept: list[int] = []
+    for turn in reversed(turns):
+        if room < 2:
+            break
+        turn = turn[-(room - 1) :]  # of a turn that fits in part, its end
+        kept = [*turn, separator, *kept]
+        room -= len(turn) + 1
+    return [*start, *kept, *response, separator]
+
+
+def _write(
+    folder: Path, data: Splits, encoder: PretrainedEncoder | ScratchEncoder, max_length: int, prefix: str
+) -> None:
+    some = data.train[:: 1 + len(data.train) // MOST_ROWS_FOR_VOCABULARY]
+    tokenizer = encoder.tokenizer(text for item in some for text in (*item.context, item.response))
+    temporary = folder.with_name(f".writing-{folder.name}")  # one at a time: the caller holds the folder's lock
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process may have left it
+    temporary.mkdir()
+    try:
+        tokenizer.save_pretrained(temporary / "tokenizer")
+        for name in SPLITS:
+            if responses := getattr(data, name):
+                path = temporary / f"{name}.arrow"
+                _write_split(path, responses, data.criteria, tokenizer, max_length=max_length, prefix=prefix)
+        digests = {path.name: _digest(path) for path in temporary.glob("*.*") if path.is_file()}
+        meta = {"criteria": data.criteria, "remarks": data.remarks, "digests": digests}
+        (temporary / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted or damaged write may have left
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_split(
+    path: Path,
+    responses: Sequence[RatedResponse],
+    criteria: Sequence[str],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_length: int,
+    prefix: str,
+) -> None:
+    """The columns at `path`, and the tokens of all rows beside it."""
+    counts, schema = pa.list_(pa.int16(), len(criteria)), SCHEMA
+    for name in ("yes_votes", "num_votes"):
+        schema = schema.append(pa.field(name, counts))
+    first_token = 0
+    numbers: dict[bytes, int] = {}  # of each different text
+    with (
+        path.with_suffix(".tokens").open("wb") as tokens,
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for start in range(0, len(responses), ROWS_AT_A_TIME):
+            some = responses[start : start + ROWS_AT_A_TIME]
+            encoded = encode(some, tokenizer, max_length=max_length, prefix=prefix)
+            rows = [np.array(row, dtype=np.int32).tobytes() for row in encoded]
+            tokens.write(b"".join(rows))
+            lengths = np.array([len(row) for row in encoded])
+            keys = [hashlib.blake2b(row, digest_size=16).digest() for row in rows]
+            votes = [[item.votes.get(criterion, (0, 0)) for criterion in criteria] for item in some]
+            columns = {
+                "id": [item.id for item in some],
+                "domain": [item.domain for item in some],
+                "context": [item.context for item in some],
+                "response": [item.response for item in some],
+                "first_token": first_token + np.cumsum(lengths) - lengths,
+                "num_tokens": lengths,
+                "text_number": [numbers.setdefault(key, len(numbers)) for key in keys],
+                "yes_votes": [[yes for yes, _ in row] for row in votes],
+                "num_votes": [[total for _, total in row] for row in votes],
+            }
+            writer.write_batch(pa.record_batch(columns, schema))
+            first_token += int(lengths.sum())
+
+
+def _map(folder: Path, fingerprint: str) -> TokenizedData:
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+    splits = {}
+    for name in SPLITS:
+        path = folder / f"{name}.arrow"
+        if path.exists():
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            tokens = np.asarray(np.memmap(path.with_suffix(".tokens"), dtype=np.int32, mode="r"))
+            splits[name] = TokenizedSplit(table, tokens, tokenizer.pad_token_id)
+    return TokenizedData(tuple(meta["criteria"]), splits, tokenizer, meta["remarks"], fingerprint)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file is as it was written; a power failure can leave holes in a file of the right size."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return all(_digest(folder / name) == digest for name, digest in meta["digests"].items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tokenizer_key(encoder: PretrainedEncoder | ScratchEncoder) -> str:
+    if isinstance(encoder, ScratchEncoder):
+        return f"bpe {encoder.vocab_size}"
+    files = sorted(Path(encoder.name).glob("*token*")) + sorted(Path(encoder.name).glob("vocab*"))
+    digest = hashlib.sha256(encoder.name.encode() if not files else b"")
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _matrix(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    width = column.type.list_size
+    flat = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks])
+    return flat.reshape(-1, width).astype(np.int64)

@@ -1,0 +1,165 @@
+"""Judged responses of one's own, in JSON Lines, a JSON array, CSV or Parquet."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from contrastive_learning.data.ballots import Ballots, parsed, row_votes
+from contrastive_learning.data.files import digest, existing
+from contrastive_learning.data.responses import RatedResponse, Splits
+from contrastive_learning.data.rows import READERS, Row, field, is_missing, label, place, read_rows, shown, text
+from contrastive_learning.data.splits import SPLITS, Parts, SplitRules, make_splits
+
+FORMAT_VERSION = 1  # raise when the same files come to mean something else
+
+
+class VotesData:
+    """One row a response: `id, domain, context, response, votes, group`; only response and votes must be there.
+
+    - context: turns, oldest first, as a list (in CSV a JSON list), or one text.
+    - votes: {criterion: votes}, in CSV and Parquet also columns `votes.<criterion>`, or `<criterion>_yes_count` with
+      `<criterion>_no_count`. Votes are 1/0, true/false, yes/no or y/n; an empty or missing list was not judged.
+    - group, or conversation_id: what must not be torn apart. By default responses that follow the same first turn in
+      the same domain belong together; across given files that is not assumed.
+    - id: by default split and line, such as train:12. domain: by default "default". Other fields are not read.
+
+    `path` is a file, or a folder with train.* and where present valid.*, test.* and test_ood.*. What is missing of
+    valid and test is drawn from train (see splits.draw_groups).
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        valid_path: str | Path | None,
+        test_path: str | Path | None,
+        test_ood_path: str | Path | None,
+        criteria: Sequence[str] | None,
+        valid_fraction: float,
+        test_fraction: float,
+        held_out_domains: Sequence[str],
+        split_seed: int,
+    ) -> None:
+        self._path = path
+        self._given = {"valid": valid_path, "test": test_path, "test_ood": test_ood_path}
+        self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)
+
+    def fingerprint(self) -> str:
+        files = {f"{split}/{file.name}": file for split, file in self._files()[0].items()}
+        return digest(files, asdict(self._rules) | {"format": f"votes {FORMAT_VERSION}"})
+
+    def load(self) -> Splits:
+        files, remarks = self._files()
+        wanted = self._rules.criteria
+        reader = _Reader(Ballots(wanted))
+        parts: Parts = {"train": reader.read("train", files["train"])}
+        found = reader.ballots.found
+        reader.ballots = Ballots(wanted, known=found if wanted is None else None)
+        for split in list(files)[1:]:
+            parts[split] = reader.read(split, files[split])
+        return make_splits(parts, self._rules, found, remarks + reader.remarks)
+
+    def _files(self) -> tuple[dict[str, Path], list[str]]:
+        """File of each split, train first, and what a person should know about files that are not read."""
+        path = existing(self._path, "data.path")
+        files, remarks = _in_folder(path) if path.is_dir() else ({"train": path}, [])
+        for split, given in self._given.items():
+            if given is not None:
+                files[split] = existing(given, f"data.source.{split}_path")
+        for split, file in files.items():
+            if file.suffix.lower() not in READERS:
+                option = "data.path" if split == "train" else f"data.source.{split}_path"
+                raise ValueError(f"{option} must end in {', '.join(READERS)}; got {file}")
+        if len({file.resolve() for file in files.values()}) < len(files):
+            raise ValueError(f"every split must have its own file, got {', '.join(map(str, files.values()))}")
+        return {split: files[split] for split in SPLITS if split in files}, remarks
+
+
+def _in_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    folder = folder.resolve()
+    readable = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
+    files: dict[str, Path] = {}
+    for file in (file for file in readable if file.stem in SPLITS):
+        if file.stem in files:
+            raise ValueError(
+                f"{folder} must hold one file named {file.stem}.*, got {files[file.stem].name}, {file.name}"
+            )
+        files[file.stem] = file
+    if "train" not in files:
+        names = [entry.name for entry in sorted(folder.iterdir())]
+        raise ValueError(
+            f"{folder} must hold train with one of {', '.join(READERS)}; got {', '.join(names) or 'nothing'}; "
+            "a single file is given by its own path"
+        )
+    others = [file.name for file in readable if file.stem not in SPLITS]
+    return files, [f"not read: {', '.join(others)} (only {', '.join(SPLITS)} are)"] if others else []
+
+
+class _Reader:
+    """Reads files one after another: ids are unique across all of them."""
+
+    def __init__(self, ballots: Ballots) -> None:
+        self.ballots = ballots
+        self.remarks: list[str] = []
+        self._places: dict[str, tuple[Path, int]] = {}  # by id
+
+    def read(self, split: str, path: Path) -> list[RatedResponse]:
+        responses = []
+        line = unjudged = 0
+        for line, row in read_rows(path):
+            try:
+                response = self._response(row, split, path, line)
+            except ValueError as error:
+                raise ValueError(f"{place(path, line)}: {error}") from error
+            if response.votes:
+                responses.append(response)
+            else:
+                unjudged += 1
+        if not responses:
+            raise ValueError(
+                f"{path} must hold judged responses, got {f'{unjudged} without votes' if line else 'none'}"
+            )
+        if unjudged:
+            self.remarks.append(f"{split}: {unjudged:,} responses left out: no votes")
+        return responses
+
+    def _response(self, row: Row, split: str, path: Path, line: int) -> RatedResponse:
+        response = text(field(row, "response"), "response")
+        if not response.strip():
+            raise ValueError(f"response must not be empty, got {shown(response)}")
+        name = f"{split}:{line}" if is_missing(row.get("id")) else label(row["id"], "id")
+        first = self._places.setdefault(name, (path, line))
+        if first != (path, line):
+            raise ValueError(f"id must be unique, got {shown(name)} also at {place(*first)}")
+        domain = "default" if is_missing(row.get("domain")) else label(row["domain"], "domain")
+        context = _turns(row.get("context"))
+        group = _given_group(row) or (_guessed_group(split, domain, context[0]) if context else name)
+        return RatedResponse(name, domain, context, response, self.ballots.count(row_votes(row)), group)
+
+
+def _turns(value: object) -> tuple[str, ...]:
+    if is_missing(value):
+        return ()
+    if isinstance(value, str):
+        looks_like_list = re.match(r"""\[\s*["'\]]""", value) is not None
+        value = parsed(value) if looks_like_list else [value]
+    if not isinstance(value, list):
+        raise ValueError(f"context must be a list of turns or one text, got {shown(value)}")
+    try:
+        "".join(value).encode()
+    except (TypeError, UnicodeEncodeError):
+        value = [text(turn, f"context[{index}]") for index, turn in enumerate(value)]
+    return tuple(value) if all(map(str.strip, value)) else tuple(turn for turn in value if turn.strip())
+
+
+def _given_group(row: Row) -> str | None:
+    for name in ("group", "conversation_id"):
+        if not is_missing(row.get(name)):
+            return label(row[name], name)
+    return None
+
+
+def _guessed_group(split: str, domain: str, first_turn: str) -> str:
+    return hashlib.blake2b("\0".join((split, domain, first_turn)).encode(), digest_size=8).hexdigest()

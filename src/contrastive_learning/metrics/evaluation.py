@@ -1,0 +1,71 @@
+"""A model on a held-out set: probabilities, features and embeddings, and the metrics they give."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contrastive_learning.data.batches import votes_of
+from contrastive_learning.metrics import choose_thresholds, effective_rank, embedding_metrics, quality_metrics
+from contrastive_learning.model.model import ContrastiveQualityModel
+from contrastive_learning.runtime.processes import gather_columns, num_processes, rank
+
+FloatArray = NDArray[np.floating[Any]]
+MAX_EMBEDDING_SAMPLES = 1000  # the embedding metrics compare all pairs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows stand in the order of the split (of the loader, if its batches have no `index`)."""
+
+    probabilities: FloatArray  # [examples, criteria]
+    features: FloatArray  # [examples, hidden]
+    embeddings: FloatArray  # [examples, dim], unit norm
+    yes_votes: FloatArray  # [examples, criteria]
+    num_votes: FloatArray  # [examples, criteria]
+
+    def thresholds(self) -> FloatArray:
+        """The decision threshold of each criterion [criteria] that suits this set best."""
+        thresholds: FloatArray = choose_thresholds(self.probabilities, self.yes_votes, self.num_votes)
+        return thresholds
+
+    def metrics(self, criteria: Sequence[str], thresholds: FloatArray) -> dict[str, float]:
+        """Quality and embedding metrics without a prefix. thresholds: [criteria], chosen on valid."""
+        quality = quality_metrics(self.probabilities, self.yes_votes, self.num_votes, criteria, thresholds)
+        embedding = embedding_metrics(
+            self.embeddings,
+            self.yes_votes,
+            self.num_votes,
+            criteria,
+            max_samples=MAX_EMBEDDING_SAMPLES,
+            seed=0,
+        )
+        spread = slice(None, None, 1 + len(self.features) // MAX_EMBEDDING_SAMPLES)  # rows may be sorted by domain
+        embedding["feature_effective_rank"] = effective_rank(self.features[spread])
+        return {**quality, **{f"embedding/{name}": value for name, value in embedding.items()}}
+
+
+@torch.no_grad()
+def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor]], device: torch.device) -> Evaluation:
+    """One pass in evaluation mode; the model's mode is restored. Several processes share the batches."""
+    was_training = model.training
+    model.eval()
+    parts: list[tuple[Tensor, ...]] = []
+    num_rows = 0
+    for number, batch in enumerate(loader):
+        size = len(batch["input_ids"])
+        rows = batch.get("index", torch.arange(num_rows, num_rows + size))
+        num_rows += size
+        if number % num_processes() == rank():
+            output = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+            judged = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
+            parts.append(tuple(column.cpu() for column in (rows, *judged, *votes_of(batch))))
+    model.train(was_training)
+    if num_rows == 0:
+        raise ValueError("an evaluation set must not be empty")
+    order, *columns = gather_columns([torch.cat(column) for column in zip(*parts, strict=True)])
+    return Evaluation(*(column[order.argsort()].numpy() for column in columns))

@@ -1,0 +1,145 @@
+"""The judge: encoder -> features -> a projection head for the contrastive loss, a classification head for BCE."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.model.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
+from contrastive_learning.model.passes import Pass, encode_in_passes
+from contrastive_learning.runtime.precision import full_precision
+
+POOLINGS = ("cls", "mean")
+NORMALIZATIONS = ("layer_norm", "batch_norm", "none")
+
+
+class ModelOutput(NamedTuple):
+    logits: Tensor  # [batch, criteria]
+    features: Tensor  # [batch, hidden], what both heads read
+    embeddings: Tensor  # [batch, dim], unit norm
+
+
+class ContrastiveQualityModel(nn.Module):
+    """Judges a tokenised response on `num_labels` criteria.
+
+    `normalization` stands between pooling and both heads: pretrained [CLS] vectors start nearly identical, and the
+    heads learn slowly from them as they are. `temperature` is what ContrastiveTrainer uses when it is given no loss.
+    `encoder` replaces loading `model_name`: any module whose call returns `.last_hidden_state` and that has `.config`.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "klue/roberta-base",
+        num_labels: int = 9,
+        projection_dim: int = 256,
+        temperature: float = 0.07,
+        *,
+        pooling: str = "cls",
+        normalization: str = "layer_norm",
+        dropout: float = 0.1,
+        encoder: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        if projection_dim < 2:
+            raise ValueError(f"model.projection_dim must be at least 2, got {projection_dim}")
+        self.pooling = check_choice("model.pooling", pooling, POOLINGS)
+        self.temperature = temperature
+        self.encoder: Any = encoder if encoder is not None else PretrainedEncoder(model_name).encoder(None)
+        hidden = _hidden_size(self.encoder)
+        self.normalization = _normalization(normalization, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.projection_head = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, projection_dim))
+        self.classification_head = nn.Linear(hidden, num_labels)
+        nn.init.normal_(self.classification_head.weight, std=0.02)
+        nn.init.zeros_(self.classification_head.bias)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        *,
+        encoder_share: float = 1.0,
+        passes: Sequence[Pass] | None = None,
+    ) -> ModelOutput:
+        """input_ids, attention_mask: [batch, tokens], padded on the right.
+
+        `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings; `passes` tells which
+        rows it sees at a time, all by default.
+        """
+        if passes is None:
+            pooled = self.encode(input_ids, attention_mask)
+        else:
+            pooled = encode_in_passes(self.encode, input_ids, attention_mask, passes)
+        return self.judge(pooled, encoder_share=encoder_share)
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled encoder states [batch, hidden]."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self._pool(states, attention_mask)
+
+    def judge(self, pooled: Tensor, *, encoder_share: float = 1.0) -> ModelOutput:
+        """Both heads on pooled encoder states [batch, hidden]."""
+        features = self.normalization(pooled)
+        projected = features if encoder_share == 1 else features.detach().lerp(features, encoder_share)
+        embeddings = F.normalize(full_precision(self.projection_head(projected)), dim=-1, eps=1e-8)
+        return ModelOutput(self.classification_head(self.dropout(features)), features, embeddings)
+
+    def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]
+        weights = attention_mask.unsqueeze(-1).to(states.dtype)  # [batch, tokens, 1]
+        return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+    @torch.no_grad()
+    def start_from_base_rates(self, yes_rates: Sequence[float]) -> None:
+        """Set the classification bias so that the first predictions are the training set's yes rates [criteria]."""
+        rates = torch.as_tensor(yes_rates, dtype=torch.float32).clamp(0.01, 0.99)
+        self.classification_head.bias.copy_(torch.logit(rates))
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """A `model` config: which encoder, which heads.
+
+    `lr` (encoder) and `head_lr` are the rates this encoder trains well with; `optimizer` takes them from here.
+    """
+
+    name: str
+    encoder: PretrainedEncoder | PackagedEncoder | ScratchEncoder
+    pooling: str
+    normalization: str
+    projection_dim: int
+    dropout: float
+    lr: float
+    head_lr: float
+
+    def build(self, tokenizer: PreTrainedTokenizerFast, yes_rates: Sequence[float]) -> ContrastiveQualityModel:
+        model = ContrastiveQualityModel(
+            self.name,
+            num_labels=len(yes_rates),
+            projection_dim=self.projection_dim,
+            pooling=self.pooling,
+            normalization=self.normalization,
+            dropout=self.dropout,
+            encoder=self.encoder.encoder(tokenizer),
+        )
+        model.start_from_base_rates(yes_rates)
+        return model
+
+
+def _hidden_size(encoder: Any) -> int:
+    return int(encoder.config.hidden_size)
+
+
+def _normalization(name: str, hidden: int) -> nn.Module:
+    check_choice("model.normalization", name, NORMALIZATIONS)
+    if name == "none":
+        return nn.Identity()
+    return nn.LayerNorm(hidden) if name == "layer_norm" else nn.BatchNorm1d(hidden)

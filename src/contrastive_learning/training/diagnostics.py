@@ -1,0 +1,135 @@
+"""Does the contrastive loss have something to work on, and does it move? Said in numbers and in words."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from contrastive_learning.losses import ContrastiveLoss, ExactMatchLoss, JointLoss
+from contrastive_learning.samplers.examples import BatchSampler
+from contrastive_learning.training.settings import TrainerSettings
+
+LOOKS_AN_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
+BATCHES_TO_REPORT = 200
+STARVING_ANCHORS = 0.05
+PLENTY_OF_ANCHORS = 0.95
+STARVING_BATCHES = 0.5
+REMEDY_FOR_STARVING = (
+    "use sampler=balanced or unanimity, a larger sampler.batch_size (trainer.grad_cache_chunk keeps it in memory), or "
+    "loss=agreement"
+)
+UNMOVED = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
+ALIKE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
+COLLAPSED_RANK = 2.0
+NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
+
+
+class EpochStatistics:
+    """Means of ContrastiveLoss.statistics over evenly spaced batches of an epoch."""
+
+    def __init__(self, loss: JointLoss, criteria: Sequence[str], num_batches: int) -> None:
+        self.loss = loss.contrastive_loss
+        self.names = _entries(self.loss, criteria)
+        self.every = math.ceil(num_batches / LOOKS_AN_EPOCH)
+        self.looks: dict[str, list[Tensor]] = {name: [] for name in NAMES}
+
+    def add(self, index: int, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:
+        if self.loss is None or index % self.every:
+            return
+        statistics = self.loss.statistics(embeddings, yes_votes, num_votes)
+        for name, looks in self.looks.items():
+            looks.append(statistics[name])
+
+    def means(self) -> dict[str, float]:
+        """`excess`, `collapse_ratio`, `valid_anchors`: the mean over criteria, and `<name>/<criterion>`."""
+        means: dict[str, float] = {}
+        for name, looks in self.looks.items():
+            if not looks:
+                continue
+            by_criterion = torch.stack(looks).nanmean(0).tolist()
+            values = {key: value for key, value in zip(self.names, by_criterion, strict=True) if math.isfinite(value)}
+            means |= {f"{NAMES[name]}/{key}": value for key, value in values.items()}
+            if values:
+                means[NAMES[name]] = sum(values.values()) / len(values)
+        return means
+
+
+def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str]) -> list[str]:
+    """One line on who will be an anchor in the coming batches, and a warning for each criterion that will starve."""
+    contrastive = loss.contrastive_loss
+    if contrastive is None or loss.lambda_contrastive == 0:
+        return []
+    anchors, counted = _expected(contrastive, batches)
+    names = _entries(contrastive, criteria)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
+    if min(anchors) > PLENTY_OF_ANCHORS:
+        shares = f"more than {PLENTY_OF_ANCHORS:.0%} for every criterion"
+    lines = [f"valid anchors a batch: {shares}"]
+    for name, share, batch_share in zip(names, anchors, counted, strict=True):
+        if share < STARVING_ANCHORS or batch_share < STARVING_BATCHES:
+            lines.append(
+                f"warning: the contrastive loss will starve on {name}: {share:.1%} of the responses are anchors, and "
+                f"{batch_share:.0%} of the batches count; {REMEDY_FOR_STARVING}"
+            )
+    return lines
+
+
+def warm_up_report(settings: TrainerSettings) -> list[str]:
+    """A warning for each warm-up that the run is too short for."""
+    ends = {
+        "lambda_warmup_epochs": ("lambda", settings.lambda_scale(settings.epochs)),
+        "encoder_share_warmup_epochs": ("the encoder's share", settings.encoder_share(settings.epochs)),
+    }
+    return [
+        f"warning: trainer.{name} is longer than the run: {what} ends at {share:.0%} of its value"
+        for name, (what, share) in ends.items()
+        if share < 1
+    ]
+
+
+def _entries(loss: ContrastiveLoss | None, criteria: Sequence[str]) -> tuple[str, ...]:
+    """What the entries of its statistics stand for."""
+    return ("all_criteria",) if isinstance(loss, ExactMatchLoss) else tuple(criteria)
+
+
+def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float], list[float]]:
+    """Shares of anchors among the responses and of counted batches, per criterion."""
+    examples = batches.examples
+    looks = [
+        loss.valid_anchors(torch.from_numpy(examples.yes_votes[batch]), torch.from_numpy(examples.num_votes[batch]))
+        for batch in islice(batches, BATCHES_TO_REPORT)
+    ]
+    used = [anchors & counted for anchors, counted in looks]
+    return (
+        torch.cat(used).float().mean(0).tolist(),
+        torch.stack([counted for _, counted in looks]).float().mean(0).tolist(),
+    )
+
+
+def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
+    """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
+    found = {}
+    if metrics.get("train/collapse_ratio", 0.0) > UNMOVED:
+        alike = metrics.get("val/embedding/uniformity", 0.0) > ALIKE
+        state = "all embeddings are nearly alike" if alike else "responses of one side are no nearer than the others"
+        found["collapse"] = (
+            f"warning: {state}: the contrastive loss does not move; "
+            "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, set "
+            "model.normalization=batch_norm, or, where the criteria share one projection, give each its own "
+            "(loss.contrastive.projection=per_criterion)"
+        )
+    starving = [name for name in criteria if metrics.get(f"train/valid_anchors/{name}", 1.0) < STARVING_ANCHORS]
+    if starving:
+        found["starvation"] = (
+            f"warning: the contrastive loss starves on {', '.join(starving)}: fewer than {STARVING_ANCHORS:.0%} of the "
+            f"responses are anchors; {REMEDY_FOR_STARVING}"
+        )
+    rank = metrics.get("val/embedding/effective_rank", math.inf)
+    if len(criteria) > 1 and rank < COLLAPSED_RANK:
+        found["rank"] = (
+            f"warning: the embeddings span {rank:.1f} dimensions; criteria cannot be told apart there: try "
+            "loss.contrastive.projection=per_criterion, a higher loss.temperature or a smaller loss.lambda_contrastive"
+        )
+    return found

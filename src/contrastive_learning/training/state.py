@@ -1,0 +1,61 @@
+"""Checkpoints of everything that training changes: weights, optimizer, schedule, random state of each process."""
+
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from contrastive_learning.runtime.devices import RandomState, random_state, set_random_state
+from contrastive_learning.runtime.processes import rank
+from contrastive_learning.training.checkpoints import load_state, load_weights, save_checkpoint
+
+
+class TrainingState:
+    def __init__(
+        self, accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler
+    ) -> None:
+        self.accelerator, self.model, self.optimizer, self.scheduler = accelerator, model, optimizer, scheduler
+        self._random_states: list[RandomState] = []  # of each process
+
+    def note_random_states(self) -> None:
+        """For the next checkpoint. All processes must call this; then the main one can save without the others."""
+        self._random_states = gather_object([random_state(self.accelerator.device)])
+
+    def restore_random_state(self) -> None:
+        """A process more than before keeps what its seed gave it."""
+        if rank() < len(self._random_states):
+            set_random_state(self._random_states[rank()], self.accelerator.device)
+
+    def save(self, folder: Path, name: str, progress: dict[str, Any], *, best: bool) -> None:
+        """progress: how far training got, of numbers, tensors, lists and dicts."""
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
+        state = progress | {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "random_states": self._random_states,
+        }
+        save_checkpoint(folder, name, self.accelerator.unwrap_model(self.model), state, best=best)
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """Take on the last checkpoint. Returns its progress."""
+        load_weights(folder, "last", self.accelerator.unwrap_model(self.model))
+        progress = load_state(folder)
+        self.optimizer.load_state_dict(progress.pop("optimizer"))
+        self.scheduler.load_state_dict(progress.pop("scheduler"))
+        scaler = progress.pop("scaler")
+        if scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(scaler)
+        self._random_states = progress.pop("random_states")
+        self.restore_random_state()
+        return progress
+
+    def load_best_weights(self, folder: Path) -> None:
+        self.accelerator.wait_for_everyone()  # the main process may still write
+        load_weights(folder, "best", self.accelerator.unwrap_model(self.model))

@@ -1,0 +1,294 @@
+"""The training loop. One step of it is in training_step.py."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from contrastive_learning.choices import did_you_mean
+from contrastive_learning.losses import JointLoss
+from contrastive_learning.metrics.evaluation import Evaluation, predict
+from contrastive_learning.model.encoders import compile_blocks
+from contrastive_learning.model.model import ContrastiveQualityModel
+from contrastive_learning.runtime.devices import accelerator, precision_of
+from contrastive_learning.runtime.interrupts import HeldSignals
+from contrastive_learning.runtime.processes import check_shardable, num_processes
+from contrastive_learning.samplers.sharding import ShardedBatches, sharded
+from contrastive_learning.training import optimizers, plain_config
+from contrastive_learning.training.diagnostics import EpochStatistics
+from contrastive_learning.training.epoch import RunningEpoch
+from contrastive_learning.training.settings import TrainerSettings
+from contrastive_learning.training.state import TrainingState
+from contrastive_learning.training.step import TrainingStep
+
+Metrics = dict[str, float]
+Loader = Iterable[Mapping[str, Tensor]]
+
+
+class ContrastiveTrainer:
+    """Trains a ContrastiveQualityModel on BCE + lambda_contrastive x contrastive.
+
+    The loaders are iterables of dicts with `input_ids`, `attention_mask` [batch, tokens] and either `labels`
+    [batch, criteria] in 0..1 (and `num_votes`, if known) or `yes_votes` and `num_votes`. `settings` is a
+    TrainerSettings, or a plain dict with `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`.
+    """
+
+    def __init__(
+        self,
+        model: ContrastiveQualityModel,
+        train_loader: Loader,
+        val_loader: Loader,
+        device: str | torch.device,
+        settings: TrainerSettings | Mapping[str, Any],
+        *,
+        loss: JointLoss | None = None,
+        optimizer: Callable[..., optimizers.Schedule] | None = None,
+        criteria: Iterable[str] | None = None,
+        held_out: Mapping[str, Loader] | None = None,
+        checkpoint_dir: Path | None = None,
+        on_step: Callable[[int, int, Metrics], None] = lambda step, num_steps, losses: None,
+        log: Callable[[Metrics, int], None] = lambda metrics, step: None,
+        on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = lambda held_out, metrics, epoch: None,
+    ) -> None:
+        if not isinstance(settings, TrainerSettings):
+            loss = loss or plain_config.loss_of(settings, model.temperature)
+            optimizer = optimizer or plain_config.optimizer_of(settings)
+            settings = plain_config.settings_of(settings, train_loader)
+        if loss is None or optimizer is None:
+            raise ValueError("with TrainerSettings, loss and optimizer must be given")
+        self.settings = settings
+        self.loss = loss
+        self.train_loader, self.val_loader = train_loader, val_loader
+        self.held_out = dict(held_out or {})  # more sets to evaluate each epoch: metric prefix -> loader
+        self.criteria = tuple(criteria) if criteria is not None else _numbered(model)
+        loss.check_criteria(len(self.criteria))
+        self.checkpoint_dir = checkpoint_dir
+        self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
+        self.accelerator = accelerator(str(device), settings.precision)
+        self.device = self.accelerator.device
+        self.precision = precision_of(self.accelerator)
+        check_shardable(model)
+        self._whole_batches = train_loader  # of all processes
+        self._sampler: Any = getattr(train_loader, "batch_sampler", None)
+        if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
+            self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
+        self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
+        if settings.compile:
+            compile_blocks(model.encoder)
+        schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
+        self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
+        self.scheduler = schedule[1]
+        self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler)
+        self._step = TrainingStep(
+            self.model, loss, self.optimizer, self.scheduler, accelerator=self.accelerator, settings=settings
+        )
+        self.epoch = 0  # epochs finished
+        self.best: tuple[int, float] | None = None  # (epoch, monitored value)
+        self._finished = False
+        self._running: RunningEpoch | None = None  # not yet evaluated
+        self._last_metrics: Metrics = {}
+        self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
+        self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
+
+    def fit(self) -> list[Metrics]:
+        """Train until `epochs` or out of patience; the best epoch's weights are in the model afterwards.
+
+        Returns the metrics of each epoch, `train/…` and `val/…`. A KeyboardInterrupt (Ctrl-C, or SIGTERM where its
+        handler raises it) leaves a checkpoint from which `resume` goes on as if nothing had happened.
+        """
+        if self.epoch == 0 and self._running is None:
+            self._report(self.evaluate_start())
+        history = []
+        while self.epoch < self.settings.epochs and not self._out_of_patience():
+            try:
+                started = time.perf_counter()
+                train = {f"train/{name}": value for name, value in self.train_epoch().items()}
+                metrics = train | self._speed(time.perf_counter() - started) | self._evaluate_epoch()
+                self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
+            except KeyboardInterrupt:
+                self._save_running()
+                raise
+            with HeldSignals():
+                self._remember(metrics[self.settings.monitor])
+            self._running = None
+            history.append(metrics)
+        if self.best is not None:
+            self._restore_best()
+        self._finished = True
+        return history
+
+    def _speed(self, seconds: float) -> Metrics:
+        """Nothing where an epoch was resumed behind its last batch."""
+        assert self._running is not None
+        if self._running.num_examples == 0:
+            return {}
+        return {"train/epoch_seconds": seconds, "train/examples_per_second": self._running.num_examples / seconds}
+
+    def evaluate_start(self) -> Metrics:
+        """Metrics before training. Raises ValueError if `monitor` is not among them: this must not cost an epoch."""
+        if not self._last_metrics:
+            self._last_metrics = self._evaluate_epoch()
+            self._check_monitor(self._last_metrics)
+        return self._last_metrics
+
+    def result(self) -> tuple[Metrics, dict[str, Evaluation], int]:
+        """Metrics and evaluations after `fit`, and the epoch they belong to: the best; where it was broken off, the
+        last.
+        """
+        if self._finished and self.best is not None:
+            return *self.evaluate_all(), self.best[0]
+        return self._last_metrics, self._last_evaluations, self.epoch
+
+    def train_epoch(self) -> Metrics:
+        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
+        and the diagnostics of the contrastive loss, see EpochStatistics.
+        """
+        num_batches = len(self.train_loader)  # type: ignore[arg-type]
+        if num_batches == 0:
+            raise ValueError("the training loader must have a batch, got none")
+        if self._running is None or self._running.epoch < self.epoch:
+            self._running = self._start_epoch(num_batches)
+        running = self._running
+        self.model.train()
+        with HeldSignals() as signals:
+            batches = iter(self.train_loader)  # draws from the random state
+            if running.num_done > 0:
+                self._state.restore_random_state()
+            for index, batch in enumerate(batches, running.num_done):
+                self._step.set_schedules(self.epoch + index / num_batches)
+                losses = self._step.backward(batch, running, index=index, num_batches=num_batches)
+                ends_group = self._step.ends_group(index, num_batches)
+                norm = self._step.update() if ends_group else torch.zeros((), device=self.device)
+                running.add(losses, norm)
+                self.on_step(index + 1, num_batches, {"total_loss": running.total_loss})
+                if ends_group:
+                    running.num_done = index + 1
+                    self._stop_if_told(signals)
+            self._state.note_random_states()
+            self.epoch += 1
+        lr = float(self.scheduler.get_last_lr()[0])
+        return running.means(num_batches, self.steps_per_epoch) | {"lr": lr}
+
+    def _start_epoch(self, num_batches: int) -> RunningEpoch:
+        if hasattr(self._sampler, "refresh"):  # hard negatives are looked for with the present weights
+            self._sampler.refresh(self.predict(self._whole_batches).embeddings)
+        order = None
+        if hasattr(self._sampler, "set_epoch"):
+            self._sampler.set_epoch(self.epoch)
+            order = list(self._sampler)
+            self._shard.start(order, 0)
+        statistics = EpochStatistics(self.loss, self.criteria, num_batches)
+        return RunningEpoch(self.epoch, order, statistics, torch.zeros(4, device=self.device))
+
+    def _stop_if_told(self, signals: HeldSignals) -> None:
+        """Raises KeyboardInterrupt in all processes where one of them got a signal."""
+        told = signals.received is not None
+        if num_processes() > 1:
+            if told:
+                self.accelerator.set_trigger()
+            told = self.accelerator.check_trigger()
+        if told:
+            self._state.note_random_states()
+            raise KeyboardInterrupt
+
+    @property
+    def _shard(self) -> ShardedBatches:
+        shard = self.train_loader.batch_sampler  # type: ignore[attr-defined]
+        assert isinstance(shard, ShardedBatches)
+        return shard
+
+    def evaluate(self) -> Metrics:
+        """Metrics on the validation loader, without a prefix, at the thresholds that suit it best."""
+        valid = self.predict(self.val_loader)
+        return valid.metrics(self.criteria, valid.thresholds())
+
+    def evaluate_all(self) -> tuple[Metrics, dict[str, Evaluation]]:
+        """`val/…` and the metrics of every held-out set, at the thresholds chosen on the validation loader.
+
+        The evaluations come by metric prefix.
+        """
+        return self._evaluate(self.held_out)
+
+    def _evaluate(self, held_out: Mapping[str, Loader]) -> tuple[Metrics, dict[str, Evaluation]]:
+        valid = self.predict(self.val_loader)
+        thresholds = valid.thresholds()
+        evaluations = {"val": valid} | {name: self.predict(loader) for name, loader in held_out.items()}
+        metrics = {
+            f"{prefix}/{name}": value
+            for prefix, evaluation in evaluations.items()
+            for name, value in evaluation.metrics(self.criteria, thresholds).items()
+        }
+        return metrics, evaluations
+
+    def _evaluate_epoch(self) -> Metrics:
+        held_out = self.held_out if self.settings.held_out_each_epoch else {}
+        metrics, self._last_evaluations = self._evaluate(held_out)
+        return metrics
+
+    def _report(self, metrics: Metrics) -> None:
+        self._last_metrics = metrics
+        self.on_evaluation(self._last_evaluations, metrics, self.epoch)
+        self.log(metrics, self.epoch)  # last, as it may end the run
+
+    def predict(self, loader: Loader) -> Evaluation:
+        model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
+        with self.accelerator.autocast():
+            return predict(model, loader, self.device)
+
+    def resume(self, checkpoint_dir: Path) -> None:
+        """Continue from the last checkpoint, with its optimizer, schedule, random state and best epoch."""
+        progress = self._state.load(checkpoint_dir)
+        self.epoch, self.best = progress["epoch"], tuple(progress["best"]) or None
+        if progress["running"] is not None:
+            statistics = EpochStatistics(self.loss, self.criteria, len(self.train_loader))  # type: ignore[arg-type]
+            running = RunningEpoch.restored(progress["running"], self.epoch, statistics, self.device)
+            self._shard.start(running.order, running.num_done)
+            self._running = running
+
+    def _check_monitor(self, metrics: Metrics) -> None:
+        monitor = self.settings.monitor
+        if monitor == "val/macro_f1" and "val/auroc" not in metrics:
+            raise ValueError("val/macro_f1 needs a criterion with both yes and no in the validation set, found none")
+        if monitor not in metrics:
+            names = (name for name in metrics if name.startswith("val/"))
+            raise ValueError(f"trainer.monitor must be a val/ metric, got {monitor}{did_you_mean(monitor, names)}")
+
+    def _remember(self, value: float) -> None:
+        sign = 1 if self.settings.direction == "maximize" else -1
+        better = self.best is None or sign * value > sign * self.best[1]
+        if better:
+            self.best = (self.epoch, value)
+        if self.checkpoint_dir is not None:
+            self._state.note_random_states()
+            progress = {"epoch": self.epoch, "best": list(self.best or ()), "running": None}
+            self._state.save(self.checkpoint_dir, f"epoch_{self.epoch:03d}", progress, best=better)
+        elif better:
+            self._best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def _save_running(self) -> None:
+        """A checkpoint after the last batch whose step is done; without the other processes, which may be gone."""
+        running = self._running
+        if self.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
+            return
+        name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
+        progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}
+        with HeldSignals():
+            self._state.save(self.checkpoint_dir, name, progress, best=False)
+
+    def _restore_best(self) -> None:
+        if self.checkpoint_dir is not None:
+            self._state.load_best_weights(self.checkpoint_dir)
+        else:
+            self.model.load_state_dict(self._best_weights)
+
+    def _out_of_patience(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.best is not None and self.epoch - self.best[0] >= patience
+
+
+def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:
+    return tuple(f"criterion_{index}" for index in range(model.classification_head.out_features))

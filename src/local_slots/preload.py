@@ -1,0 +1,45 @@
+"""Imported by multiprocessing's fork server before its first fork: importing what every job needs is its purpose."""
+
+import gc
+import importlib
+import json
+import multiprocessing
+import multiprocessing.spawn
+import os
+import sys
+import traceback
+
+from local_slots.job import warm_up_hydra
+from local_slots.server import PRELOAD_VARIABLE, die_with_parent
+
+
+def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[str]]) -> None:
+    os.setsid()  # no signal that is meant for the command's group may reach the server
+    die_with_parent(launcher_pid)
+    warm_up_hydra()  # every job inherits what it leaves
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                _warn(name)
+        except Exception:  # noqa: BLE001  a library may raise anything; the jobs that need it will tell
+            _warn(name)
+    # marks this process as one that must not start jobs, should the app call its main function without asking for
+    # __name__ == "__main__"
+    process = multiprocessing.current_process()
+    process._inheriting = True  # type: ignore[attr-defined]
+    multiprocessing.spawn.prepare(main)
+    del process._inheriting  # type: ignore[attr-defined]
+    sys.stdout.flush()
+    gc.collect()
+    gc.freeze()  # else each job's first collection walks, and so copies, all that was imported here
+    gc.disable()  # until the task starts: Hydra's share of a job's start is short and makes few cycles
+
+
+def _warn(name: str) -> None:
+    reason = traceback.format_exc(limit=0).strip().splitlines()[-1]
+    print(f"hydra.launcher.preload: {name} cannot be imported here: {reason}", file=sys.stderr)
+
+
+preload(**json.loads(os.environ[PRELOAD_VARIABLE]))

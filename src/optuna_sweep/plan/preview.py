@@ -1,0 +1,61 @@
+"""hydra.sweeper.dry_run: what would run, without a store, a folder or a job."""
+
+import optuna
+
+from optuna_sweep.plan.plan import Plan
+from optuna_sweep.plan.proposals import propose_unseen
+from optuna_sweep.plan.samplers import make_sampler
+from optuna_sweep.plan.space import Point
+
+FIRST = 5  # trials shown of an adaptive search
+
+
+def print_preview(plan: Plan) -> None:
+    adaptive = plan.points is None
+    points = _first_points(plan) if adaptive else plan.points
+    assert points is not None
+    print(f"study {plan.study_name}, {', '.join(plan.directions)} {', '.join(plan.metrics)}; nothing is run or stored")
+    for name, description in plan.space.describe().items():
+        print(f"  {name}: {description}")
+    if adaptive:
+        rest = max(0, plan.num_trials - len(points))
+        print(f"{plan.num_trials} trials by {plan.sampler.rsplit('.', 1)[-1]}; the first {len(points)}:")
+    else:
+        print(f"a grid of {len(points)} {'trial' if len(points) == 1 else 'trials'}:")
+    for number, point in enumerate(points):
+        print(f"  {number:03d} {' '.join(plan.space.overrides(point)[len(plan.space.fixed) :])}")
+    if adaptive and rest:
+        print(f"  {rest} more depend on the results")
+    print(_cost(plan))
+
+
+def _first_points(plan: Plan) -> list[Point]:
+    study = optuna.create_study(directions=list(plan.directions))
+    for point in plan.settings.enqueue:
+        study.enqueue_trial(point)
+    study.sampler = make_sampler(plan.settings.sampler, plan.sampler, len(study.trials))
+    wanted = min(FIRST, plan.num_trials)
+    points: list[Point] = []
+    for index in range(wanted):
+        if plan.extend is None and plan.space.is_listed and index >= len(plan.settings.enqueue):
+            study.enqueue_trial(propose_unseen(study, plan.space) or {})
+        trial = study.ask(plan.space.distributions)
+        if plan.extend is not None:
+            plan.extend(plan.config, trial)
+        points.append(dict(trial.params))
+    return points
+
+
+def _cost(plan: Plan) -> str:
+    settings = plan.settings
+    runs = plan.num_trials * len(plan.seeds)
+    arms = settings.confirm.top_k + int(settings.confirm.baseline is not None)
+    confirm = arms * settings.confirm.num_seeds if settings.confirm.top_k else 0
+    parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs"]
+    if confirm:
+        parts.append(f"{confirm} runs of {arms} configurations to confirm")
+    if settings.trial_timeout is not None:
+        parts.append(f"at most {settings.trial_timeout * (runs + confirm):g} s of trials")
+    if settings.timeout is not None:
+        parts.append(f"no trial starts after {settings.timeout:g} s")
+    return "estimate: " + "; ".join(parts)

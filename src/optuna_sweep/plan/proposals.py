@@ -1,0 +1,31 @@
+"""A sampler on a space of few points proposes some of them again; each is worth one run."""
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from optuna_sweep.plan.space import Point, Space
+from optuna_sweep.study.ledger import DONE, OPEN, planned_params
+
+ATTEMPTS = 10
+
+
+def propose_unseen(study: optuna.Study, space: Space) -> Point | None:
+    """The sampler's next point that no trial has; None when all points are taken."""
+    trials = study.get_trials(deepcopy=False)
+    taken = [planned_params(trial) for trial in trials if trial.state in (*DONE, *OPEN)]
+    unseen = [point for point in space.points() if point not in taken]
+    if not unseen:
+        return None
+    shadow = optuna.create_study(directions=study.directions)
+    shadow.sampler = study.sampler
+    shadow.add_trials([trial for trial in trials if trial.state in DONE])
+    for point in (planned_params(trial) for trial in trials if trial.state == TrialState.RUNNING):
+        running = create_trial(state=TrialState.RUNNING, params=point, distributions=space.distributions)
+        shadow.add_trial(running)
+    for _ in range(ATTEMPTS):
+        asked = shadow.ask(space.distributions)
+        point = {name: space.axes[name].nearest(value) for name, value in asked.params.items()}
+        if point in unseen:
+            return point
+        shadow.tell(asked, state=TrialState.FAIL)
+    return unseen[len(trials) * 7919 % len(unseen)]  # scattered, and the same each time

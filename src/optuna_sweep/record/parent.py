@@ -1,0 +1,222 @@
+"""The sweep's parent run in MLflow, and the truth about its children."""
+
+import copy
+import itertools
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock
+from optuna.trial import FrozenTrial, TrialState
+
+from optuna_sweep.record.show import Swept, base_address, show
+from optuna_sweep.study.patience import Patience
+
+MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
+
+Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
+STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+class Record(Protocol):
+    parent_run_id: str | None
+
+    def wait(self) -> None:
+        """Until it takes something; AwayError when that is too long."""
+        ...
+
+    def close_trial(self, trial: FrozenTrial) -> None:
+        """Children of a finished trial: no longer RUNNING, tagged with the trial's state."""
+        ...
+
+    def reconcile(self, trials: Iterable[FrozenTrial]) -> None: ...
+
+    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None: ...
+
+    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+        """Make the comparison of the runs and describe the parent. Returns what a person can open, and where."""
+        ...
+
+    def of_study(self, name: str, label: Label) -> "Record":
+        """The same parent, for the trials of another study."""
+        ...
+
+
+class NoRecord:
+    parent_run_id: str | None = None
+
+    def wait(self) -> None:
+        return None
+
+    def close_trial(self, trial: FrozenTrial) -> None:
+        return None
+
+    def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
+        return None
+
+    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
+        return None
+
+    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+        return {}
+
+    def of_study(self, name: str, label: Label) -> "NoRecord":
+        return self
+
+
+class MlflowRecord:
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        study_name: str,
+        label: Label,
+        facts: Mapping[str, str],
+        *,
+        ui: str,
+        patience: Patience,
+    ) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the trials wait meanwhile
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        from mlflow import MlflowClient
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self._study_name, self._label = study_name, label
+        self._ui, self._patience = base_address(uri, ui), patience
+        with _creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
+            self._client = MlflowClient(tracking_uri=uri)
+            self._experiment_id = _experiment_id(self._client, uri, experiment)
+            self.parent_run_id: str | None = self._open_parent(facts)
+
+    def wait(self) -> None:
+        parent = self.parent_run_id
+        self._patience.wait(lambda: self._client.get_run(parent))
+
+    def close_trial(self, trial: FrozenTrial) -> None:
+        self._close(trial, list(self._children(f" and tags.`sweep.trial` = '{trial.number}'")))
+
+    def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
+        runs: dict[str, list[Any]] = {}
+        for run in self._children(""):
+            runs.setdefault(run.data.tags.get("sweep.trial", ""), []).append(run)
+        for trial in trials:
+            if trial.state.is_finished():
+                self._close(trial, runs.get(str(trial.number), []))
+
+    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
+        parent = self.parent_run_id
+        if best is not None:
+            for index, value in enumerate(best.values):
+                self._client.log_metric(parent, "best/value" if index == 0 else f"best/value_{index}", value)
+            self._client.set_tag(parent, "best.trial", str(best.number))
+            self._client.set_tag(parent, "best.params", json.dumps(best.params, ensure_ascii=False, default=str))
+            for run in itertools.islice(self._children(f" and tags.`sweep.trial` = '{best.number}'"), 1):
+                self._client.set_tag(parent, "best.run_id", run.info.run_id)
+        for file in files:
+            self._client.log_artifact(parent, str(file))
+        self._client.set_terminated(parent, STATUS[outcome])
+
+    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+        parent = self.parent_run_id
+        assert parent is not None
+        addresses = show(self._client, self._experiment_id, parent, swept)
+        self._client.set_tag(parent, "mlflow.note.content", f"{addresses.markdown()}\n\n{note}"[:MAX_NOTE_LENGTH])
+        self._client.set_tag(parent, "sweep.view", addresses.view)
+        places = {"Comparison": addresses.view, "Best runs": addresses.compare}
+        return {name: self._ui + place for name, place in places.items() if place is not None}
+
+    def of_study(self, name: str, label: Label) -> "MlflowRecord":
+        other = copy.copy(self)
+        other._study_name, other._label = name, label
+        return other
+
+    def _open_parent(self, facts: Mapping[str, str]) -> str:
+        found = self._client.search_runs(
+            [self._experiment_id],
+            f"tags.`sweep.study` = '{self._study_name}' and tags.`sweep.kind` = 'parent'",
+            max_results=1,
+        )
+        if found:
+            run_id = str(found[0].info.run_id)
+            self._client.update_run(run_id, status="RUNNING")
+            return run_id
+        own = {"sweep.study": self._study_name, "sweep.id": self._study_name, "sweep.kind": "parent"}
+        user = {"mlflow.user": _user()}
+        run = self._client.create_run(self._experiment_id, run_name=self._study_name, tags=user | own)
+        for name, text in facts.items():
+            self._client.log_param(run.info.run_id, _name(name), text)
+        return str(run.info.run_id)
+
+    def _children(self, condition: str) -> Iterable[Any]:
+        mine = f"tags.mlflow.parentRunId = '{self.parent_run_id}' and tags.`sweep.id` = '{self._study_name}'"
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment_id], mine + condition, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _close(self, trial: FrozenTrial, runs: list[Any]) -> None:
+        if not runs and trial.state == TrialState.FAIL:
+            runs = [self._stand_in(trial)]
+        for run in runs:
+            self._mirror(run, trial)
+
+    def _stand_in(self, trial: FrozenTrial) -> Any:
+        """The run of a trial that failed before it could open one."""
+        tags = {"mlflow.parentRunId": self.parent_run_id, "sweep.id": self._study_name}
+        tags |= {"sweep.trial": str(trial.number), "sweep.state": "RUNNING", "mlflow.user": _user()}
+        run = self._client.create_run(self._experiment_id, run_name=self._label(trial.number, trial.params), tags=tags)
+        for name, value in trial.params.items():
+            self._client.log_param(run.info.run_id, _name(name), value)
+        return run
+
+    def _mirror(self, run: Any, trial: FrozenTrial) -> None:
+        run_id, tags = run.info.run_id, run.data.tags
+        reason = trial.user_attrs.get("reason")
+        if tags.get("sweep.state") != trial.state.name:
+            self._client.set_tag(run_id, "sweep.state", trial.state.name)
+        if reason and tags.get("sweep.reason") != reason:
+            self._client.set_tag(run_id, "sweep.reason", reason)
+            if trace := trial.user_attrs.get("trace"):
+                self._client.log_text(run_id, trace, "traceback.txt")
+        if run.info.status in ("RUNNING", "SCHEDULED"):
+            is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            self._client.set_terminated(run_id, "FINISHED" if is_done else "KILLED")
+
+
+def _user() -> str:
+    return os.environ.get("USER", "unknown")
+
+
+def _name(key: str) -> str:
+    """MLflow takes letters, digits and _-. :/ in names."""
+    return re.sub(r"[^\w\-. :/]", "_", key)
+
+
+def _experiment_id(client: Any, uri: str, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    path = _sqlite_path(uri)
+    # absolute and explicit, where the jobs' own tracking puts it: MLflow's default depends on the working directory
+    folder = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+    location = None if path is None else (path.parent / "mlartifacts" / folder).as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _creation_lock(uri: str) -> FileLock:
+    """The same lock as the jobs' own tracking takes."""
+    path = _sqlite_path(uri) or Path.home() / ".cache" / "contrastive_learning" / "tracking"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{path}.lock")
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

@@ -1,0 +1,97 @@
+"""What a person sees meanwhile: a live table on a terminal, one line a finished trial elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from optuna_sweep.plan.plan import Plan, compact
+from optuna_sweep.study.ledger import DONE, Ledger
+
+RECENT = 8  # finished trials in the live table
+
+
+class Progress:
+    def __init__(self, plan: Plan, num_slots: int, *, live: bool) -> None:
+        self.console = Console(file=sys.stderr)
+        self._plan, self._num_slots = plan, num_slots
+        self._started = time.monotonic()
+        self.num_finished = 0  # by this command
+        on_terminal = live and self.console.is_terminal
+        self._live = Live(console=self.console, auto_refresh=False) if on_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def update(self, ledger: Ledger, running: Sequence[int]) -> None:
+        if self._live is not None:
+            self._live.update(self._table(ledger, running), refresh=True)
+
+    def finished(self, ledger: Ledger, trial: FrozenTrial) -> None:
+        self.num_finished += 1
+        if self._live is not None:
+            return
+        parts = [f"trial {self._plan.label(trial.number, trial.params)}", self._outcome(trial), self._seconds(trial)]
+        self.say("  ".join(part for part in (*parts, self._best(ledger), self._count(ledger)) if part))
+
+    def _outcome(self, trial: FrozenTrial) -> str:
+        if trial.state == TrialState.FAIL:
+            return f"FAIL {trial.user_attrs.get('reason', '')}".splitlines()[0]
+        values = _numbers(trial.values) if trial.values else "-"
+        outcome = f"{trial.state.name} {', '.join(self._plan.metrics)} {values}"
+        return outcome + (f" as {trial.user_attrs['reused_from']}" if "reused_from" in trial.user_attrs else "")
+
+    def _seconds(self, trial: FrozenTrial) -> str:
+        return f"{trial.user_attrs['seconds']:.1f} s" if "seconds" in trial.user_attrs else ""
+
+    def _best(self, ledger: Ledger) -> str:
+        best = ledger.best()
+        if best is None or len(best.values) > 1:
+            return ""
+        return f"best {_numbers(best.values)} ({best.number:03d})"
+
+    def _count(self, ledger: Ledger) -> str:
+        done = ledger.count(*DONE)
+        left = max(0, self._plan.num_trials - done)
+        if not left or not self.num_finished:
+            return f"{done}/{self._plan.num_trials}"
+        eta = (time.monotonic() - self._started) / self.num_finished * left
+        return f"{done}/{self._plan.num_trials}, about {_duration(eta)} left"
+
+    def _table(self, ledger: Ledger, running: Sequence[int]) -> Table:
+        trials = ledger.trials
+        names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+        title = "  ".join(part for part in (self._plan.study_name, self._best(ledger), self._count(ledger)) if part)
+        table = Table(title=title, title_justify="left")
+        for heading in ("trial", *map(self._plan.short, names), "epoch", self._plan.metrics[0], "state"):
+            table.add_column(heading, justify="right")
+        finished = [trial for trial in trials if trial.state.is_finished()][-RECENT:]
+        for trial in (*finished, *(trials[number] for number in running)):
+            step = trial.last_step
+            value = trial.values[0] if trial.values else trial.intermediate_values.get(step if step is not None else -1)
+            cells = [compact(trial.params.get(name, "-")) for name in names]
+            shown = "-" if value is None else f"{value:.4f}"
+            table.add_row(f"{trial.number:03d}", *cells, "-" if step is None else str(step), shown, trial.state.name)
+        return table
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,274 @@
+"""The study as the single truth: who owns a trial, what is still to run, what may not be mixed."""
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from optuna_sweep.errors import SweepError
+from optuna_sweep.plan.space import Point, Space
+from optuna_sweep.study.patience import Patience, PatientStorage
+from optuna_sweep.study.storage import (
+    Lock,
+    held,
+    is_alive,
+    open_storage,
+    storage_lock,
+    this_owner,
+    without_password,
+)
+
+IDENTITY = "identity"
+NOBODY = ""  # the owner of a trial whose sweep was killed between asking for it and signing it
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values")
+OPEN = (TrialState.RUNNING, TrialState.WAITING)
+
+Direction = Literal["minimize", "maximize"]
+Key = tuple[tuple[str, str], ...]
+Identity = dict[str, Any]  # what all trials of a study share
+
+
+@dataclass
+class Ledger:
+    """A study with its lock and this process's name in it."""
+
+    study: optuna.Study
+    lock: Lock
+    owner: str
+    storage: PatientStorage
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        self.storage.patience.wait(self.lock.acquire)
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    @property
+    def directions(self) -> list[Direction]:
+        return ["minimize" if direction.name == "MINIMIZE" else "maximize" for direction in self.study.directions]
+
+    def count(self, *states: TrialState) -> int:
+        return sum(trial.state in states for trial in self.trials)
+
+    def trial_id(self, number: int) -> int:
+        return int(self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
+
+    def add_missing(self, points: Iterable[Mapping[str, Any]]) -> int:
+        """Queue the points that no trial has, or has tried in vain."""
+        with self.locked():
+            tried = [planned_params(trial) for trial in self.trials if trial.state in (*DONE, *OPEN)]
+            known: dict[frozenset[str], set[Key]] = {}
+            missing = []
+            for point in points:
+                names = frozenset(point)  # it may leave some to the sampler
+                if names not in known:
+                    known[names] = {_key(params, names) for params in tried if names <= params.keys()}
+                if _key(point, names) not in known[names]:
+                    missing.append(point)
+            for point in missing:
+                self.study.enqueue_trial(dict(point))
+        return len(missing)
+
+    def requeue(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """The same parameters once more; `counts` towards the limit of retries."""
+        attributes = {"retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + int(counts)}
+        self.study.enqueue_trial(planned_params(trial), user_attrs=attributes)
+
+    def pause(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """Back to the queue with what it has, to go on where it was interrupted."""
+        retries = trial.user_attrs.get("retries", 0) + int(counts)
+        self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
+        self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
+        self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def twin(self, params: Mapping[str, Any]) -> FrozenTrial | None:
+        """A COMPLETE trial with these parameters, whose result another one with them may take."""
+        complete = (trial for trial in self.trials if trial.state == TrialState.COMPLETE and not trial.constraints)
+        return next((trial for trial in complete if _key(trial.params, trial.params) == _key(params, params)), None)
+
+    def reuse(self, number: int, twin: FrozenTrial) -> None:
+        for name, value in _result_of(twin, self.study.study_name).items():
+            self.storage.set_trial_user_attr(self.trial_id(number), name, value)
+        self.study.tell(number, twin.values, skip_if_finished=True)
+
+    def fail(self, number: int, reason: str, trace: str = "") -> None:
+        trial_id = self.trial_id(number)
+        self.storage.set_trial_user_attr(trial_id, "reason", reason[:2000])
+        if trace:
+            self.storage.set_trial_user_attr(trial_id, "trace", trace[-8000:])
+        self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def abandoned(self) -> list[FrozenTrial]:
+        """Trials that are RUNNING, but whose sweep is gone. Needs the lock, under which trials are signed."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
+
+    def unsigned(self) -> bool:
+        """A trial is RUNNING, but nobody's: a command signs it this moment, or was cut off before it could."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return any("owner" not in trial.user_attrs for trial in running)
+
+    def ranked(self) -> list[FrozenTrial]:
+        """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first, each
+        by the first objective.
+        """
+        complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        sign = 1 if self.directions[0] == "minimize" else -1
+        if len(self.directions) > 1:
+            front = {trial.number for trial in self.study.best_trials} if complete else set()
+            return sorted(complete, key=lambda trial: (trial.number not in front, sign * trial.values[0], trial.number))
+        return sorted(complete, key=lambda trial: (not is_feasible(trial), sign * trial.values[0], trial.number))
+
+    def best(self) -> FrozenTrial | None:
+        ranked = self.ranked()
+        return ranked[0] if ranked else None
+
+    def since_best(self) -> int:
+        """Finished trials after the best one."""
+        best = self.best()
+        if best is None or best.datetime_complete is None:
+            return 0
+        later = (trial for trial in self.trials if trial.state in DONE and trial.number != best.number)
+        return sum(trial.datetime_complete > best.datetime_complete for trial in later if trial.datetime_complete)
+
+
+def open_patiently(storage: Any, seconds: float) -> PatientStorage:
+    """`storage` as `resolve` gives it. One that is away now is an error; only later it is waited for."""
+    name = without_password(storage) if isinstance(storage, str) else str(storage.get("_target_"))
+    with held(storage_lock(storage)):
+        return PatientStorage(open_storage(storage), Patience(f"hydra.sweeper.storage: {name}", seconds))
+
+
+def open_ledger(
+    storage: PatientStorage,
+    lock: Lock,
+    name: str,
+    directions: Sequence[Direction],
+    identity: Mapping[str, Any],
+    pruner: optuna.pruners.BasePruner,
+) -> Ledger:
+    """Make or load the study; SweepError with the difference where it holds trials of something else."""
+    with held(lock):
+        names = optuna.get_all_study_names(storage)
+        if name in names:
+            _check_identity(optuna.load_study(study_name=name, storage=storage), identity)
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=list(directions),
+            sampler=optuna.samplers.RandomSampler(),  # until the first trial is asked for
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        if study.user_attrs.get(IDENTITY) != identity:
+            study.set_user_attr(IDENTITY, dict(identity))
+    return Ledger(study, lock, this_owner(), storage)
+
+
+def free_name(storage: Any, name: str) -> str:
+    """The name, or the first of name-2, name-3, … that no study has."""
+    with held(storage_lock(storage)):
+        taken = set(optuna.get_all_study_names(open_storage(storage)))
+    number = 2
+    while f"{name}-{number}" in taken:
+        number += 1
+    return f"{name}-{number}" if name in taken else name
+
+
+def import_known(ledger: Ledger, space: Space) -> None:
+    """COMPLETE points of this grid that another study of the storage has, all else being equal."""
+    storage, same = ledger.storage, ledger.study.user_attrs[IDENTITY]
+    wanted = {_key(point, point): point for point in space.points()}
+    with ledger.locked():
+        planned = [planned_params(trial) for trial in ledger.trials if trial.state in (*DONE, *OPEN)]
+        have = {_key(params, params) for params in planned}
+        for name in optuna.get_all_study_names(storage):
+            other = optuna.load_study(study_name=name, storage=storage)
+            if name == ledger.study.study_name or not _differ_in_space_only(other.user_attrs.get(IDENTITY), same):
+                continue
+            for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+                key = _key(trial.params, trial.params)
+                if key in wanted and key not in have:
+                    ledger.study.add_trial(_linked(trial, name, wanted[key], space))
+                    have.add(key)
+
+
+def _linked(trial: FrozenTrial, study_name: str, point: Point, space: Space) -> FrozenTrial:
+    attributes, distributions = _result_of(trial, study_name), space.distributions
+    return create_trial(params=point, distributions=distributions, values=trial.values, user_attrs=attributes)
+
+
+def _result_of(trial: FrozenTrial, study_name: str) -> dict[str, Any]:
+    """What is noted at a trial that takes the result of this one."""
+    origin = trial.user_attrs.get("reused_from", f"{study_name}/{trial.number}")
+    return {name: value for name, value in trial.user_attrs.items() if name in RESULT_ATTRIBUTES} | {
+        "reused_from": origin
+    }
+
+
+def _differ_in_space_only(one: Identity | None, other: Identity) -> bool:
+    return one is not None and {**one, "space": None} == {**other, "space": None}
+
+
+def planned_params(trial: FrozenTrial) -> Point:
+    """Of a queued trial, what it will be."""
+    queued: Point = trial.system_attrs.get("fixed_params", {})
+    return {**queued, **trial.params}
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def is_better(value: float, than: float, direction: str) -> bool:
+    """Or equal."""
+    return value <= than if direction == "minimize" else value >= than
+
+
+def _key(params: Mapping[str, Any], names: Collection[str]) -> Key:
+    return tuple((name, repr(_as_stored(params[name]))) for name in sorted(names))
+
+
+def _as_stored(value: Any) -> Any:
+    """1 is 1.0 once it is a point of an interval."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
+    stored = study.user_attrs.get(IDENTITY)
+    if stored is None:
+        return
+    changes = [
+        (part, f"{label}: {old} -> {new}")
+        for part in stored.keys() | identity.keys()
+        for label, old, new in _differences(part, stored.get(part), identity.get(part))
+    ]
+    trials = study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING))
+    if changes and (trials or any(part == "direction" for part, _ in changes)):  # Optuna's studies keep theirs
+        raise SweepError(
+            f"study {study.study_name} has trials of something else, and mixing them would mislead: "
+            f"{'; '.join(sorted(change for _, change in changes))}. "
+            "Choose another hydra.sweeper.study_name, or hydra.sweeper.fresh=true for the next free one"
+        )
+    if changes:  # what is queued is of the former space
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def _differences(part: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = old.keys() | new.keys()
+        return [item for key in keys for item in _differences(f"{part} {key}", old.get(key), new.get(key))]
+    same = old == new or (isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new))
+    return [] if same else [(part, old, new)]

@@ -1,0 +1,190 @@
+"""Where the study lives: a journal file or a database, created by one process at a time."""
+
+import hashlib
+import os
+import re
+import socket
+import tempfile
+import warnings
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+from filelock import FileLock
+from hydra.utils import instantiate
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from optuna_sweep.errors import SweepError
+from optuna_sweep.study.patience import reason_of
+
+DEFAULT_JOURNAL = "optuna.journal"
+SQLITE_TIMEOUT_SECONDS = 60
+# s, s, ms: else it takes minutes to notice that a host is gone
+POSTGRESQL_TIMEOUTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
+POSTGRESQL_LOCK = int.from_bytes(hashlib.sha256(b"contrastive-sweeper").digest()[:7], "big")
+
+
+def resolve(storage: Any) -> Any:
+    """A journal file as an absolute path, a sqlite URL with an absolute path; anything else as it is."""
+    if storage is None:
+        return str(Path(DEFAULT_JOURNAL).resolve())
+    if not isinstance(storage, str):
+        return storage
+    if storage.startswith("sqlite:///"):
+        return f"sqlite:///{Path(storage.removeprefix('sqlite:///')).expanduser().resolve()}"
+    return storage if "://" in storage else str(Path(storage).expanduser().resolve())
+
+
+def check_apart(storage: Any, mlflow_uri: str | None) -> None:
+    if mlflow_uri is not None and resolve(mlflow_uri) == storage:
+        raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {storage}")
+
+
+def open_storage(storage: Any) -> BaseStorage:
+    """`storage` as `resolve` gives it."""
+    if isinstance(storage, Mapping):
+        opened = instantiate(dict(storage))
+        assert isinstance(opened, BaseStorage)
+        return opened
+    if "://" not in storage:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFile(storage, JournalLock(storage)))
+    with warnings.catch_warnings(), _explained(storage):
+        warnings.simplefilter("ignore")
+        return RDBStorage(storage, engine_kwargs=_engine_arguments(storage))
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
+        raise SweepError(f"hydra.sweeper.storage: {without_password(url)}: {reason_of(error)}") from error
+
+
+class JournalFile(JournalFileBackend):
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            problem = f"{self._file_path} is no journal of Optuna, or is damaged ({error}); move it away"
+            raise SweepError(f"hydra.sweeper.storage: {problem}") from error
+
+
+class JournalLock(JournalFileSymlinkLock):
+    """Cuts off the half of a line that a full disk leaves, behind which nobody could read on."""
+
+    def release(self) -> None:
+        try:
+            _cut_half_line(Path(self._lock_target_file))
+        finally:
+            super().release()
+
+
+def _cut_half_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read(1) in (b"", b"\n"):
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _engine_arguments(url: str) -> dict[str, Any]:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
+    by_libpq = parsed.get_driver_name() in ("psycopg", "psycopg2")
+    return {"pool_pre_ping": True, "connect_args": POSTGRESQL_TIMEOUTS if by_libpq else {}}
+
+
+def without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+class Lock(Protocol):
+    """May be acquired again by its holder."""
+
+    def acquire(self) -> Any: ...
+
+    def release(self) -> None: ...
+
+
+class PostgresLock:
+    """Between all commands on a database, wherever they run. The server frees it when the connection is gone: a command
+    that holds it while the server restarts may see another beside it, and then a trial more than asked for is run.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url, self._depth = url, 0
+        self._connection: Connection | None = None
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return create_engine(self._url, poolclass=NullPool, **_engine_arguments(self._url))
+
+    def acquire(self) -> None:
+        if self._depth == 0:
+            with _explained(self._url):
+                connection = self._engine.connect()
+                try:
+                    connection.execute(select(func.pg_advisory_xact_lock(POSTGRESQL_LOCK)))
+                except BaseException:
+                    connection.invalidate()
+                    raise
+            self._connection = connection
+        self._depth += 1
+
+    def release(self) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._connection is not None:
+            self._connection.invalidate()  # works with a connection that is lost already
+            self._connection.close()
+
+
+def storage_lock(storage: Any) -> Lock:
+    """Held while a study is made and a trial is claimed. Of another database than PostgreSQL between commands on one
+    machine, not across machines.
+    """
+    if isinstance(storage, str) and storage.startswith("postgresql"):
+        return PostgresLock(storage)
+    if isinstance(storage, str) and ("://" not in storage or storage.startswith("sqlite:///")):
+        path = Path(storage.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{path}.sweep.lock")
+    digest = hashlib.sha256(repr(storage).encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"contrastive-sweeper-{digest}.lock")
+
+
+@contextmanager
+def held(lock: Lock) -> Iterator[None]:
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def this_owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_alive(owner: str) -> bool:
+    """Of another machine nothing is known: its sweep counts as alive."""
+    if not owner:
+        return False
+    host, pid, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 1)
+    except psutil.NoSuchProcess:
+        return False

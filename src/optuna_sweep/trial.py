@@ -1,0 +1,206 @@
+"""The job's side of a trial: reports to the study, and a result file that outlives the process."""
+
+import json
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from optuna_sweep.study.reports import Reports, write_atomically
+
+RESULT_FILE = "result.json"
+
+
+class TrialPruned(Exception):  # noqa: N818  named as in Optuna
+    """Raised by a task to end its trial as PRUNED; optuna.TrialPruned does the same."""
+
+
+class ConfigurationError(ValueError):
+    """Raised by a task for what would fail every trial alike, a misspelt metric for one: it ends the sweep at once."""
+
+
+class JobTimedOutError(Exception):
+    pass
+
+
+class CurrentTrial(Protocol):
+    """The trial that this process runs. Outside a sweep its methods do nothing."""
+
+    number: int | None
+    run_name: str | None
+    parent_run_id: str | None
+    pruned: bool
+    continues: bool  # it was interrupted, and its folder holds what it had
+
+    def report(self, value: float, step: int) -> None: ...
+
+    def should_prune(self) -> bool:
+        """True ends the trial as PRUNED, whatever the task returns."""
+        ...
+
+    def set_constraint(self, name: str, value: float) -> None:
+        """Above 0 = violated."""
+        ...
+
+    def tags(self) -> dict[str, str]:
+        """For the job's MLflow run."""
+        ...
+
+
+class NoTrial:
+    number: int | None = None
+    run_name: str | None = None
+    parent_run_id: str | None = None
+    pruned = False
+    continues = False
+
+    def report(self, value: float, step: int) -> None:
+        return None
+
+    def should_prune(self) -> bool:
+        return False
+
+    def set_constraint(self, name: str, value: float) -> None:
+        return None
+
+    def tags(self) -> dict[str, str]:
+        return {}
+
+
+class SweepTrial:
+    def __init__(self, conf: Mapping[str, Any], folder: Path) -> None:
+        self.number: int | None = conf["trial_number"]
+        self.run_name: str | None = conf["trial_name"]
+        self.parent_run_id: str | None = conf["parent_run_id"]
+        self.pruned = False
+        self.continues: bool = conf["trial_continues"]
+        self._conf = conf
+        self._reports = Reports(folder, conf)
+
+    def report(self, value: float, step: int) -> None:
+        if self._may_report:
+            self._reports.put("report", float(value), step)
+
+    def should_prune(self) -> bool:
+        if self._may_report and self._reports.should_prune():
+            self.pruned = True
+        return self.pruned
+
+    def set_constraint(self, name: str, value: float) -> None:
+        if self._conf["trial_reports"]:
+            self._reports.put("set_constraint", name, float(value))
+
+    def tags(self) -> dict[str, str]:
+        tags = {
+            "sweep.id": str(self._conf["study_name"]),
+            "sweep.trial": str(self.number),
+            "sweep.job": str(self._conf["trial_dir"]),
+            "sweep.state": "RUNNING",
+        }
+        return tags | ({} if self.parent_run_id is None else {"mlflow.parentRunId": self.parent_run_id})
+
+    @property
+    def _may_report(self) -> bool:
+        """Of several seeds only the first reports; Optuna takes no reports for several objectives."""
+        return bool(self._conf["trial_reports"]) and not isinstance(self._conf["direction"], list)
+
+
+class _Current:
+    trial: CurrentTrial = NoTrial()
+
+
+def current_trial() -> CurrentTrial:
+    return _Current.trial
+
+
+class RecordedTask:
+    """The task, with its end written to result.json, so that no exception crosses a process boundary."""
+
+    def __init__(self, task: Callable[[DictConfig], Any]) -> None:
+        self.task = task
+
+    def __call__(self, config: DictConfig) -> dict[str, Any]:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        conf = OmegaConf.to_container(HydraConfig.get().sweeper, resolve=True)
+        assert isinstance(conf, dict)
+        trial = _Current.trial = SweepTrial({str(key): value for key, value in conf.items()}, folder)
+        try:
+            with _time_limit(conf["trial_alarm"]):
+                value = self.task(config)
+            result = {"state": "pruned" if trial.pruned else "ok", "value": _plain(value)}
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit in a task must not end the sweep
+            if _is_follower():
+                raise  # to the launcher
+            if (interrupt := _interrupt_behind(error)) is not None:
+                raise interrupt from error
+            result = _failure(error)
+        finally:
+            _Current.trial = NoTrial()
+        if not _is_follower():
+            write_atomically(folder / RESULT_FILE, json.dumps(result))
+        return result
+
+
+def _is_follower() -> bool:
+    """Of a trial's several processes the first one gives its result."""
+    return int(os.environ.get("RANK", 0)) > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Where the clean-up after Ctrl-C failed, too, the sweep is to end all the same."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if type(error).__name__ == "TrialPruned":
+        return {"state": "pruned", "value": None}
+    reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+    kinds = {JobTimedOutError: "timeout", ConfigurationError: "refused"}
+    state = next((name for kind, name in kinds.items() if isinstance(error, kind)), "failed")
+    reason = str(error) if state == "refused" else reason
+    return {"state": state, "value": None, "reason": reason, "trace": "".join(traceback.format_exception(error))}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON keeps: numbers (of numpy and torch too), lists of them and dicts of them, else the repr."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Raises JobTimedOut inside the task; for launchers that cannot end a job themselves."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(signum: int, frame: FrameType | None) -> None:
+        raise JobTimedOutError(f"ran for more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,46 @@
+"""The page as a person gets it: nothing missing, nothing from outside, no text taken for markup."""
+
+import re
+
+from omegaconf import OmegaConf
+
+from contrastive_app.report import report
+from contrastive_app.report.page import render
+
+BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
+
+
+def page_of(outcome):
+    return render(outcome, criterion=None, epochs=5)
+
+
+def test_it_answers_every_question_and_needs_nothing_else(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    sweep.trial(0.1, 0.2, 0.8)
+    sweep.trial(0.1, 0.3, 0.5, state="PRUNED")
+    page = page_of(sweep.outcome(sweep.confirmation(0, [value + 0.05 for value in BASE], BASE)))
+    for heading in ("Which configuration", "How sure", "Against λ = 0", "Per criterion", "Cost", "All trials"):
+        assert f">{heading}" in page
+    assert "Pruning saved 4 of the 5 epochs of the 1 pruned trials." in page
+    assert "16 more runs and 90 s" in page
+    assert "+0.050 to +0.050" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(|<script""", page)
+
+
+def test_texts_are_escaped(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    sweep.trial(0.1, 0.3, 0.5, state="FAIL")
+    page = page_of(sweep.outcome())
+    assert "<b>친절" not in page
+    assert "&lt;b&gt;친절&lt;/b&gt;" in page
+    assert "<i>no memory" not in page
+
+
+def test_a_sweep_that_left_no_files_still_has_a_page(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    for file in sweep.folder.rglob("*.json"):
+        file.unlink()
+    tracking = {"_target_": "contrastive_learning.tracking.NoTracking"}
+    config = OmegaConf.create({"pictures": {"criterion": None}, "trainer": {"epochs": 5}, "tracking": tracking})
+    (page,) = report(config, sweep.outcome(), sweep.folder)
+    assert "The runs left no metrics to read." in page.read_text()

@@ -1,0 +1,119 @@
+"""What the report dares to say, for each kind of sweep."""
+
+from dataclasses import replace
+
+import pytest
+
+from contrastive_app.report.evidence import gather
+from contrastive_app.report.page import render
+from contrastive_app.report.verdict import judge, signed
+
+from .conftest import METRIC
+
+BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
+
+
+def shifted(by, noise=0.0):
+    return [value + by + noise * (-1) ** index for index, value in enumerate(BASE)]
+
+
+def verdict(outcome):
+    return judge(gather(outcome))
+
+
+def test_without_a_baseline_one_seed_names_the_best_and_no_more(sweep):
+    sweep.trial(0.07, 0.1, 0.8)
+    sweep.trial(0.1, 0.3, 0.7)
+    found = verdict(sweep.outcome())
+    assert found.headline == "Best: τ = 0.07, λ = 0.1, with val/macro_f1 0.8000."
+    assert "One seed cannot tell" in found.reason
+    assert "was not asked" in found.reason
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.8, "ahead of"), (0.6, "behind")])
+def test_one_seed_against_lambda_0_decides_nothing(sweep, value, word):
+    sweep.trial(0.07, 0.1, value)
+    sweep.trial(0.07, 0.0, 0.7)
+    assert verdict(sweep.outcome()).headline.startswith(f"Not decided: τ = 0.07, λ = 0.1 is 0.1000 {word} λ = 0")
+
+
+@pytest.mark.parametrize(
+    ("values", "headline"),
+    [
+        (shifted(0.05), "A gain from the contrastive term: use τ = 0.07, λ = 0.1."),
+        (shifted(-0.05), "A loss from the contrastive term: keep λ = 0."),
+        (shifted(0.001, noise=0.02), "No gain beyond seed noise: λ = 0 does as well."),
+    ],
+)
+def test_eight_fresh_seeds_decide(sweep, values, headline):
+    sweep.trial(0.07, 0.1, 0.9)
+    found = verdict(sweep.outcome(sweep.confirmation(0, values, BASE)))
+    assert found.headline == headline
+    assert "8 paired seeds" in found.reason
+    assert "flatters" not in found.reason
+
+
+@pytest.mark.parametrize(("count", "start"), [(2, "Not decided: 2 seeds"), (4, "A hint of a gain"), (6, "A gain")])
+def test_few_seeds_are_a_hint_however_clear(sweep, count, start):
+    sweep.trial(0.07, 0.1, 0.9)
+    found = verdict(sweep.outcome(sweep.confirmation(0, shifted(0.1, noise=0.01)[:count], BASE[:count])))
+    assert found.headline.startswith(start)
+    assert ("by chance alone" in found.reason) == (count < 6)
+
+
+def test_seeds_that_chose_flatter(sweep):
+    sweep.trial(0.07, 0.1, *shifted(0.05))
+    sweep.trial(0.1, 0.1, *shifted(0.04))
+    sweep.trial(0.07, 0.0, *BASE)
+    found = verdict(sweep.outcome())
+    assert found.headline == "A gain from the contrastive term: use τ = 0.07, λ = 0.1."
+    assert "flatters" in found.reason
+
+
+def test_trials_that_differ_in_the_seed_alone_are_one_configuration(sweep):
+    for seed, value in enumerate(BASE):
+        sweep.trial(0.07, 0.1, value + 0.05, seeds=(seed,))
+        sweep.trial(0.07, 0.0, value, seeds=(seed,))
+    evidence = gather(sweep.outcome())
+    assert [len(arm.runs) for arm in evidence.arms] == [8, 8]
+    assert judge(evidence).headline.startswith("A gain")
+
+
+def test_runs_whose_folders_are_gone_are_no_baseline(sweep):
+    sweep.trial(0.07, 0.1, 0.8)
+    sweep.trial(0.07, 0.0, 0.7)
+    for file in sweep.folder.rglob("*.json"):
+        file.unlink()
+    assert verdict(sweep.outcome()).headline.startswith("Best: τ = 0.07, λ = 0.1")
+
+
+def pareto(sweep, points):
+    """Points: λ -> (macro F1 up, Brier down)."""
+    for lambda_contrastive, (up, down) in points.items():
+        sweep.trial(0.07, lambda_contrastive, up, seeds=(0,))
+        (run,) = sweep.trials[-1].runs.values()
+        sweep.trials[-1] = replace(sweep.trials[-1], values=(up, down), runs={0: run._replace(values=(up, down))})
+    values = list(points.values())
+    front = [n for n, (up, down) in enumerate(values) if not any(u > up and d < down for u, d in values)]
+    two = {"metrics": [METRIC, "val/borderline/brier"], "directions": ["maximize", "minimize"], "front": front}
+    return replace(sweep.outcome(chosen=front[0]), **two)
+
+
+def test_of_two_objectives_a_front_is_named_and_no_winner(sweep):
+    outcome = pareto(sweep, {0.1: (0.8, 0.2), 0.3: (0.7, 0.1), 0.5: (0.6, 0.3), 0.0: (0.65, 0.25)})
+    found = verdict(outcome)
+    assert found.headline.startswith("2 of 4 configurations trade val/macro_f1 (maximize) and val/borderline/brier")
+    assert "λ = 0 is not among them" in found.reason
+    page = render(outcome, criterion=None, epochs=5)
+    assert "this page looks at the one with the best val/macro_f1: <b>τ = 0.07, λ = 0.1</b>" in page
+
+
+def test_of_two_objectives_one_may_be_the_best_in_both(sweep):
+    found = verdict(pareto(sweep, {0.1: (0.7, 0.2), 0.0: (0.8, 0.1)}))
+    assert found.headline == "One configuration is the best in both: τ = 0.07, λ = 0."
+    assert "λ = 0 is among them" in found.reason
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0123, "+0.012"), (-0.0123, "−0.012"), (-0.0004, "0.000"), (0, "0.000")])
+def test_a_difference_that_is_shown_as_zero_has_no_sign(value, text):
+    assert signed(value) == text

@@ -1,0 +1,46 @@
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+
+from contrastive_app.command_line import explain
+from contrastive_app.parts import CONF, ROOT
+
+SWEEPS = ROOT / "sweeps"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "loss=supconn",
+            r"there is no loss=supconn \(did you mean supcon\?\): agreement, bce, exact, supcon, unanimity",
+        ),
+        ("loss=", "there is no loss=: agreement, bce, exact, supcon, unanimity"),
+        ("hydra/launcher=slrm", r"there is no hydra/launcher=slrm \(did you mean slurm\?\): .*local, .*slurm"),
+        ("hydra/sweeper=optun", r"there is no hydra/sweeper=optun \(did you mean optuna\?\): .*optuna"),
+        (
+            "hydra/sweeper/sampler=gpp",
+            r"there is no hydra/sweeper/sampler=gpp \(did you mean gp\?\): auto, cmaes, gp, .*, tpe",
+        ),
+        (
+            "hydra/sweeper/pruner=medan",
+            r"there is no hydra/sweeper/pruner=medan \(did you mean median\?\): hyperband, .*",
+        ),
+    ],
+)
+def test_an_unknown_choice_lists_the_choices_and_the_nearest(override, message):
+    with pytest.raises(HydraException) as caught, initialize_config_dir(str(CONF), version_base="1.3"):
+        compose("train", overrides=[override])
+    assert re.fullmatch(message, explain(caught.value, CONF))
+
+
+def test_an_unknown_study_lists_the_studies_and_the_nearest():
+    with pytest.raises(HydraException) as caught, initialize_config_dir(str(SWEEPS), version_base="1.3"):
+        compose("temperature_lambd")
+    message = explain(caught.value, CONF)
+    assert message.startswith(
+        "there is no --config-name temperature_lambd (did you mean temperature_lambda?): borderline"
+    )
+    assert "\n" not in message

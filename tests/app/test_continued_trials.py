@@ -1,0 +1,55 @@
+"""A sweep that is interrupted in mid-trial: the same command goes on with the same trial and the same MLflow run."""
+
+import os
+import signal
+import subprocess
+import time
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from support.commands import ROOT, SMALL, command, runs
+
+SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
+SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=6", "tracking.log_model=false"]
+
+
+def start(folder, processes):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        command(*SWEEP, f"hydra.launcher.processes_per_trial={processes}"),
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signum", "processes"), [(signal.SIGTERM, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)])
+def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
+    process = start(tmp_path, processes)
+    index = tmp_path / "multirun/s/000/checkpoints/checkpoints.json"
+    while not index.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signum)
+    process.communicate(timeout=60)
+    assert process.returncode == (143 if signum == signal.SIGTERM else -signal.SIGKILL)
+    again = start(tmp_path, processes)
+    _, errors = again.communicate(timeout=400)
+    assert again.returncode == 0, errors
+    study = optuna.load_study(
+        study_name="s", storage=JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
+    )
+    (trial,) = study.trials
+    client, found = runs(tmp_path)
+    (child,) = (run for run in found if "mlflow.parentRunId" in run.data.tags)
+    assert (trial.state.name, child.info.status, child.data.tags["sweep.state"]) == ("COMPLETE", "FINISHED", "COMPLETE")
+    assert "error" not in child.data.tags
+    points = client.get_metric_history(child.info.run_id, "train/total_loss")
+    assert {point.step for point in points} == set(range(1, 7))
+    assert trial.value == child.data.metrics["final/val/macro_f1"]
+    assert trial.user_attrs["retries"] == (0 if signum == signal.SIGTERM else 1)

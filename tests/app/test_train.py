@@ -1,0 +1,193 @@
+"""The real command in a subprocess, then a look into the real stores."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from support.commands import ROOT, SMALL, command, runs, train
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, train(folder, *SMALL, "tracking.register=judge")
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_whole(finished):
+    folder, done = finished
+    client, (run,) = runs(folder)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "sample tiny supcon τ=0.07 λ=0.1"
+    assert (run.data.params["loss.temperature"], run.data.params["loss"]) == ("0.07", "supcon")
+    assert run.data.tags["seed"] == "0"
+    assert len(run.data.tags["data.fingerprint"]) == 64
+    assert {
+        "train/total_loss",
+        "val/macro_f1",
+        "test/macro_f1",
+        "test_ood/auroc",
+        "val/brier",
+    } <= run.data.metrics.keys()
+    assert next(iter(run.data.metrics)) == "val/macro_f1"  # on which MLflow's page that compares runs opens
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
+    assert steps == [0, 1, 2]
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "overrides.txt", "environment.json", "embeddings"} <= names
+    assert {"embedding.png", "embedding.html", "images"} <= names  # MLflow compares pictures at the root only
+    series = {item.path for item in client.list_artifacts(run.info.run_id, "images")}
+    assert {path.split("+")[2] for path in series if path.endswith(".png")} == {"0", "1", "2"}
+    champion = client.get_model_version_by_alias("judge", "champion")
+    (model,) = run.outputs.model_outputs
+    assert champion.source == f"models:/{model.model_id}"
+    assert "Model:    models:/judge/1, also models:/judge@champion" in done.stderr
+    assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"training", "validation"}
+    table = pq.read_table(next(folder.glob("mlartifacts/**/embeddings/valid.parquet")))
+    assert table.column_names[:2] == ["id", "domain"]
+    assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
+    assert len(table) == 48
+    assert run.info.run_id in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_recorded_config_gives_the_same_result(finished, tmp_path):
+    folder, _ = finished
+    config = next(folder.glob("mlartifacts/**/config.yaml"))
+    train(tmp_path, "--config-path", str(config.parent), "--config-name", "config")
+    value, again = (runs(where)[1][0].data.metrics["final/val/macro_f1"] for where in (folder, tmp_path))
+    assert again == value
+
+
+INTERRUPTED_WHILE_OPENED = """
+import os, runpy, signal, sqlalchemy
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "after_cursor_execute")
+def interrupt(connection, cursor, statement, *rest):
+    if statement.startswith("INSERT INTO runs"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+runpy.run_module("src.train", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_the_run_is_opened_closes_it(tmp_path):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    arguments = [sys.executable, "-c", INTERRUPTED_WHILE_OPENED, *SMALL]
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 130
+    _, (run,) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+
+
+@pytest.mark.slow
+def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_path):
+    process = subprocess.Popen(
+        command(*SMALL, "trainer.epochs=200"),
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "trainer.resume_from" in errors
+    client, (run,) = runs(tmp_path)
+    assert run.info.status == "KILLED"
+    output = next(tmp_path.glob("outputs/*/*"))
+    refused = train(tmp_path, *SMALL, f"hydra.run.dir={output}", check=False)
+    assert f"trainer.resume_from={output}" in refused.stderr.strip().splitlines()[-1]
+    last = json.loads((output / "checkpoints/checkpoints.json").read_text())["last"]  # epoch_005, epoch_006_batch_2
+    done = int(last.split("_")[1]) - ("batch" in last)
+    refused = train(tmp_path, *SMALL, "loss.temperature=0.3", f"trainer.resume_from={output}", check=False)
+    assert "had other options: loss.temperature=0.07 (now 0.3)" in refused.stderr.strip().splitlines()[-1]
+    train(tmp_path, *SMALL, f"trainer.epochs={done + 1}", f"trainer.resume_from={output}")
+    client, (run,) = runs(tmp_path)
+    assert run.info.status == "FINISHED"
+    # a set: an epoch that was logged, but killed before its checkpoint, is run and logged again
+    steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")}
+    assert steps == set(range(done + 2))
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_recorded_as_failed(tmp_path):
+    done = train(tmp_path, *SMALL, "optimizer.lr=1e30", "optimizer.head_lr=1e30", "optimizer=sgd", check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert runs(tmp_path)[1][0].info.status == "FAILED"
+
+
+BAD = {
+    "loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
+    "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
+    "+sede=1": "there is no option sede (did you mean seed?)",
+    "data.path=x": "data=aihub and data=votes have it",
+    "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, bce, exact, supcon, unanimity",
+    "loss.criterion_weights=[1,2]": "loss.criterion_weights must have one weight a criterion, got 2 for 9 criteria: ",
+    "loss.temperature=0": "error: loss.temperature must be positive, got 0",
+    "loss.lambda_contrastive=-1": "error: loss.lambda_contrastive must be >= 0, got -1",
+    "sampler.batch_size=1": "batch_size must be at least 2",
+    "trainer.precision=fp8": "precision must be one of auto, fp32, bf16, fp16",
+    "trainer.epochs=0": "epochs must be at least 1",
+    "data.path=한글": "like 한글 needs quotes inside quotes: \"data.path='한글'\"",
+    "objective.metric=val/macrof1": "did you mean val/macro_f1",
+    "objective.metric=val/total_loss": "must not depend on temperature or lambda",
+    "tracking.register=a/b": "tracking.register must be letters, digits, dots, dashes, underscores",
+    "tracking.uri=http://127.0.0.1:9": "cannot reach the MLflow server",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("override", "message"), BAD.items())
+def test_bad_input_is_one_line_and_leaves_no_run(override, message, tmp_path):
+    done = train(tmp_path, *SMALL, override, check=False)
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert message in lines[-1]
+    assert "Traceback" not in done.stderr
+    if "objective.metric=val/macrof1" not in override:
+        assert not (tmp_path / "mlflow.db").exists() or runs(tmp_path)[1] == []
+
+
+@pytest.mark.slow
+def test_a_sweep_with_weights_of_other_criteria_starts_no_run(tmp_path):
+    done = train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1", "loss.pos_weight=[1,2]", check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: loss.pos_weight must have one weight a criterion, got 2 for 9 criteria: linguistic_")
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_missing_folders_are_one_line(tmp_path):
+    done = train(tmp_path, "data=votes", "data.path=./nowhere", check=False)
+    assert "nowhere" in done.stderr.strip().splitlines()[-1]
+    done = train(tmp_path, "model=hub", "model.name=./no-model", check=False)
+    assert "existing folder, got ./no-model" in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_answers_without_the_heavy_imports(tmp_path):
+    started = time.perf_counter()
+    done = train(tmp_path, "--cfg", "job")
+    assert "lambda_contrastive: 0.1" in done.stdout
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.slow
+def test_two_temperatures_are_two_runs(tmp_path):
+    train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1")
+    children = [run for run in runs(tmp_path)[1] if "mlflow.parentRunId" in run.data.tags]
+    assert sorted(run.info.run_name for run in children) == ["000 τ=0.05", "001 τ=0.1"]
+    assert {run.data.params["loss.temperature"] for run in children} == {"0.05", "0.1"}

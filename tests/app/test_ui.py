@@ -1,0 +1,103 @@
+"""`make ui`: one command to the comparison of the latest sweep, looked at in a real browser where there is one."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from src.ui import latest_page
+
+from support.chromium import needs_chromium, page  # noqa: F401  a fixture
+from support.servers import free_port
+from support.sweeps import ROOT, Sweeps
+
+pytestmark = pytest.mark.slow
+
+
+def ui(folder, port, **environment):
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    plain = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "src.ui", "--port", str(port)],
+        cwd=folder,
+        env=plain | {"PYTHONPATH": paths} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if environment else subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    sweeps = Sweeps(tmp_path_factory.mktemp("swept"))
+    space = ("x=1,2,3", "y=0,1", "epochs=3")
+    out = sweeps.run("hydra.sweeper.study_name=shapes", "tracking=sqlite:///mlflow.db", *space)
+    return sweeps, {line.partition(": ")[0]: line.partition("/#/")[2] for line in out.splitlines() if "/#/" in line}
+
+
+@pytest.fixture
+def server(swept, tmp_path):
+    """The UI of the sweep: its process, the address that it printed, and the one that it opened a browser at."""
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    process = ui(swept[0].folder, free_port(), DISPLAY=":0", BROWSER=str(browser))
+    printed = next(line for line in process.stdout if line.startswith("Open ")).split()[1]
+    yield process, printed, opened
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    process.wait(30)
+    process.stdout.close()
+    psutil.wait_procs(family, 10)
+    assert not any(child.is_running() for child in family)
+
+
+def test_it_opens_the_latest_sweep_with_two_processes(server, swept):
+    process, printed, opened = server
+    assert printed.partition("/#/")[2] == swept[1]["Comparison"]
+    for _ in range(100):
+        if opened.exists() and opened.read_text():
+            break
+        time.sleep(0.1)
+    assert opened.read_text().strip() == printed
+    assert len(psutil.Process(process.pid).children(recursive=True)) == 1
+    connections = psutil.net_connections("tcp")
+    port = int(printed.split("/")[2].rpartition(":")[2])
+    assert {item.laddr.ip for item in connections if item.laddr.port == port and item.status == "LISTEN"} == {
+        "127.0.0.1"
+    }
+
+
+@needs_chromium
+def test_the_comparison_is_ready_in_a_browser(server, swept, page):  # noqa: F811
+    _, printed, _ = server
+    base = printed.partition("/#/")[0]
+    names = [f"00{number} x={x} y={y}" for number, (x, y) in enumerate((x, y) for x in (1, 2, 3) for y in (0, 1))]
+    page.open(printed)
+    charts = ("Parallel Coordinates", "final/value", "x vs. y vs. final/value", "Curves")
+    text = page.text_with("6 matching runs", *charts, in_order=names)  # MLflow sorts the rows after it shows them
+    assert "failed to load" not in text.lower()
+    page.open(f"{base}/#/{swept[1]['Best runs']}")
+    text = page.text_with("Comparing 6 Runs", "Parallel Coordinates Plot", *names)
+    assert "failed to load" not in text.lower()
+
+
+def test_without_a_sweep_it_is_the_page_of_runs(tmp_path):
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.create_experiment("mine", artifact_location=(tmp_path / "artifacts").as_uri())
+    assert latest_page(store) == "/#/experiments/0/runs?workflowType=machine_learning"
+    client.create_run(experiment)
+    assert latest_page(store) == f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        out, _ = ui(tmp_path, port).communicate(timeout=60)
+    assert out.strip() == f"port {port} is taken; another: make ui PORT={port + 1}"

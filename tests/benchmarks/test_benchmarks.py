@@ -1,0 +1,32 @@
+"""The benchmarks run; their figures are for people."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=500).stdout
+
+
+@pytest.mark.slow
+def test_training_throughput_prints_every_form():
+    out = run("training_throughput.py", "--layers=1", "--hidden=32", "--examples=64", "--plain-steps=1", "--threads=1")
+    rates = re.findall(r"^([abcd])\. .*?\s(\d+\.\d)\s", out, re.MULTILINE)
+    assert [form for form, _ in rates] == ["a", "b", "c", "d", "d", "d"]
+    assert all(float(rate) > 0 for _, rate in rates)
+    assert re.search(r"contrastive term at batch 256: \d+\.\d+% of a step", out)
+
+
+@pytest.mark.slow
+def test_large_data_is_read_once():
+    out = run("large_data.py", "--dialogues=140")
+    starts = re.findall(r"^(first start|second start|two at once) ", out, re.MULTILINE)
+    assert starts == ["first start", "second start", "two at once", "two at once"]
+    assert re.search(r"[\d,]+ training responses", out)

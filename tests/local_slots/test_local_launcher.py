@@ -1,0 +1,360 @@
+"""Real commands on a small app (app), and a look at the processes and files they leave."""
+
+import importlib.util
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SRC, CONF = ROOT / "src", ROOT / "conf"
+APP = Path(__file__).parent / "app"
+
+
+class App:
+    """The app in a folder of its own; its processes are known by a mark in their environment."""
+
+    def __init__(self, folder):
+        shutil.copytree(APP, folder, dirs_exist_ok=True)
+        self.folder = folder
+        self.mark = f"LOCAL_LAUNCHER_TEST={folder}"
+        name, _, value = self.mark.partition("=")
+        # no GPU, unless a test says otherwise
+        self.environment = os.environ | {"PYTHONPATH": str(SRC), "CUDA_VISIBLE_DEVICES": "", name: value}
+
+    def command(self, *overrides, start=("app.py",)):
+        return [sys.executable, *start, "-m", *overrides]
+
+    def run(self, *overrides, start=("app.py",), **environment):
+        return subprocess.run(
+            self.command(*overrides, start=start),
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def stream(self, *overrides, **environment):
+        """Run with the streaming sweeper; the jobs' results in order."""
+        done = self.run("hydra/sweeper=streaming", *overrides, **environment)
+        assert done.returncode == 0, done.stderr
+        results = json.loads((self.folder / "results.json").read_text())
+        return [results[str(i)] for i in range(len(results))]
+
+    def facts(self, rank=0):
+        name = f"facts_{rank}.json" if rank else "facts.json"
+        files = sorted(self.folder.glob(f"sweep/*/{name}"), key=lambda file: int(file.parent.name))
+        return [json.loads(file.read_text()) for file in files]
+
+    def log(self, job_idx):
+        return (self.folder / "sweep" / str(job_idx) / "job.log").read_text()
+
+    def processes(self):
+        """Those alive, their command lines by pid."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = App(tmp_path / "app")
+    yield app
+    left = app.processes()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == {}
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_each_job_is_a_fresh_process_in_its_own_group(app):
+    done = app.run("repeat=0,1,2", "hydra.launcher.num_slots=2", "hydra.launcher.preload=[json.tool,no_such_module]")
+    assert done.returncode == 0, done.stderr
+    facts = app.facts()
+    assert len({job["pid"] for job in facts}) == 3
+    assert all(job["group"] == job["pid"] for job in facts)
+    assert len({job["server"] for job in facts}) == 1
+    assert all(job["json_tool"] for job in facts)
+    assert all(job["threads"] == str(max(1, len(os.sched_getaffinity(0)) // 2)) for job in facts)
+    assert (app.folder / "sweep/0/.hydra/config.yaml").exists()
+    assert "Traceback" not in done.stderr
+
+
+def test_an_app_can_say_what_its_jobs_find_imported(app):
+    config = app.folder / "hydra/launcher/local.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("defaults: [local_defaults]\npreload: [json.tool]\n")
+    (app.folder / "app.yaml").write_text((app.folder / "app.yaml").read_text().replace("    preload: []\n", ""))
+    done = app.run("repeat=0,1")
+    assert done.stderr == ""
+    assert all(job["json_tool"] for job in app.facts())
+
+
+def test_what_this_project_preloads_exists():
+    preload = OmegaConf.load(CONF / "hydra/launcher/local.yaml").preload
+    assert [name for name in preload if importlib.util.find_spec(name) is None] == []
+
+
+def test_the_output_stays_on_the_terminal_where_no_log_is_wanted(app):
+    done = app.run("kind=sleep", "repeat=0,1", "hydra.launcher.job_log=null")
+    assert done.stdout.count("sleeping 0 s") == 2
+    assert not list(app.folder.glob("sweep/*/job.log"))
+
+
+def test_a_job_that_fails_is_told_with_its_reason_and_the_others_go_on(app):
+    reasons = {
+        "raise": ("JobFailed", "ValueError: bad thing"),
+        "interrupt": ("JobFailed", "the job raised KeyboardInterrupt"),
+        "unpicklable": ("JobFailed", "UnpicklableError: no lock travels"),
+        "unloadable": ("JobFailed", "UnloadableError: half a message"),
+        "lock": (
+            "JobFailed",
+            "what the job returned cannot be pickled: cannot pickle '_thread.lock' object",
+        ),
+        "exit": ("JobFailed", "the job called sys.exit(3)"),
+        "exit_message": ("JobFailed", "the job called sys.exit('error: no data')"),
+        "os_exit": ("JobDied", "its process ended with exit code 0 and no result"),
+        "kill": ("JobDied", "its process was killed by SIGKILL, as the system does when memory runs out"),
+        "segfault": ("JobDied", "its process was killed by SIGSEGV"),
+    }
+    *failed, fine = app.stream(f"kind={','.join(reasons)},facts", "hydra.launcher.num_slots=2")
+    for result, (kind, (name, reason)) in zip(failed, reasons.items(), strict=True):
+        assert result["status"] == "FAILED"
+        assert result["kind"] == name
+        assert result["reason"] == reason
+        assert result["overrides"] == [f"kind={kind}"]
+        assert result["configured"] == kind
+    by_kind = dict(zip(reasons, failed, strict=True))
+    assert by_kind["raise"]["cause"] == "ValueError"
+    assert by_kind["unpicklable"]["cause"] == by_kind["unloadable"]["cause"] == "NoneType"
+    assert "raise error\nValueError: bad thing" in by_kind["raise"]["trace"]
+    assert "Segmentation fault" in by_kind["segfault"]["trace"]
+    assert by_kind["segfault"]["folder"] == str(list(reasons).index("segfault"))
+    assert "ValueError: bad thing" in app.log(0)
+    assert (fine["status"], fine["value"]["pid"] > 0) == ("COMPLETED", True)
+
+
+def test_a_job_that_cannot_be_composed_is_a_failed_job(app):
+    for result in app.stream("no_such_key=0,1"):
+        assert result["kind"] == "JobFailed"
+        assert "no_such_key" in result["reason"]
+
+
+def test_hydras_own_sweeper_ends_with_the_reason_and_if_asked_the_trace(app):
+    done = app.run("kind=raise,facts")
+    assert done.returncode == 1
+    assert "\nValueError: bad thing\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(app.facts()) == 2
+    done = app.run("kind=raise,facts", HYDRA_FULL_ERROR="1")
+    assert "raise error\nValueError: bad thing" in done.stderr
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_job_past_its_time_is_stopped_even_where_it_ignores_that(app, processes):
+    limits = ["hydra.sweeper.timeout_seconds=4", "hydra.launcher.num_slots=2"]
+    polite, stubborn = app.stream("kind=tidy,stubborn", *limits, f"hydra.launcher.processes_per_trial={processes}")
+    assert polite["kind"] == stubborn["kind"] == "JobTimedOut"
+    assert polite["reason"] == "ran for more than 4 s"
+    assert (app.folder / "tidied").exists()
+
+
+def test_data_loader_workers_work_in_a_job(app):
+    pytest.importorskip("torch")
+    results = app.stream("kind=load", "hydra.launcher.preload=[torch]", "repeat=0,1")
+    assert [result["value"] for result in results] == [list(range(8))] * 2
+
+
+def test_each_slot_has_its_own_gpu(app):
+    app.stream("repeat=0,1,2,3", CUDA_VISIBLE_DEVICES="4,GPU-7")
+    assert {job["gpus"] for job in app.facts()} == {"4", "GPU-7"}
+
+
+def test_gpus_are_found_without_starting_cuda(app):
+    smi = app.folder / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\necho GPU-aa\necho GPU-bb\n")
+    smi.chmod(0o755)
+    del app.environment["CUDA_VISIBLE_DEVICES"]
+    app.stream("repeat=0,1,2", PATH=f"{smi.parent}:{os.environ['PATH']}")
+    assert {job["gpus"] for job in app.facts()} == {"GPU-aa", "GPU-bb"}
+
+
+def test_a_job_can_have_several_gpus_or_none(app):
+    app.stream("repeat=0,1", "hydra.launcher.gpus_per_trial=2", CUDA_VISIBLE_DEVICES="0,1,2,3")
+    assert {job["gpus"] for job in app.facts()} == {"0,1", "2,3"}
+    assert [job["gpus"] for job in app.facts(rank=1)] == [job["gpus"] for job in app.facts()]  # LOCAL_RANK says which
+    app.stream("repeat=0,1", "hydra.launcher.gpus_per_trial=0", CUDA_VISIBLE_DEVICES="0,1")
+    assert {job["gpus"] for job in app.facts()} == {""}
+    both = ["hydra.launcher.gpus_per_trial=2", "hydra.launcher.processes_per_trial=1"]
+    app.stream("repeat=0,1", *both, CUDA_VISIBLE_DEVICES="0,1")
+    assert [(job["gpus"], job["torchrun"]["RANK"]) for job in app.facts()] == [("0,1", None)] * 2
+
+
+def test_two_processes_on_one_gpu_are_refused(app):
+    done = app.run("repeat=0,1", "hydra.launcher.processes_per_trial=2", CUDA_VISIBLE_DEVICES="0,1")
+    assert done.stderr.startswith("2 processes cannot share 1 GPU: raise hydra.launcher.gpus_per_trial")
+
+
+def test_a_job_can_be_several_processes_as_torchrun_would_start_them(app):
+    results = app.stream("repeat=0,1", "hydra.launcher.processes_per_trial=2", "hydra.launcher.threads_per_trial=4")
+    first, second = app.facts(), app.facts(rank=1)
+    assert [result["value"]["pid"] for result in results] == [job["pid"] for job in first]
+    for rank, jobs in enumerate((first, second)):
+        assert [(job["torchrun"]["RANK"], job["torchrun"]["LOCAL_RANK"]) for job in jobs] == [(str(rank),) * 2] * 2
+        assert {(job["torchrun"]["WORLD_SIZE"], job["torchrun"]["MASTER_ADDR"]) for job in jobs} == {("2", "127.0.0.1")}
+        assert {job["threads"] for job in jobs} == {"2"}
+    assert [job["torchrun"]["MASTER_PORT"] for job in first] == [job["torchrun"]["MASTER_PORT"] for job in second]
+    assert len({job["group"] for job in (*first, *second)}) == 4
+    assert "app.log" in {file.name for file in app.folder.glob("sweep/0/*")}
+
+
+def test_whichever_process_of_a_job_fails_ends_the_job_and_says_why(app):
+    kinds, ranks = ("kill", "os_exit", "raise", "exit"), ("[0]", "[1]")
+    overrides = [f"kind={','.join(kinds)}", f"ranks={','.join(ranks)}", "seconds=60"]
+    results = app.stream(*overrides, "hydra.launcher.processes_per_trial=2", "hydra.launcher.num_slots=2")
+    ends = {
+        "kill": ("JobDied", "its process of rank {} was killed by SIGKILL, as the system does when memory runs out"),
+        "os_exit": ("JobDied", "its process of rank {} ended with exit code 0 and no result"),
+        "raise": ("JobFailed", "ValueError: bad thing"),
+        "exit": ("JobFailed", "the job called sys.exit(3)"),
+    }
+    expected = [(kind, reason.format(rank)) for kind, reason in (ends[kind] for kind in kinds) for rank in range(2)]
+    assert [(result["kind"], result["reason"]) for result in results] == expected
+    assert app.processes() == {}
+
+
+def test_where_all_processes_of_a_job_fail_the_first_one_says_why(app):
+    """It alone may be slow to end, as it has a run to close."""
+    (result,) = app.stream("kind=raise", "ranks=[1]", "others=late", "hydra.launcher.processes_per_trial=2")
+    assert (result["kind"], result["reason"]) == ("JobFailed", "TimeoutError: later")
+
+
+def test_more_slots_than_gpus_are_refused_in_one_line_unless_asked_for(app):
+    overrides = ["repeat=0,1,2", "hydra.launcher.num_slots=3"]
+    done = app.run(*overrides, CUDA_VISIBLE_DEVICES="0,1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "3 slots of 1 GPU need 3 GPUs, but 2 are visible: "
+        "lower hydra.launcher.num_slots, or set hydra.launcher.allow_shared_gpus=true"
+    )
+    assert "Traceback" not in done.stderr
+    assert app.facts() == []
+    app.stream(*overrides, "hydra.launcher.allow_shared_gpus=true", CUDA_VISIBLE_DEVICES="0,1")
+    assert {job["gpus"] for job in app.facts()} == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "least"),
+    [("num_slots=0", 1), ("threads_per_trial=0", 1), ("gpus_per_trial=-1", 0), ("processes_per_trial=0", 1)],
+)
+def test_senseless_numbers_are_refused(app, setting, least):
+    done = app.run("repeat=0,1", f"hydra.launcher.{setting}")
+    name, _, value = setting.partition("=")
+    assert done.stderr.splitlines()[0] == f"hydra.launcher.{name} must be at least {least}, got {value}"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(("kind", "processes"), [("sleep", 1), ("stubborn", 1), ("stubborn", 2)])
+def test_no_process_outlives_the_command(app, signum, kind, processes):
+    jobs = [f"kind={kind}", "seconds=600", "repeat=0,1,2", f"hydra.launcher.processes_per_trial={processes}"]
+    parent = subprocess.Popen(
+        app.command(*jobs, "hydra.launcher.num_slots=2"),
+        cwd=app.folder,
+        env=app.environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    until(lambda: len(app.facts()) == 2)
+    parent.send_signal(signum)
+    assert parent.wait(20) != 0
+    until(lambda: not app.processes(), seconds=5)
+    assert len(app.facts()) == 2
+
+
+def test_no_process_outlives_a_command_that_ends_while_the_server_imports(app):
+    (app.folder / "slow.py").write_text("import time, pathlib\npathlib.Path('importing').touch()\ntime.sleep(600)\n")
+    parent = subprocess.Popen(
+        app.command("repeat=0,1", "hydra.launcher.preload=[slow]"), cwd=app.folder, env=app.environment
+    )
+    until((app.folder / "importing").exists)
+    parent.kill()
+    parent.wait()
+    until(lambda: not app.processes(), seconds=5)
+
+
+def test_the_leftovers_of_a_job_go_with_it(app):
+    app.stream("kind=sleep", "repeat=0,1")
+    assert "sleeping 0 s" in app.log(0)
+    assert app.processes() == {}
+
+
+def test_a_free_slot_is_filled_at_once(app):
+    started = time.monotonic()
+    app.stream("seconds=6,1,1,1", "kind=sleep", "hydra.launcher.num_slots=2")
+    first, *_, last = app.facts()
+    print(f"6, 1, 1, 1 s in two slots: {time.monotonic() - started:.2f} s, the command's own start included")
+    assert last["at"] < first["at"] + 6
+
+
+def test_a_job_starts_in_a_fraction_of_a_second(app):
+    app.stream("repeat=0,1,2,3,4,5,6,7")
+    facts = app.facts()
+    gaps = [after["at"] - before["at"] for before, after in itertools.pairwise(facts)]
+    print(f"from job to job {sorted(gaps)[len(gaps) // 2]:.3f} s, processor {facts[-1]['cpu_seconds']:.3f} s")
+    assert min(gaps) < 1
+
+
+def test_a_module_of_a_package_and_a_resolver_of_the_command_reach_the_jobs(app):
+    package = app.folder / "pack"
+    package.mkdir()
+    shutil.move(app.folder / "app.py", package / "app.py")
+    shutil.move(app.folder / "app.yaml", package / "app.yaml")
+    done = app.run("hydra/sweeper=streaming", "kind=resolve,facts", start=("-m", "pack.app"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((app.folder / "results.json").read_text())["0"]["value"] == 42
+
+
+def test_a_task_function_without_a_name_reaches_the_jobs(app):
+    call = "hydra.main(config_path='.', config_name='app', version_base='1.3')(lambda config: 7)()"
+    source = (app.folder / "app.py").read_text().replace("    main()\n", f"    {call}\n")
+    (app.folder / "app.py").write_text(source)
+    (result,) = app.stream("repeat=0")
+    assert result["value"] == 7
+
+
+def test_jobs_go_on_with_a_new_server_where_the_first_has_died(app):
+    died, fine = app.stream("kind=kill_server,facts")
+    assert died["kind"] == "JobDied"
+    assert fine["status"] == "COMPLETED"
+
+
+def test_an_app_without_a_main_guard_is_told_so(app):
+    source = (app.folder / "app.py").read_text()
+    (app.folder / "app.py").write_text(source.partition("if __name__")[0] + "main()\n")
+    done = app.run("repeat=0,1")
+    assert done.returncode == 1
+    assert 'if __name__ == "__main__"' in done.stderr
+    assert app.facts() == []

@@ -1,0 +1,53 @@
+"""Two gloo processes against one on the joined batch."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+WORKER = Path(__file__).parents[1] / "support/train_small_task.py"
+
+
+def run_processes(folder, num_processes, *arguments):
+    """Losses of every step and the final weights, of each process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(num_processes)}
+    shared |= {"OMP_NUM_THREADS": "1"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(folder / f"{num_processes}-{rank}.pt"), *arguments],
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if num_processes > 1 else shared,
+        )
+        for rank in range(num_processes)
+    ]
+    assert [worker.wait(timeout=120) for worker in workers] == [0] * num_processes
+    return [torch.load(folder / f"{num_processes}-{rank}.pt") for rank in range(num_processes)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "grad_cache_chunk"), [("supcon", "none"), ("exact", "3")])
+def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
+    """Batches of 15 rows, so that the processes hold 8 and 7; 21 steps."""
+    (one,) = run_processes(tmp_path, 1, loss, grad_cache_chunk)
+    two = run_processes(tmp_path, 2, loss, grad_cache_chunk)
+    for process in two:
+        torch.testing.assert_close(process["first_gradient"], one["first_gradient"], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(process["losses"], one["losses"], rtol=1e-5, atol=0)
+    assert torch.equal(two[0]["weights"], two[1]["weights"])
+
+
+def test_a_batch_must_feed_every_process():
+    from contrastive_learning.samplers.sharding import ShardedBatches
+    from contrastive_learning.samplers import Examples, random
+
+    ones = torch.ones(6, 1, dtype=torch.long).numpy()
+    batches = random(Examples(ones, ones, ones[:, 0], ones[:, 0].cumsum()), batch_size=3, seed=0, length_window=1)
+    assert [len(batch) for batch in ShardedBatches(batches, 1, 2)] == [1, 1]
+    with pytest.raises(ValueError, match="a batch of 3 is too small for 4 processes"):
+        list(ShardedBatches(batches, 0, 4))

@@ -1,0 +1,204 @@
+"""The recorded judge, loaded and served by a process that does not see this repository."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from contrastive_learning import ContrastiveQualityModel
+from contrastive_learning.metrics.evaluation import Evaluation
+from contrastive_learning.runtime.devices import cpu_multiplies_bf16
+from contrastive_learning.serving import export_judge, fit_vote_shares, judge
+from contrastive_learning.tracking.mlflow_run import MlflowTracking
+from support.judges import CRITERIA, RESPONSES, export
+from support.servers import free_port
+
+
+def record(folder, evaluation_of=export, **changes):
+    evaluation = evaluation_of(folder / "judge", **changes)
+    with MlflowTracking(
+        uri=f"sqlite:///{folder}/mlflow.db", experiment="serving", log_model=True, register=None, system_metrics=False
+    ).open("a run", {}) as run:
+        return run.model(folder / "judge", CRITERIA), evaluation
+
+
+def elsewhere(folder):
+    """The environment of a process that has the packages, but neither this repository nor its editable install."""
+    site = folder / "site"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('src', 'contrastive_learning', 'hydra_plugins'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+    )
+    return os.environ | {
+        "PYTHONPATH": str(site),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+LOAD = """
+import json, sys
+import mlflow, pandas as pd
+for name in ("contrastive_learning", "src"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(f"{name} can be imported here: the test proves nothing")
+model = mlflow.pyfunc.load_model(sys.argv[1])
+rows = pd.DataFrame(json.loads(sys.argv[2]))
+judged = model.predict(rows, params={"embeddings": True})
+print(judged.to_json(orient="split", double_precision=15, force_ascii=False))
+"""
+
+
+def judged_elsewhere(folder, uri):
+    rows = json.dumps([{"context": list(item.context), "response": item.response} for item in RESPONSES])
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, uri, rows],
+        cwd=folder,
+        env=elsewhere(folder),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    table = json.loads(done.stdout.strip().splitlines()[-1])
+    return dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"encoder": "plain", "pooling": "mean", "normalization": "batch_norm"},
+        {"encoder": "plain", "normalization": "none"},
+        {"precision": "bf16"},  # whether or not this CPU is fast at it
+    ],
+)
+def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path, changes):
+    uri, evaluation = record(tmp_path, **changes)
+    judged = judged_elsewhere(tmp_path, uri)
+    rounding = 0.02 if changes.get("precision") == "bf16" else 1e-5
+    for column, criterion in enumerate(CRITERIA):
+        expected = evaluation.probabilities[:, column]
+        assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=rounding)
+        threshold = evaluation.thresholds()[column]
+        clear = np.abs(expected - threshold) > rounding
+        assert np.array(judged[f"decision/{criterion}"])[clear].tolist() == (expected > threshold)[clear].tolist()
+        assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])
+    assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=rounding)
+    assert not list(tmp_path.glob("mlartifacts/**/*.pkl"))
+    assert list(tmp_path.glob("mlartifacts/**/model.safetensors"))
+
+
+def test_the_judge_computes_as_it_was_trained_where_that_is_fast():
+    cpu = torch.device("cpu")
+    assert judge._autocast_dtype("fp32", cpu) is judge._autocast_dtype("fp16", cpu) is None
+    assert judge._autocast_dtype("bf16", cpu) == (torch.bfloat16 if cpu_multiplies_bf16() else None)
+
+
+def ask(port, payload):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps(payload, ensure_ascii=False).encode(),
+        {"Content-Type": "application/json; charset=utf-8"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())["predictions"]
+
+
+@pytest.fixture
+def server(tmp_path):
+    uri, evaluation = record(tmp_path)
+    port = free_port()
+    mlflow = Path(sys.executable).with_name("mlflow")
+    command = [mlflow, "models", "serve", "-m", uri, "--env-manager", "local", "--host", "127.0.0.1", "-p", str(port)]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*map(str, command), "--workers", "1"],
+            cwd=tmp_path,
+            env=elsewhere(tmp_path) | {"PATH": f"{mlflow.parent}{os.pathsep}{os.environ['PATH']}"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait(port, process, tmp_path / "server.log")
+            yield port, evaluation
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(20)
+
+
+def _wait(port, process, log):
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"the model server does not answer:\n{log.read_text()[-3000:]}")
+
+
+@pytest.mark.slow
+def test_a_served_model_answers_korean_over_http(server):
+    port, evaluation = server
+    rows = [{"context": list(item.context), "response": item.response} for item in RESPONSES]
+    answers = ask(port, {"dataframe_records": rows})
+    for column, criterion in enumerate(CRITERIA):
+        found = [answer[f"probability/{criterion}"] for answer in answers]
+        assert found == pytest.approx(evaluation.probabilities[:, column].tolist(), abs=1e-5)
+    as_text = {"context": "오늘 날씨 어때요", "response": "산책하기 좋아요"}
+    (answer,) = ask(port, {"dataframe_records": [as_text], "params": {"embeddings": True}})
+    assert answer["probability/문법"] == pytest.approx(float(evaluation.probabilities[1, 0]), abs=1e-5)
+    assert np.linalg.norm(answer["embedding"]) == pytest.approx(1, abs=1e-5)
+    without = ask(port, {"dataframe_records": [{"response": "맑고 따뜻해요"}]})
+    assert without[0]["probability/문법"] == pytest.approx(float(evaluation.probabilities[0, 0]), abs=1e-5)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        ask(port, {"dataframe_records": [{"context": ["a"]}]})
+
+
+def evaluation_of(probability, yes_votes, num_votes):
+    nothing = np.zeros((len(probability), 1))
+    return Evaluation(probability[:, None], nothing, nothing, yes_votes[:, None], num_votes[:, None])
+
+
+def test_vote_shares_are_calibrated_where_there_are_votes_to_tell():
+    """Votes drawn from sigmoid(0.5 x logit + 1) are recovered; a handful of votes changes little."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    num_votes = np.full(4000, 3.0)
+    yes_votes = rng.binomial(3, 1 / (1 + np.exp(-(0.5 * logits + 1)))).astype(float)
+    probability = 1 / (1 + np.exp(-logits))
+    ((slope, offset),) = fit_vote_shares(evaluation_of(probability, yes_votes, num_votes))
+    assert (slope, offset) == (pytest.approx(0.5, abs=0.05), pytest.approx(1, abs=0.05))
+    ((slope, offset),) = fit_vote_shares(evaluation_of(probability[:2], yes_votes[:2], num_votes[:2]))
+    assert (slope, offset) == (pytest.approx(1, abs=0.3), pytest.approx(0, abs=0.3))
+    unjudged = fit_vote_shares(evaluation_of(probability, 0 * yes_votes, 0 * num_votes))
+    assert unjudged.tolist() == [[1, 0]]
+
+
+def test_an_encoder_that_cannot_be_rebuilt_is_refused(tmp_path):
+    class Foreign(torch.nn.Module):
+        config = type("Config", (), {"hidden_size": 4})
+
+    model = ContrastiveQualityModel("x", 1, 2, encoder=Foreign())
+    with pytest.raises(ValueError, match="only a transformers encoder can be served, got Foreign"):
+        export_judge(tmp_path, model, None, ["a"], None, max_length=8, prefix="", precision="fp32")

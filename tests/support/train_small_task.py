@@ -1,0 +1,42 @@
+"""One process of tests/test_processes.py: python train_small_task.py OUTPUT LOSS GRAD_CACHE_CHUNK."""
+
+import sys
+
+import torch
+
+from contrastive_learning.losses import ExactMatchLoss
+from contrastive_learning.runtime.devices import leave_processes
+from contrastive_learning.samplers import balanced
+from small_task import build_trainer, hard_negative
+
+
+def main(output, loss, grad_cache_chunk):
+    chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
+    sampler = hard_negative if loss == "exact" else balanced
+    trainer = build_trainer(
+        None, epochs=3, dropout=0.0, batch_size=15, dtype=torch.float64, sampler=sampler, grad_cache_chunk=chunk
+    )
+    if loss == "exact":
+        trainer.loss.contrastive_loss = ExactMatchLoss(temperature=0.1, denominator="all")
+    seen = {"losses": [], "first_gradient": None}
+    update = trainer._step.update
+
+    def watched_update():
+        if seen["first_gradient"] is None:
+            parameters = trainer.model.parameters()
+            seen["first_gradient"] = torch.cat([parameter.grad.flatten().clone() for parameter in parameters])
+        return update()
+
+    trainer._step.update = watched_update
+    trainer.on_step = lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])
+    for _ in range(3):
+        trainer.train_epoch()
+    weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    torch.save(
+        {"losses": torch.tensor(seen["losses"]), "first_gradient": seen["first_gradient"], "weights": weights}, output
+    )
+    leave_processes()  # gloo's threads, if they still run at the end of the interpreter, can abort it
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

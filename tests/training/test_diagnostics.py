@@ -1,0 +1,111 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from contrastive_learning.losses import JointLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.samplers import Examples, random
+from contrastive_learning.training.diagnostics import EpochStatistics, anchor_report, remarks, warm_up_report
+from support.small_task import build_trainer
+
+SHARED = {"temperature": 0.1, "denominator": "all", "projection": "shared", "criterion_weights": None}
+CRITERIA = ("clear", "fair")
+
+
+def joint(contrastive, lambda_contrastive=0.1):
+    return JointLoss(
+        contrastive=contrastive,
+        lambda_contrastive=lambda_contrastive,
+        targets="soft",
+        criterion_weights=None,
+        pos_weight=None,
+    )
+
+
+def votes(yes_shares_of_three, num_examples=300):
+    rng = np.random.default_rng(0)
+    yes = np.stack([rng.binomial(3, share, num_examples) for share in yes_shares_of_three], axis=1)
+    ones = np.ones(num_examples, dtype=int)
+    return Examples(yes, np.full_like(yes, 3), ones, ones.cumsum())
+
+
+def test_the_report_names_the_criterion_that_will_starve():
+    """Almost nobody is unanimous about `fair`; `clear` has plenty of both."""
+    examples = votes([0.8, 0.05])
+    loss = joint(UnanimityLoss(**SHARED, hard_negative_weight=1.0, positives="yes"))
+    first, *warnings = anchor_report(loss, random(examples, batch_size=16, seed=0, length_window=1), CRITERIA)
+    assert first.startswith("valid anchors a batch: clear 4")
+    assert len(warnings) == 1
+    assert "will starve on fair: 0.0%" in warnings[0]
+
+
+def test_the_report_counts_anchors_as_the_loss_does():
+    examples = votes([0.7, 0.9])
+    batches = random(examples, batch_size=40, seed=0, length_window=1)
+    expected = torch.zeros(2)
+    for batch in batches:
+        yes, num = (torch.from_numpy(column[batch]) for column in (examples.yes_votes, examples.num_votes))
+        statistics = SupConLoss(**SHARED).statistics(torch.randn(len(batch), 4), yes, num)
+        expected += statistics["valid_anchor_share"] * statistics["counted"] / len(batches)
+    (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
+    assert line == f"valid anchors a batch: clear {expected[0]:.0%}, fair {expected[1]:.0%}"
+
+
+def test_plenty_of_anchors_is_said_briefly():
+    examples = votes([0.7, 0.6])
+    batches = random(examples, batch_size=40, seed=0, length_window=1)
+    (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
+    assert line == "valid anchors a batch: more than 95% for every criterion"
+
+
+def test_nothing_to_report_without_a_contrastive_loss():
+    batches = random(votes([0.7, 0.9]), batch_size=40, seed=0, length_window=1)
+    assert anchor_report(joint(None, 0.0), batches, CRITERIA) == []
+    assert anchor_report(joint(SupConLoss(**SHARED), 0.0), batches, CRITERIA) == []
+
+
+def test_statistics_of_an_epoch_are_means_over_its_batches():
+    """Collapsed in one batch and random in the other: the mean of both; a criterion without two sides is left out."""
+    statistics = EpochStatistics(joint(SupConLoss(**SHARED)), CRITERIA, num_batches=2)
+    yes = torch.tensor([[3, 3], [3, 3], [0, 3], [0, 3]])
+    spread = torch.eye(4)
+    for index, embeddings in enumerate((torch.ones(4, 4), spread)):
+        statistics.add(index, embeddings, yes, torch.full_like(yes, 3))
+    means = statistics.means()
+    alone = SupConLoss(**SHARED).statistics(spread, yes, torch.full_like(yes, 3))["collapse_ratio"][0].item()
+    assert means["collapse_ratio/clear"] == pytest.approx((1 + alone) / 2)
+    assert "collapse_ratio/fair" not in means
+    assert means["valid_anchors/clear"] == 1
+    assert means["valid_anchors/fair"] == 0
+
+
+def test_starvation_is_said_in_words():
+    anchors = {"train/valid_anchors/clear": 0.9, "train/valid_anchors/fair": 0.01}
+    line = remarks(anchors, CRITERIA)["starvation"]
+    assert "starves on fair: fewer than 5% of the responses are anchors; use sampler=balanced" in line
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_said(tmp_path):
+    settings = build_trainer(tmp_path, epochs=2).settings
+    assert warm_up_report(settings) == []
+    (line,) = warm_up_report(replace(settings, lambda_warmup_epochs=5))
+    assert "trainer.lambda_warmup_epochs is longer than the run: lambda ends at 40% of its value" in line
+
+
+def test_an_epoch_of_training_has_them(tmp_path):
+    epoch = build_trainer(tmp_path).train_epoch()
+    assert {"excess", "collapse_ratio/first", "valid_anchors/second"} <= epoch.keys()
+    assert epoch["excess"] >= 0
+
+
+def test_collapse_is_said_in_words():
+    line = remarks({"train/collapse_ratio": 0.995, "val/embedding/uniformity": -0.1}, CRITERIA)["collapse"]
+    assert "nearly alike" in line
+    orthogonal = {"train/collapse_ratio": 1.0, "val/embedding/uniformity": -4.0}
+    assert "no nearer than the others" in remarks(orthogonal, CRITERIA)["collapse"]
+    assert "trainer.lambda_warmup_epochs" in line
+    line = remarks({"val/embedding/effective_rank": 1.4}, CRITERIA)["rank"]
+    assert "span 1.4 dimensions" in line
+    one_criterion_in_a_shared_space = {"train/collapse_ratio/clear": 0.995, "train/collapse_ratio": 0.94}
+    assert remarks({"val/embedding/effective_rank": 9.0} | one_criterion_in_a_shared_space, CRITERIA) == {}

@@ -1,0 +1,258 @@
+"""The loop, on a small learnable task."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from contrastive_learning import ContrastiveTrainer
+from contrastive_learning.runtime.devices import seed_everything
+from contrastive_learning.samplers import balanced
+from support.small_task import VotedBatches, build_trainer, examples, hard_negative, losses_of, tiny_model
+
+
+def test_training_learns(tmp_path, device):
+    trainer = build_trainer(tmp_path, epochs=8, device=device)
+    before = trainer.evaluate()["auroc"]
+    history = trainer.fit()
+    assert history[-1]["train/bce_loss"] < history[0]["train/bce_loss"]
+    assert trainer.evaluate()["auroc"] > max(0.85, before)
+
+
+def test_total_is_bce_plus_lambda_times_contrastive(tmp_path):
+    epoch = build_trainer(tmp_path, lambda_contrastive=0.3).train_epoch()
+    assert epoch["total_loss"] == pytest.approx(epoch["bce_loss"] + 0.3 * epoch["contrastive_loss"], rel=1e-5)
+
+
+def test_lambda_warms_up_from_zero(tmp_path):
+    trainer = build_trainer(tmp_path, lambda_contrastive=1.0, lambda_warmup_epochs=2.0)
+    first, second, third = (trainer.train_epoch() for _ in range(3))
+    share = [(epoch["total_loss"] - epoch["bce_loss"]) / epoch["contrastive_loss"] for epoch in (first, second, third)]
+    assert share[0] < 0.3 < share[1] < share[2]
+    assert share[2] == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("sampler", [balanced, hard_negative])
+def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, device, sampler):
+    """On a GPU, too: its kernels for this small model add up in one order."""
+    whole = losses_of(build_trainer(tmp_path / "whole", sampler=sampler, device=device).fit())
+    interrupted = build_trainer(tmp_path / "parts", sampler=sampler, device=device)
+
+    def stop_in_the_third(metrics, epoch):
+        if epoch == 3:  # epoch 3 has no checkpoint yet
+            raise KeyboardInterrupt
+
+    interrupted.log = stop_in_the_third
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fit()
+    seed_everything(123)  # the resumed process starts from another random state
+    resumed = build_trainer(tmp_path / "parts", sampler=sampler, device=device)
+    torch.rand(5, device=device)
+    resumed.resume(tmp_path / "parts")
+    assert losses_of(resumed.fit()) == whole[2:]
+
+
+def last_weights(folder):
+    last = json.loads((folder / "checkpoints.json").read_text())["last"]
+    return (folder / last / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("sampler", [balanced, hard_negative])
+@pytest.mark.parametrize("moment", ["in a step", "in the evaluation"])
+def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, moment):
+    """Six batches, two a step; the signal comes in the first batch of the second step of the third epoch, or after."""
+    changes = {"sampler": sampler, "accumulation_steps": 2}
+    whole = build_trainer(tmp_path / "whole", **changes)
+    expected = losses_of(whole.fit())
+    interrupted = build_trainer(tmp_path / "parts", **changes)
+
+    def tell(*event):
+        if interrupted.epoch == (2 if moment == "in a step" else 3) and event[0] in (3, "in the evaluation"):
+            signal.raise_signal(signal.SIGINT)
+
+    if moment == "in a step":
+        interrupted.on_step = tell
+    else:
+        interrupted.on_evaluation = lambda *_: tell(moment)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fit()
+    assert json.loads((tmp_path / "parts/checkpoints.json").read_text())["last"] == (
+        "epoch_003_batch_4" if moment == "in a step" else "epoch_003_batch_6"
+    )
+    seed_everything(123)
+    resumed = build_trainer(tmp_path / "parts", **changes)
+    torch.rand(5)
+    resumed.resume(tmp_path / "parts")
+    assert losses_of(resumed.fit()) == expected[2:]
+    assert last_weights(tmp_path / "parts") == last_weights(tmp_path / "whole")
+    assert resumed.best == whole.best
+
+
+def test_the_encoder_gets_its_share_of_the_contrastive_gradient():
+    model, batch = tiny_model(dropout=0.0), VotedBatches(8, 0).collate(list(range(8)))
+
+    def encoder_gradient(share):
+        model.zero_grad(set_to_none=False)
+        model(batch["input_ids"], batch["attention_mask"], encoder_share=share).embeddings[:, 0].sum().backward()
+        return model.encoder.get_input_embeddings().weight.grad.clone()
+
+    whole = encoder_gradient(1.0)
+    assert whole.abs().max() > 0
+    torch.testing.assert_close(encoder_gradient(0.25), whole / 4)
+    assert encoder_gradient(0.0).abs().max() == 0
+
+
+def test_the_temperature_moves_over_the_epochs(tmp_path):
+    changes = {"temperature_schedule": "linear", "temperature_end": 0.2}
+    trainer = build_trainer(tmp_path, epochs=2, **changes)
+    temperatures = []
+    trainer.on_step = lambda step, num_steps, losses: temperatures.append(trainer.loss.temperature)
+    trainer.fit()
+    assert temperatures == pytest.approx(np.linspace(0.1, 0.2, 13)[:-1].tolist())
+
+
+def test_accumulation_steps_once_for_several_batches(tmp_path):
+    """Six batches at four a step are two optimizer steps, the second with what is left."""
+    trainer = build_trainer(tmp_path, lambda_contrastive=0.0, accumulation_steps=4)
+    assert trainer.steps_per_epoch == 2
+    trainer.train_epoch()
+    steps = {int(state["step"]) for state in trainer.optimizer.state_dict()["state"].values()}
+    assert steps == {2}
+
+
+def test_stops_when_out_of_patience_and_keeps_the_best(tmp_path):
+    trainer = build_trainer(tmp_path, epochs=30, patience=2)
+    history = trainer.fit()
+    best = max(epoch["val/auroc"] for epoch in history)
+    assert len(history) < 30
+    assert trainer.evaluate()["auroc"] == pytest.approx(best)
+
+
+def test_best_weights_return_without_a_checkpoint_folder(tmp_path):
+    trainer = build_trainer(None, epochs=6)
+    history = trainer.fit()
+    assert trainer.evaluate()["auroc"] == pytest.approx(max(epoch["val/auroc"] for epoch in history))
+
+
+def test_the_test_sets_can_wait_for_the_end(tmp_path):
+    trainer = build_trainer(tmp_path, epochs=1, held_out_each_epoch=False)
+    trainer.held_out = {"test": trainer.val_loader}
+    (epoch,) = trainer.fit()
+    assert "val/macro_f1" in epoch
+    assert "test/macro_f1" not in epoch
+    assert "test/macro_f1" in trainer.evaluate_all()[0]
+
+
+def test_a_non_finite_loss_stops_the_run_and_names_the_step(tmp_path):
+    trainer = build_trainer(tmp_path, lambda_contrastive=0.0)
+    torch.nn.init.constant_(trainer.model.classification_head.weight, float("nan"))
+    with pytest.raises(FloatingPointError, match="loss is nan in epoch 1, batch 1"):
+        trainer.train_epoch()
+
+
+def test_embeddings_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_path):
+    trainer = build_trainer(tmp_path)
+    torch.nn.init.constant_(trainer.model.projection_head[-1].weight, float("nan"))
+    with pytest.raises(FloatingPointError, match="NaN or inf in 16 of 16 rows") as stop:
+        trainer.train_epoch()
+    trainer._sampler.set_epoch(0)
+    first = next(iter(trainer._sampler))
+    assert str(stop.value).endswith(f"; batch 1 of epoch 1, training examples {first[:8]}")
+
+
+def test_a_misspelt_monitor_costs_no_epoch(tmp_path):
+    trainer = build_trainer(tmp_path, monitor="val/aurocc")
+    with pytest.raises(ValueError, match="must be a val/ metric, got val/aurocc .did you mean val/auroc"):
+        trainer.fit()
+    assert trainer.epoch == 0
+
+
+def brief_loader(seed, batch_size=16):
+    input_ids, yes = examples(64, seed)
+    rows = TensorDataset(input_ids, torch.ones_like(input_ids), yes / 3)
+
+    def collate(items):
+        columns = (torch.stack(column) for column in zip(*items, strict=True))
+        return dict(zip(("input_ids", "attention_mask", "labels"), columns, strict=True))
+
+    return DataLoader(rows, batch_size=batch_size, shuffle=True, collate_fn=collate)
+
+
+def test_the_snippet_of_the_brief_works_as_written():
+    torch.manual_seed(0)
+    config = {"learning_rate": 2e-4, "lambda_contrastive": 0.1, "batch_size": 16, "epochs": 2}
+    trainer = ContrastiveTrainer(tiny_model(), brief_loader(0), brief_loader(1), torch.device("cpu"), config)
+    assert {"total_loss", "bce_loss", "contrastive_loss"} <= trainer.train_epoch().keys()
+    assert 0 <= trainer.evaluate()["macro_f1"] <= 1
+    assert len(trainer.fit()) == 1  # one epoch is done already
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"learningrate": 1e-3}, "did you mean learning_rate"),
+        ({"lambda_contrastive": -0.1}, "lambda_contrastive must be >= 0, got -0.1"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "lr must be positive"),
+    ],
+)
+def test_bad_values_in_the_brief_config_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        ContrastiveTrainer(tiny_model(), brief_loader(0), brief_loader(1), "cpu", config)
+
+
+def test_labels_outside_0_to_1_are_refused():
+    trainer = ContrastiveTrainer(tiny_model(), brief_loader(0), brief_loader(1), "cpu", {})
+    batch = next(iter(brief_loader(0))) | {"labels": torch.full((16, 2), 3.0)}
+    trainer.train_loader = [batch]
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1, got 3 to 3"):
+        trainer.train_epoch()
+
+
+def test_two_trainers_with_other_precisions_in_one_process(tmp_path):
+    build_trainer(tmp_path / "a", precision="fp32").train_epoch()
+    epoch = build_trainer(tmp_path / "b", precision="bf16").train_epoch()
+    assert np.isfinite(epoch["total_loss"])
+
+
+def test_predictions_stand_in_the_order_of_the_split(tmp_path):
+    trainer, data = build_trainer(tmp_path), VotedBatches(10, 1)
+    in_order = trainer.predict(DataLoader(data, batch_size=10, collate_fn=data.collate))
+    shuffled = trainer.predict(
+        DataLoader(data, batch_sampler=[[7, 1, 9], [0, 2, 3, 8], [6, 5, 4]], collate_fn=data.collate)
+    )
+    np.testing.assert_array_equal(shuffled.yes_votes, in_order.yes_votes)
+    np.testing.assert_allclose(shuffled.embeddings, in_order.embeddings, atol=1e-6)
+    assert shuffled.probabilities.dtype == np.float32
+
+
+def test_auto_is_bf16_on_a_cpu_with_instructions_for_it(tmp_path):
+    info = Path("/proc/cpuinfo")
+    has_bf16 = info.exists() and {"avx512_bf16", "amx_bf16"} & set(info.read_text().split())
+    assert build_trainer(tmp_path, precision="auto").precision == ("bf16" if has_bf16 else "fp32")
+    assert build_trainer(tmp_path, precision="fp32").precision == "fp32"
+    assert build_trainer(tmp_path, precision="bf16").precision == "bf16"
+
+
+def test_the_speed_of_an_epoch_counts_its_examples(tmp_path):
+    for epoch in build_trainer(tmp_path, epochs=2).fit():
+        assert epoch["train/examples_per_second"] * epoch["train/epoch_seconds"] == pytest.approx(96)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch itself while it compiles
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_blocks_train_as_plain_ones_and_keep_their_names(tmp_path):
+    plain, compiled = (
+        build_trainer(tmp_path / name, epochs=1, dropout=0.0, compile=name == "compiled")
+        for name in ("plain", "compiled")
+    )
+    assert all(block._compiled_call_impl is not None for block in compiled.model.encoder.encoder.layer)
+    expected = losses_of(plain.fit())
+    torch.testing.assert_close(torch.tensor(losses_of(compiled.fit())), torch.tensor(expected), rtol=1e-4, atol=1e-4)
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
