@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from support.commands import SMALL, runs, train
 
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.yaml"))

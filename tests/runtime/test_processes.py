@@ -43,8 +43,8 @@ def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
 
 
 def test_a_batch_must_feed_every_process():
-    from contrastive_learning.samplers.sharding import ShardedBatches
     from contrastive_learning.samplers import Examples, random
+    from contrastive_learning.samplers.sharding import ShardedBatches
 
     ones = torch.ones(6, 1, dtype=torch.long).numpy()
     batches = random(Examples(ones, ones, ones[:, 0], ones[:, 0].cumsum()), batch_size=3, seed=0, length_window=1)

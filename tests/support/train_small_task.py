@@ -3,11 +3,11 @@
 import sys
 
 import torch
+from small_task import build_trainer, hard_negative
 
 from contrastive_learning.losses import ExactMatchLoss
 from contrastive_learning.runtime.devices import leave_processes
 from contrastive_learning.samplers import balanced
-from small_task import build_trainer, hard_negative
 
 
 def main(output, loss, grad_cache_chunk):

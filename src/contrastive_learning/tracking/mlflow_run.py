@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +16,16 @@ from PIL import Image
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.tracking.models import check_model_name, record_model, register_champion
 from contrastive_learning.tracking.outbox import KeptTracking
-from contrastive_learning.tracking.provenance import redact
-from contrastive_learning.tracking.stores import absolute, check_reachable, creation_lock, folder_name, sqlite_path
+from contrastive_learning.tracking.stores import check_reachable
+from mlflow_stores import (
+    absolute,
+    creation_lock,
+    experiment_id,
+    metric_name,
+    quiet_client_settings,
+    redact,
+    sqlite_path,
+)
 
 logger = logging.getLogger(__name__)
 MAX_DIGEST_LENGTH = 36  # MLflow's limit
@@ -130,11 +137,7 @@ class MlflowTracking:
     ) -> None:
         if register is not None:
             check_model_name(register, log_model)
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        # training waits meanwhile, and the outbox tries again
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        quiet_client_settings()
         self.uri = absolute(uri)
         self.experiment = experiment
         self.log_model = log_model
@@ -177,7 +180,7 @@ class MlflowTracking:
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # the outbox tells of outages
         with creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=self.uri)
-            self.experiment_id = self._experiment_id()
+            self.experiment_id = experiment_id(self._client, self.uri, self.experiment)
 
     def kept_in(self, folder: Path) -> KeptTracking:
         return KeptTracking(self, folder)
@@ -220,7 +223,7 @@ class MlflowTracking:
         from mlflow.entities import Param
 
         entities = [
-            Param(_name(key), redact("null" if value is None else str(value))[:MAX_PARAM_LENGTH])
+            Param(metric_name(key), redact("null" if value is None else str(value))[:MAX_PARAM_LENGTH])
             for key, value in params.items()
         ]
         for start in range(0, len(entities), 100):  # MLflow's limit a call
@@ -243,7 +246,7 @@ class MlflowTracking:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000) if at_ms is None else at_ms
-        entities = [Metric(_name(key), float(value), now, step) for key, value in metrics.items()]
+        entities = [Metric(metric_name(key), float(value), now, step) for key, value in metrics.items()]
         for start in range(0, len(entities), 1000):
             self._client.log_batch(self._run, metrics=entities[start : start + 1000])
 
@@ -289,15 +292,6 @@ class MlflowTracking:
             raise RuntimeError("open the run first")
         return self.run_id
 
-    def _experiment_id(self) -> str:
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
-        path = sqlite_path(self.uri)
-        # absolute and explicit: MLflow's default depends on the folder that the first run was started from
-        location = None if path is None else (path.parent / "mlartifacts" / folder_name(self.experiment)).as_uri()
-        return str(self._client.create_experiment(self.experiment, artifact_location=location))
-
 
 def _watch_system(uri: str, run_id: str | None, *, resume: bool) -> Any:
     """Processor, memory, disk, network and, with nvidia-ml-py, the GPU: a thread that samples every 10 s."""
@@ -322,8 +316,3 @@ def _stop_watching(monitor: Any) -> None:
 
 def _user_tags() -> dict[str, str]:
     return {"mlflow.user": os.environ.get("USER", "unknown"), "mlflow.source.name": "src.train"}
-
-
-def _name(key: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in names."""
-    return re.sub(r"[^\w\-. :/]", "_", key)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,6 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in items:
         flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
-
-
-def redact(text: str) -> str:
-    """Credentials inside URLs never reach a record."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
 
 
 def _git(repository: Path, *arguments: str) -> str | None:

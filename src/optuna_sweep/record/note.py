@@ -1,11 +1,11 @@
 """The description of the sweep's parent run, in markdown."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from mlflow_stores import redact
 from optuna_sweep.plan.plan import Plan, compact
 from optuna_sweep.study.ledger import Ledger
 
@@ -26,13 +26,9 @@ def describe(plan: Plan, ledger: Ledger, confirmed: Mapping[str, Any] | None, co
     if confirmed is not None:
         verdict = confirmed.get("against_baseline", {}).get("verdict")
         parts.append(f"**Confirmed on fresh seeds**: {confirmed['chosen']}" + (f"; {verdict}" if verdict else ""))
-    again = f"```\n{_without_credentials(command)}\n```"
+    again = f"```\n{redact(command)}\n```"
     parts.append(f"**To continue** after a stop, or with a larger `hydra.sweeper.n_trials`:\n\n{again}")
     return "\n\n".join(parts)
-
-
-def _without_credentials(command: str) -> str:
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", command)
 
 
 def _counts(ledger: Ledger) -> str:

@@ -5,14 +5,13 @@ import itertools
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
+from mlflow_stores import creation_lock, experiment_id, metric_name, quiet_client_settings
 from optuna_sweep.record.show import Swept, base_address, show
 from optuna_sweep.study.patience import Patience
 
@@ -80,17 +79,15 @@ class MlflowRecord:
         ui: str,
         patience: Patience,
     ) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the trials wait meanwhile
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        quiet_client_settings()
         from mlflow import MlflowClient
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._study_name, self._label = study_name, label
         self._ui, self._patience = base_address(uri, ui), patience
-        with _creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
+        with creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
-            self._experiment_id = _experiment_id(self._client, uri, experiment)
+            self._experiment_id = experiment_id(self._client, uri, experiment)
             self.parent_run_id: str | None = self._open_parent(facts)
 
     def wait(self) -> None:
@@ -149,7 +146,7 @@ class MlflowRecord:
         user = {"mlflow.user": _user()}
         run = self._client.create_run(self._experiment_id, run_name=self._study_name, tags=user | own)
         for name, text in facts.items():
-            self._client.log_param(run.info.run_id, _name(name), text)
+            self._client.log_param(run.info.run_id, metric_name(name), text)
         return str(run.info.run_id)
 
     def _children(self, condition: str) -> Iterable[Any]:
@@ -174,7 +171,7 @@ class MlflowRecord:
         tags |= {"sweep.trial": str(trial.number), "sweep.state": "RUNNING", "mlflow.user": _user()}
         run = self._client.create_run(self._experiment_id, run_name=self._label(trial.number, trial.params), tags=tags)
         for name, value in trial.params.items():
-            self._client.log_param(run.info.run_id, _name(name), value)
+            self._client.log_param(run.info.run_id, metric_name(name), value)
         return run
 
     def _mirror(self, run: Any, trial: FrozenTrial) -> None:
@@ -193,30 +190,3 @@ class MlflowRecord:
 
 def _user() -> str:
     return os.environ.get("USER", "unknown")
-
-
-def _name(key: str) -> str:
-    """MLflow takes letters, digits and _-. :/ in names."""
-    return re.sub(r"[^\w\-. :/]", "_", key)
-
-
-def _experiment_id(client: Any, uri: str, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    path = _sqlite_path(uri)
-    # absolute and explicit, where the jobs' own tracking puts it: MLflow's default depends on the working directory
-    folder = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
-    location = None if path is None else (path.parent / "mlartifacts" / folder).as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
-
-
-def _creation_lock(uri: str) -> FileLock:
-    """The same lock as the jobs' own tracking takes."""
-    path = _sqlite_path(uri) or Path.home() / ".cache" / "contrastive_learning" / "tracking"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{path}.lock")
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

@@ -16,11 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from mlflow_stores import redact
 from optuna_sweep.outcome import Confirmation
 from optuna_sweep.plan.plan import Plan, compact, compose
 from optuna_sweep.run.confirm import report
 from optuna_sweep.study.ledger import Ledger, is_feasible
-from optuna_sweep.study.storage import without_password
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _summary(plan: Plan, ledger: Ledger, choice: Choice) -> dict[str, Any]:
         "best_trial": choice.trial.number,
         "output_dir": choice.trial.user_attrs.get("output_dir"),
         "study_name": plan.study_name,
-        "storage": without_password(plan.storage) if isinstance(plan.storage, str) else plan.storage,
+        "storage": redact(plan.storage) if isinstance(plan.storage, str) else plan.storage,
         "metric": list(plan.metrics) if len(plan.metrics) > 1 else plan.metrics[0],
         "direction": list(plan.directions) if len(plan.directions) > 1 else plan.directions[0],
         "sampler": plan.sampler if plan.points is None else "grid",

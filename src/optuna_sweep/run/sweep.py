@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
+from mlflow_stores import redact
 from optuna_sweep.errors import SweepError
 from optuna_sweep.outcome import Confirmation, Outcome
 from optuna_sweep.plan.plan import Plan, compose, make_plan
@@ -33,7 +34,7 @@ from optuna_sweep.run.slots import Slots, slots_of
 from optuna_sweep.settings import OptunaSweeperConf
 from optuna_sweep.study.ledger import DONE, Ledger, import_known, open_ledger, open_patiently
 from optuna_sweep.study.patience import AwayError, Patience, PatientStorage
-from optuna_sweep.study.storage import resolve, storage_lock, without_password
+from optuna_sweep.study.storage import resolve, storage_lock
 from optuna_sweep.trial import RecordedTask
 
 
@@ -204,12 +205,10 @@ def _open_record(plan: Plan) -> Record:
     from mlflow.exceptions import MlflowException
 
     try:
-        patience = Patience(f"hydra.sweeper.mlflow_uri: {without_password(uri)}", settings.storage_patience)
+        patience = Patience(f"hydra.sweeper.mlflow_uri: {redact(uri)}", settings.storage_patience)
         return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui, patience=patience)
     except MlflowException as error:
-        raise SweepError(
-            f"hydra.sweeper.mlflow_uri: {without_password(uri)}: {error.message.splitlines()[0]}"
-        ) from error
+        raise SweepError(f"hydra.sweeper.mlflow_uri: {redact(uri)}: {error.message.splitlines()[0]}") from error
 
 
 def _command() -> str:

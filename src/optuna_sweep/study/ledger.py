@@ -9,6 +9,7 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from mlflow_stores import redact
 from optuna_sweep.errors import SweepError
 from optuna_sweep.plan.space import Point, Space
 from optuna_sweep.study.patience import Patience, PatientStorage
@@ -19,7 +20,6 @@ from optuna_sweep.study.storage import (
     open_storage,
     storage_lock,
     this_owner,
-    without_password,
 )
 
 IDENTITY = "identity"
@@ -145,7 +145,7 @@ class Ledger:
 
 def open_patiently(storage: Any, seconds: float) -> PatientStorage:
     """`storage` as `resolve` gives it. One that is away now is an error; only later it is waited for."""
-    name = without_password(storage) if isinstance(storage, str) else str(storage.get("_target_"))
+    name = redact(storage) if isinstance(storage, str) else str(storage.get("_target_"))
     with held(storage_lock(storage)):
         return PatientStorage(open_storage(storage), Patience(f"hydra.sweeper.storage: {name}", seconds))
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import socket
 import tempfile
 import warnings
@@ -21,6 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from mlflow_stores import redact
 from optuna_sweep.errors import SweepError
 from optuna_sweep.study.patience import reason_of
 
@@ -66,7 +66,7 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
-        raise SweepError(f"hydra.sweeper.storage: {without_password(url)}: {reason_of(error)}") from error
+        raise SweepError(f"hydra.sweeper.storage: {redact(url)}: {reason_of(error)}") from error
 
 
 class JournalFile(JournalFileBackend):
@@ -104,10 +104,6 @@ def _engine_arguments(url: str) -> dict[str, Any]:
         return {"connect_args": {"timeout": SQLITE_TIMEOUT_SECONDS}}
     by_libpq = parsed.get_driver_name() in ("psycopg", "psycopg2")
     return {"pool_pre_ping": True, "connect_args": POSTGRESQL_TIMEOUTS if by_libpq else {}}
-
-
-def without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 class Lock(Protocol):

@@ -1,0 +1,51 @@
+"""The first use of a store, and the experiment whose artifacts must land in one folder whoever creates it."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from mlflow_stores.addresses import folder_name, sqlite_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def quiet_client_settings() -> None:
+    """MLflow's environment variables, unless the user has set them. Call this before MLflow is imported."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # training waits for each call, and calls are repeated by us after an outage
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+
+def creation_lock(uri: str) -> FileLock:
+    """Held during the first use of a store, which MLflow does not make safe for several processes.
+
+    Raises ValueError if the store's folder cannot be written.
+    """
+    path = sqlite_path(uri) or Path.home() / ".cache" / "contrastive_learning" / "tracking"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"tracking.uri must point into a folder that can be written: {error}") from error
+    return FileLock(f"{path}.lock")
+
+
+def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:
+    """The experiment called `name`, created if there is none. Needs `creation_lock(uri)`."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    path = sqlite_path(uri)
+    # absolute and explicit: MLflow's default depends on the folder that the first run was started from
+    location = None if path is None else (path.parent / "mlartifacts" / folder_name(name)).as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def metric_name(key: str) -> str:
+    """`key` with only what MLflow takes in names of metrics and parameters: letters, digits and _-. :/"""
+    return re.sub(r"[^\w\-. :/]", "_", key)
