@@ -12,10 +12,10 @@ ARGS ?=
 install: $(INSTALLED)
 
 # torch first and alone: whatever depends on it then keeps the build that is already there
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml .ci/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c .ci/constraints.txt torch
+	$(BIN)/pip install --quiet -c .ci/constraints.txt -e '.[dev]'
 	touch $(INSTALLED)
 
 train: $(INSTALLED)  ## train the default model on the sample data: make train ARGS="loss.temperature=0.1"

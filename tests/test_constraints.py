@@ -15,5 +15,5 @@ def names(lines):
 
 @pytest.mark.parametrize("extra", ["gpu", "postgres", "cmaes", "joblib", "submitit", "dev"])
 def test_an_extra_is_held_to_the_versions_that_were_tested(extra):
-    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    constraints = (ROOT / ".ci/constraints.txt").read_text(encoding="utf-8").splitlines()
     assert names([*PROJECT["dependencies"], *EXTRAS[extra]]) <= names(constraints)
