@@ -7,8 +7,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_licence_is_the_standard_text_with_the_copyright_line_filled_in():
-    text = (ROOT / "LICENSE").read_text()
-    assert text.count("Copyright 2026 contrastive-quality contributors") == 1
-    blank = text.replace("Copyright 2026 contrastive-quality contributors", "Copyright [yyyy] [name of copyright owner]")
+    text, ours = (ROOT / "LICENSE").read_text(), "Copyright 2026 contrastive-quality contributors"
+    assert text.count(ours) == 1
+    blank = text.replace(ours, "Copyright [yyyy] [name of copyright owner]")
     # of https://www.apache.org/licenses/LICENSE-2.0.txt
     assert sha256(blank.encode()).hexdigest() == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
