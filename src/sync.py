@@ -29,11 +29,7 @@ def _sync(output: Path) -> bool:
     config = OmegaConf.load(output / ".hydra" / "config.yaml")
     run_id = json.loads((output / RUN_FILE).read_text())["run_id"]
     try:
-        outbox = instantiate(config.tracking).attach(run_id).kept_in(output).outbox
-        try:
-            sent: bool = outbox.flush()
-        finally:
-            outbox.close()
+        sent: bool = instantiate(config.tracking).send_outbox(run_id, output)
     except Exception as error:  # noqa: BLE001  whatever a server refuses: the other runs may go
         print(f"{output}: {error}", file=sys.stderr)
         return False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contrastive_learning.data.tokenized import TokenizedData
     from contrastive_learning.pictures import RunPictures
     from contrastive_learning.samplers.examples import BatchSampler
-    from contrastive_learning.tracking.mlflow_run import Tracker
+    from contrastive_learning.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"

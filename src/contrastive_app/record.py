@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
     from contrastive_learning.metrics.evaluation import Evaluation
-    from contrastive_learning.tracking.mlflow_run import Run, Tracker
+    from contrastive_learning.tracking import Run, Tracker
 
 METRICS_FILE = "metrics.json"  # in the output folder
 
@@ -38,11 +38,11 @@ def open_run(
 ) -> Iterator["Run"]:
     """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
     from contrastive_learning.runtime.interrupts import HeldSignals
-    from contrastive_learning.tracking.mlflow_run import NoTracking
+    from contrastive_learning.tracking import NoRun
     from contrastive_learning.tracking.provenance import git_state
 
     if is_follower():
-        yield NoTracking()
+        yield NoRun()
         return
     run_file = output / RUN_FILE
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
@@ -50,7 +50,7 @@ def open_run(
     name = trial.run_name or run_name(config)
     with ExitStack() as closed:
         with HeldSignals():  # nobody would close a run that is interrupted here
-            run = tracking.open(name, {**tags, **git, **trial.tags()}, resume_run_id=resumed).kept_in(output)
+            run = tracking.open(name, {**tags, **git, **trial.tags()}, folder=output, resume_run_id=resumed)
             closed.enter_context(run)
             content = {"run_id": run.run_id, "config": fixed_options(config)}
             run_file.write_text(json.dumps(content, ensure_ascii=False))

@@ -108,8 +108,8 @@ def train(config: DictConfig) -> Objective:
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
             served = record_judge(run, config, output, data, trainer, evaluations["val"])
-        if trial.number is None and run.run_id is not None:  # of a sweep, only the best
-            served = run.register(run.run_id) or served
+        if trial.number is None:  # of a sweep, only the best
+            served = run.register() or served
     progress.console.print(results_table(metrics, data.criteria, evaluations))
     progress.remark(f"Recorded: {run.location()}")
     if served is not None:

@@ -30,7 +30,7 @@ def start(data: Path, cache: Path, overrides: list[str]) -> dict[str, float]:
     from torch.utils.data import DataLoader
 
     from contrastive_app.parts import CONF, build_parts, load_data
-    from contrastive_learning.tracking.mlflow_run import MlflowTracking  # noqa: F401  what a run imports too
+    from contrastive_learning.tracking import MlflowTracking  # noqa: F401  what a run imports too
     from contrastive_learning.training.diagnostics import anchor_report
 
     marks.append(time.process_time())

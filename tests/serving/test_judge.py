@@ -17,7 +17,7 @@ from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.runtime.devices import cpu_multiplies_bf16
 from contrastive_learning.serving import export_judge, fit_vote_shares, judge
-from contrastive_learning.tracking.mlflow_run import MlflowTracking
+from contrastive_learning.tracking import MlflowTracking
 from support.judges import CRITERIA, RESPONSES, export
 from support.servers import free_port
 
@@ -26,7 +26,7 @@ def record(folder, evaluation_of=export, **changes):
     evaluation = evaluation_of(folder / "judge", **changes)
     with MlflowTracking(
         uri=f"sqlite:///{folder}/mlflow.db", experiment="serving", log_model=True, register=None, system_metrics=False
-    ).open("a run", {}) as run:
+    ).open("a run", {}, folder=folder) as run:
         return run.model(folder / "judge", CRITERIA), evaluation
 
 

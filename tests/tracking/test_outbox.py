@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy
 from mlflow import MlflowClient
 
-from contrastive_learning.tracking.mlflow_run import MlflowTracking
+from contrastive_learning.tracking import MlflowTracking
 from contrastive_learning.tracking.outbox import Outbox
 from support.judges import CRITERIA, export
 from support.pictures import png
@@ -91,7 +91,7 @@ def test_an_interrupt_waits_for_the_call_to_end(tmp_path, interrupted):
     tracking = MlflowTracking(
         uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
     )
-    run = tracking.open("first", {}).kept_in(tmp_path)
+    run = tracking.open("first", {}, folder=tmp_path)
 
     def send_signal(connection):
         sqlalchemy.event.remove(sqlalchemy.Engine, "commit", send_signal)
@@ -108,11 +108,28 @@ def test_an_interrupt_waits_for_the_call_to_end(tmp_path, interrupted):
 def test_a_refusal_is_no_outage(tmp_path):
     tracking = MlflowTracking(
         uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
-    ).open("first", {})
-    tracking.run_id = "0" * 32
-    with pytest.raises(Exception, match="not found") as refused:
-        tracking.log({"val/macro_f1": 0.5}, 0)
-    assert not tracking.is_outage(refused.value)
+    )
+    run = tracking.open("first", {}, folder=tmp_path)
+    client = MlflowClient(tracking_uri=tracking.uri)
+    client.delete_run(run.run_id)
+    with pytest.raises(Exception, match="active"):
+        run.log({"val/macro_f1": 0.5}, 0)
+    client.restore_run(run.run_id)
+    with run:
+        run.log({"val/macro_f1": 0.75}, 1)
+    points = client.get_metric_history(run.run_id, "val/macro_f1")
+    assert [(point.step, point.value) for point in points] == [(1, 0.75)]
+
+
+def test_an_outbox_of_an_earlier_version_names_the_run_to_register(tmp_path):
+    tracking = MlflowTracking(
+        uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
+    )
+    with tracking.open("first", {}, folder=tmp_path) as run:
+        pass
+    (tmp_path / "outbox.jsonl").write_text(f'["register", {{"run_id": "{run.run_id}"}}]\n')
+    assert tracking.send_outbox(run.run_id, tmp_path)
+    assert not (tmp_path / "outbox.jsonl").exists()
 
 
 @pytest.fixture
@@ -130,7 +147,7 @@ def test_a_server_that_is_away_costs_no_record_and_little_time(server, tmp_path,
     output.mkdir()
     export(output / "judge")
     tracking = MlflowTracking(uri=server.uri, experiment="x", log_model=True, register=None, system_metrics=False)
-    run = tracking.open("first", {}).kept_in(output)
+    run = tracking.open("first", {}, folder=output)
     monkeypatch.setattr("contrastive_learning.tracking.outbox.LAST_TRIES_SECONDS", 1.0)
     with run:
         for epoch in (1, 2, 3):

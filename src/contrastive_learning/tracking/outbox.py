@@ -1,4 +1,4 @@
-"""What the record of a run has still to take, in a file beside the run: a server that is away loses none of it."""
+"""Calls that the tracking server has not accepted yet, kept in outbox.jsonl in the run's folder until they are sent."""
 
 import json
 import logging
@@ -6,28 +6,29 @@ import time
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from filelock import FileLock, Timeout
 
 from contrastive_learning.runtime.interrupts import HeldSignals
-
-if TYPE_CHECKING:
-    from contrastive_learning.tracking.mlflow_run import MlflowTracking
+from mlflow_stores import redact
 
 logger = logging.getLogger(__name__)
 
 OUTBOX = "outbox.jsonl"
 RETRY_SECONDS = 10.0
 LAST_TRIES_SECONDS = 15.0  # at the end of a run, for a server that is just being restarted
+MAX_REASON_LENGTH = 8000  # MLflow's limit for a tag
 
 
 class Outbox:
-    """Calls in their order, each in the file until it is sent.
+    """A queue of calls, in their order; each stays in the file `path` until it is sent.
 
-    `send` must do no harm when it gets a call twice: the server may go away before it answers.
+    `send` may get the same call twice, since a server can go away before it answers, and must tolerate that.
+    Raises ValueError if another process uses the file.
     """
 
     def __init__(
@@ -41,13 +42,17 @@ class Outbox:
         except Timeout:
             raise ValueError(f"{path} belongs to a run that has not ended") from None
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        self._pending = deque(json.loads(line) for line in lines if line.endswith("\n"))  # a kill can break the last
+        self._pending = deque(json.loads(line) for line in lines if line.endswith("\n"))  # a kill can cut off the last
 
     def drop(self, call: str) -> None:
+        """Forget the calls of this name."""
         self._pending = deque(entry for entry in self._pending if entry[0] != call)
 
     def put(self, call: str, **arguments: Any) -> None:
-        """Write down, then send if it may be time. What the server refuses is raised and not kept."""
+        """Write the call to the file, then send what is there unless the last outage is too recent.
+
+        A call that the server refuses raises and is not kept.
+        """
         line = json.dumps([call, arguments], ensure_ascii=False, default=str)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
@@ -61,7 +66,7 @@ class Outbox:
             raise
 
     def flush(self) -> bool:
-        """Send everything. False: the server is away."""
+        """Send everything. False if the server is away."""
         started = time.monotonic()
         while self._pending:
             try:
@@ -89,25 +94,62 @@ class Outbox:
         Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
-class KeptTracking:
-    """A Run whose calls pass through an outbox."""
+class DirectRun(Protocol):
+    """A run in a store: each call is made at once, and raises if the store does not take it.
 
-    def __init__(self, tracking: "MlflowTracking", folder: Path) -> None:
-        self._tracking = tracking
-        self.run_id = tracking.run_id
-        self._addresses: dict[str, str | None] = {}  # of what was recorded: model, register
-        self.outbox = Outbox(folder / OUTBOX, self._send, tracking.is_outage)
+    `at_ms`, milliseconds since 1970, is when a call was made.
+    """
+
+    run_id: str
+
+    def is_outage(self, error: Exception) -> bool:
+        """Whether the call may succeed later."""
+        ...
+
+    def uninterrupted(self) -> AbstractContextManager[object]:
+        """Holds signals back if one inside a call could do harm."""
+        ...
+
+    def params(self, params: Mapping[str, Any]) -> None: ...
+
+    def data(self, name: str, context: str, *, fingerprint: str, source: str, num_responses: int) -> None: ...
+
+    def log(self, metrics: Mapping[str, float], step: int, at_ms: int) -> None: ...
+
+    def text(self, text: str, name: str) -> None: ...
+
+    def artifact(self, path: Path, folder: str | None) -> None: ...
+
+    def image(self, png: bytes, key: str, step: int, at_ms: int) -> None: ...
+
+    def model(self, judge: Path, criteria: Sequence[str], at_ms: int) -> str | None: ...
+
+    def register(self) -> str | None: ...
+
+    def end(self, status: str, reason: str | None, at_ms: int) -> None: ...
+
+    def location(self) -> str: ...
+
+
+class OutboxRun:
+    """A Run whose calls pass through the outbox in `folder` to `direct`."""
+
+    def __init__(self, direct: DirectRun, folder: Path) -> None:
+        self._direct = direct
+        self.run_id: str | None = direct.run_id
+        self._addresses: dict[str, str | None] = {}  # what `model` and `register` returned
+        self.outbox = Outbox(folder / OUTBOX, self._send, direct.is_outage)
 
     def __enter__(self) -> Self:
-        self.outbox.drop("end")  # of the part that was interrupted
+        self.outbox.drop("end")  # written by the part that was interrupted
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        status, reason = self._tracking.outcome(error)
+        status, reason = _outcome(error)
         give_up = time.monotonic() + (LAST_TRIES_SECONDS if error is None else 0)
-        with HeldSignals():  # a launcher may send a second one while the first is being obeyed
+        with HeldSignals():  # a launcher may send a second signal while the first is being obeyed
             try:
                 self.outbox.put("end", status=status, reason=reason, at_ms=_now())
                 while not self.outbox.flush() and time.monotonic() < give_up:
@@ -138,30 +180,38 @@ class KeptTracking:
         self.outbox.put("model", judge=str(judge.resolve()), criteria=list(criteria), at_ms=_now())
         return self._addresses.get("model")
 
-    def register(self, run_id: str) -> str | None:
-        self.outbox.put("register", run_id=run_id)
+    def register(self) -> str | None:
+        self.outbox.put("register")
         return self._addresses.get("register")
 
     def location(self) -> str:
-        return self._tracking.location()
+        return self._direct.location()
 
     def _send(self, call: str, arguments: dict[str, Any]) -> None:
-        with self._tracking.uninterrupted():
-            self._say(call, arguments)
+        with self._direct.uninterrupted():
+            self._call(call, arguments)
 
-    def _say(self, call: str, arguments: dict[str, Any]) -> None:
+    def _call(self, call: str, arguments: dict[str, Any]) -> None:
         match call:
             case "artifact":
-                self._tracking.artifact(Path(arguments["path"]), arguments["folder"])
+                self._direct.artifact(Path(arguments["path"]), arguments["folder"])
             case "image":
-                self._tracking.image(**arguments | {"png": b64decode(arguments["png"])})
+                self._direct.image(**arguments | {"png": b64decode(arguments["png"])})
             case "model":
-                address = self._tracking.model(**arguments | {"judge": Path(arguments["judge"])})
+                address = self._direct.model(**arguments | {"judge": Path(arguments["judge"])})
                 self._addresses["model"] = address
-            case "register":
-                self._addresses["register"] = self._tracking.register(**arguments)
+            case "register":  # an outbox of an earlier version has the run's id as an argument
+                self._addresses["register"] = self._direct.register()
             case _:
-                getattr(self._tracking, call)(**arguments)
+                getattr(self._direct, call)(**arguments)
+
+
+def _outcome(error: BaseException | None) -> tuple[str, str | None]:
+    """The status of a run that ended so, and the reason if it is not FINISHED."""
+    if error is None:
+        return "FINISHED", None
+    status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    return status, redact(f"{type(error).__name__}: {error}")[:MAX_REASON_LENGTH]
 
 
 def _now() -> int:

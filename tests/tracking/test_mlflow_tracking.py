@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from contrastive_learning.tracking.mlflow_run import MlflowTracking, NoTracking
+from contrastive_learning.tracking import MlflowTracking, NoTracking
 from support.pictures import png
 
 
@@ -20,23 +20,27 @@ def tracking_in(folder, **changes):
     return tracking_at(f"sqlite:///{folder}/mlflow.db", **changes)
 
 
-def stored(run):
+def client_of(folder):
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=run.uri).get_run(run.run_id)
+    return MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+
+
+def stored(folder, run):
+    return client_of(folder).get_run(run.run_id)
 
 
 def test_a_run_holds_params_metrics_and_artifacts(tmp_path):
     file = tmp_path / "table.txt"
     file.write_text("rows")
-    with tracking_in(tmp_path).open("first", {"seed": "3"}) as run:
+    with tracking_in(tmp_path).open("first", {"seed": "3"}, folder=tmp_path) as run:
         run.params({"loss.temperature": 0.07, "data.prefix": "", "trainer.patience": None})
         run.params({f"p{index}": index for index in range(250)})
         run.log({"val/macro_f1": 0.5, "val/f1/문법 (a)": 0.25}, 0)
         run.log({"val/macro_f1": 0.75}, 1)
         run.text("seed: 0", "config.yaml")
         run.artifact(file, "tables")
-    found = stored(run)
+    found = stored(tmp_path, run)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "first"
     assert found.data.tags["seed"] == "3"
@@ -51,27 +55,37 @@ def test_a_run_holds_params_metrics_and_artifacts(tmp_path):
     ("error", "status"), [(RuntimeError("no\nmemory"), "FAILED"), (KeyboardInterrupt("SIGTERM"), "KILLED")]
 )
 def test_a_run_is_closed_truthfully(tmp_path, error, status):
-    run = tracking_in(tmp_path).open("first", {})
+    run = tracking_in(tmp_path).open("first", {}, folder=tmp_path)
     with pytest.raises(type(error)), run:
         raise error
-    assert stored(run).info.status == status
-    assert str(error) in stored(run).data.tags["error"]
+    assert stored(tmp_path, run).info.status == status
+    assert str(error) in stored(tmp_path, run).data.tags["error"]
 
 
 def test_a_resumed_run_continues_the_same_record(tmp_path):
-    run = tracking_in(tmp_path).open("first", {})
+    run = tracking_in(tmp_path).open("first", {}, folder=tmp_path)
     with pytest.raises(KeyboardInterrupt), run:
         run.log({"val/macro_f1": 0.5}, 1)
         raise KeyboardInterrupt
-    with tracking_in(tmp_path).open(None, {}, resume_run_id=run.run_id) as again:
-        assert stored(again).info.status == "RUNNING"
+    with tracking_in(tmp_path).open(None, {}, folder=tmp_path, resume_run_id=run.run_id) as again:
+        assert stored(tmp_path, again).info.status == "RUNNING"
         again.log({"val/macro_f1": 0.6}, 2)
-    assert stored(run).info.status == "FINISHED"
-    assert stored(run).data.metrics["val/macro_f1"] == 0.6
+    assert stored(tmp_path, run).info.status == "FINISHED"
+    assert stored(tmp_path, run).data.metrics["val/macro_f1"] == 0.6
 
 
-def _open_and_close(folder):
-    with tracking_in(folder).open("parallel", {}) as run:
+def test_a_folder_takes_one_run_at_a_time(tmp_path):
+    tracking = tracking_in(tmp_path)
+    ended = "belongs to a run that has not ended"
+    with tracking.open("first", {}, folder=tmp_path) as run, pytest.raises(ValueError, match=ended):
+        tracking.open(None, {}, folder=tmp_path, resume_run_id=run.run_id)
+    with tracking.open(None, {}, folder=tmp_path, resume_run_id=run.run_id) as again:
+        assert again.run_id == run.run_id
+
+
+def _open_and_close(folder, output):
+    output.mkdir()
+    with tracking_in(folder).open("parallel", {}, folder=output) as run:
         run.log({"val/macro_f1": 0.5}, 0)
     return run.run_id
 
@@ -79,7 +93,7 @@ def _open_and_close(folder):
 @pytest.mark.slow
 def test_four_processes_create_a_fresh_store_together(tmp_path):
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        runs = list(pool.map(_open_and_close, [tmp_path] * 4))
+        runs = list(pool.map(_open_and_close, [tmp_path] * 4, [tmp_path / str(number) for number in range(4)]))
     assert len(set(runs)) == 4
 
 
@@ -97,24 +111,24 @@ def test_a_server_that_accepts_and_never_answers_is_one_line_within_ten_seconds(
 
 
 def test_the_data_are_inputs_of_the_run(tmp_path):
-    with tracking_in(tmp_path).open("first", {}) as run:
+    with tracking_in(tmp_path).open("first", {}, folder=tmp_path) as run:
         for split, context in (("train", "training"), ("valid", "validation")):
             run.data(f"votes {split}", context, fingerprint="f" * 64, source="/data/my.jsonl", num_responses=7)
-    found = {item.tags[0].value: item.dataset for item in stored(run).inputs.dataset_inputs}
+    found = {item.tags[0].value: item.dataset for item in stored(tmp_path, run).inputs.dataset_inputs}
     assert found["training"].name == "votes train (7 responses)"
     assert found["validation"].digest == "f" * 36
     assert json.loads(found["training"].source) == {"uri": "/data/my.jsonl"}
 
 
 def test_system_metrics_come_with_the_shortest_run_and_end_with_it(tmp_path):
-    run = tracking_in(tmp_path, system_metrics=True).open("first", {})
+    run = tracking_in(tmp_path, system_metrics=True).open("first", {}, folder=tmp_path)
     with pytest.raises(KeyboardInterrupt), run:
         watching = [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
         raise KeyboardInterrupt
     assert len(watching) == 1
     assert not watching[0].is_alive()
-    assert stored(run).data.metrics["system/cpu_utilization_percentage"] >= 0
-    assert stored(run).info.status == "KILLED"
+    assert stored(tmp_path, run).data.metrics["system/cpu_utilization_percentage"] >= 0
+    assert stored(tmp_path, run).info.status == "KILLED"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "models:/x", "..", "it's"])
@@ -132,37 +146,37 @@ def test_credentials_stay_out_of_errors_and_records(tmp_path):
     with pytest.raises(ValueError, match="tracking.uri must start") as error:
         tracking_at("ftp://me:secret@host/x")
     assert "secret" not in str(error.value)
-    with tracking_in(tmp_path).open("first", {}) as run:
+    with tracking_in(tmp_path).open("first", {}, folder=tmp_path) as run:
         run.params({"tracking.uri": "http://me:secret@host"})
-    assert stored(run).data.params["tracking.uri"] == "http://***@host"
+    assert stored(tmp_path, run).data.params["tracking.uri"] == "http://***@host"
 
 
 def test_pictures_of_each_epoch_are_a_series_with_steps(tmp_path):
     """The names are what MLflow's image grid reads: key+step+0+timestamp+…, with / written as ~."""
-    with tracking_in(tmp_path).open("first", {}) as run:
+    with tracking_in(tmp_path).open("first", {}, folder=tmp_path) as run:
         for epoch in (0, 1):
             run.image(png(), "val/embedding", epoch)
     names = sorted(path.name for path in tmp_path.glob("mlartifacts/*/*/artifacts/images/*.png"))
     assert [name.split("+")[:3] for name in names] == [["val~embedding", "step", "0"], ["val~embedding", "step", "1"]]
-    assert stored(run).data.tags["mlflow.loggedImages"] == "True"
+    assert stored(tmp_path, run).data.tags["mlflow.loggedImages"] == "True"
 
 
 def test_a_model_that_cannot_be_recorded_is_marked_as_failed(tmp_path):
-    from mlflow import MlflowClient
-
-    with tracking_in(tmp_path).open("first", {}) as run, pytest.raises(Exception, match="nowhere"):
+    with tracking_in(tmp_path).open("first", {}, folder=tmp_path) as run, pytest.raises(Exception, match="nowhere"):
         run.model(tmp_path / "nowhere", ["safe"])
-    (model,) = MlflowClient(tracking_uri=run.uri).search_logged_models([run.experiment_id])
+    (model,) = client_of(tmp_path).search_logged_models([stored(tmp_path, run).info.experiment_id])
     assert model.status == "FAILED"
 
 
 def test_no_tracking_takes_the_same_calls(tmp_path):
-    with NoTracking().open("first", {}) as run:
+    with NoTracking().open("first", {}, folder=tmp_path) as run:
         run.params({"a": 1})
         run.log({"val/macro_f1": 0.5}, 0)
         run.text("x", "y")
         run.artifact(tmp_path)
         run.image(png(), "val/embedding", 0)
         assert run.model(tmp_path, ["safe"]) is None
+        assert run.register() is None
     assert run.run_id is None
+    assert list(tmp_path.iterdir()) == []
     assert "tracking=none" in run.location()
