@@ -10,7 +10,8 @@ from scipy.stats import somersd
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from contrastive_learning.metrics import choose_thresholds, quality_metrics, reliability
-from contrastive_learning.metrics.quality import f1_of_both
+from contrastive_learning.metrics.rated import f1_of_both
+from contrastive_learning.metrics.table import METRICS
 
 CRITERIA = ("polite", "specific")
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -56,6 +57,20 @@ def test_agrees_with_scikit_learn_and_scipy():
         assert {name: metrics[f"{name}/{criterion}"] for name in expected} == pytest.approx(expected)
     for mean, name in (("macro_f1", "f1"), ("auroc", "auroc"), ("ap_no", "ap_no"), ("brier", "brier"), ("ece", "ece")):
         assert metrics[mean] == pytest.approx(np.mean([metrics[f"{name}/{criterion}"] for criterion in CRITERIA]))
+
+
+def test_every_metric_of_the_table_is_reported_and_better_for_a_better_model():
+    probabilities, yes_votes, num_votes, pi = simulated(400, num_votes=5)
+    good, poor = (quality_metrics(p, yes_votes, num_votes, CRITERIA, [0.5, 0.5]) for p in (pi, 1 - probabilities))
+    for metric in METRICS:
+        names = [metric.summary] if metric.summary else []
+        names += [f"{metric.per_criterion}/{criterion}" for criterion in CRITERIA] if metric.per_criterion else []
+        assert names
+        if metric.summary == "borderline/detection_auroc":
+            continue  # 1 - p is as far from 0.5 as p
+        for name in names:
+            assert good[name] > poor[name] if metric.direction == "maximize" else good[name] < poor[name], name
+    assert all(metric.summary for metric in METRICS if metric.label or metric.in_results)
 
 
 def test_f1_of_a_constant_prediction():

@@ -5,15 +5,10 @@ from typing import NamedTuple
 
 from contrastive_app.report.evidence import Arm, Evidence, Spread
 from contrastive_app.report.verdict import compact, setting, signed
+from contrastive_learning.metrics.table import METRICS
 from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare
 
 SPLITS = {"val": "valid", "test": "test", "test_ood": "held-out domain"}
-QUALITY = {  # metric -> what it is called, and where better lies
-    "macro_f1": ("macro F1", "maximize"),
-    "borderline/macro_f1": ("macro F1 on split votes", "maximize"),
-    "borderline/brier": ("Brier on split votes", "minimize"),
-    "ece": ("calibration error", "minimize"),
-}
 MAX_ARMS = 10
 NONE = "–"
 
@@ -54,15 +49,16 @@ def quality_table(evidence: Evidence) -> Table:
         heading += [name_of(evidence, baseline), "better by", *(["95 %"] if has_intervals(evidence) else [])]
     rows = []
     for split, split_name in SPLITS.items():
-        for metric, (name, direction) in QUALITY.items():
-            values = arm.metric(f"{split}/{metric}")
+        for metric in (metric for metric in METRICS if metric.label):
+            name = f"{split}/{metric.summary}"
+            values = arm.metric(name)
             if not values:
                 continue
             cells = [_with_sd(Spread.of(values))]
             if baseline is not None:
-                other = baseline.metric(f"{split}/{metric}")
-                cells += [_with_sd(Spread.of(other)), *_gain(values, other, direction)]
-            rows.append(Row(f"{split_name}: {name}", cells[: len(heading) - 1]))
+                other = baseline.metric(name)
+                cells += [_with_sd(Spread.of(other)), *_gain(values, other, metric.direction)]
+            rows.append(Row(f"{split_name}: {metric.label}", cells[: len(heading) - 1]))
     return Table(heading, rows)
 
 

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from contrastive_learning.metrics.quality import f1_of_both
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from contrastive_learning.metrics.rated import BoolArray, FloatArray, f1_of_both
 
 MAX_NEIGHBOURS = 11  # odd, so that neighbours never tie
 SAME_POINT = 1e-9  # cosine distances below it are rounding

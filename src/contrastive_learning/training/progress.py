@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from contrastive_learning.metrics.table import METRICS
+
 Metrics = Mapping[str, float]
 
 
@@ -88,7 +90,7 @@ def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[st
         table.add_row(criterion, *(_cell(metrics, *pair) for pair in keys))
     table.add_section()
     table.add_row("mean", *(_cell(metrics, f"{split}/macro_f1", f"{split}/auroc") for split in splits), style="bold")
-    for name in ("brier", "borderline/brier", "rank_agreement"):
+    for name in (metric.summary for metric in METRICS if metric.in_results):
         table.add_row(name, *(_cell(metrics, f"{split}/{name}") for split in splits))
     return table
 
