@@ -7,9 +7,12 @@ INSTALLED := $(VENV)/.installed
 STUDY ?= temperature_lambda
 ARGS ?=
 
-.PHONY: install train sweep sync test test-fast lint format bench ui clean
+.PHONY: help install train sweep sync test test-fast lint format bench ui clean
 
-install: $(INSTALLED)
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## .venv with the versions that were tested
 
 # torch first and alone: whatever depends on it then keeps the build that is already there
 $(INSTALLED): pyproject.toml .ci/constraints.txt
@@ -30,15 +33,15 @@ sync: $(INSTALLED)  ## send what a tracking server that was away has not taken y
 test: $(INSTALLED)  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(ARGS)
 
-test-fast: $(INSTALLED)
+test-fast: $(INSTALLED)  ## the tests that take seconds, before each commit
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -51,5 +54,5 @@ bench: $(INSTALLED)  ## the measured comparisons, half an hour; close other prog
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
 	$(BIN)/python -m src.ui --port $(or $(PORT),5000)
 
-clean:
+clean:  ## remove .venv and the caches; runs and records stay
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache

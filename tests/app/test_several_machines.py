@@ -1,4 +1,4 @@
-"""The commands that the README gives for several machines, here in a folder each, with a real PostgreSQL and a real
+"""The commands that conf/README.md gives for several machines, here in a folder each, with a real PostgreSQL and a real
 `mlflow server`, which go away for a while.
 """
 
@@ -20,7 +20,7 @@ TRIALS = 4
 
 
 def documented(start, text=""):
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (ROOT / "conf/README.md").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith(start) and text in line)
     return shlex.split(line.removeprefix(start), comments=True)
 
