@@ -1,6 +1,6 @@
 """What a run is made of: the parts that its configuration names, its data, its objective."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contrastive_learning.pictures import RunPictures
     from contrastive_learning.samplers.examples import BatchSampler
     from contrastive_learning.tracking import Tracker
+    from contrastive_learning.training import Hooks
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -107,13 +108,14 @@ def build_trainer(
     data: "TokenizedData",
     batches: "BatchSampler",
     output: Path,
-    on_step: Callable[[int, int, Any], None],
+    hooks: "Hooks",
 ) -> "ContrastiveTrainer":
     from torch.utils.data import DataLoader
 
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.runtime.devices import resolve_device, seed_everything
     from contrastive_learning.runtime.processes import rank
+    from contrastive_learning.training import RunContext
 
     seed_everything(config.seed)
     model = parts.recipe.build(data.tokenizer, data.yes_rates)
@@ -134,10 +136,9 @@ def build_trainer(
         parts.settings,
         loss=parts.loss,
         optimizer=parts.optimizer,
-        criteria=data.criteria,
-        held_out=held_out,
-        checkpoint_dir=output / "checkpoints",
-        on_step=on_step,
+        context=RunContext(
+            criteria=data.criteria, held_out=held_out, checkpoint_dir=output / "checkpoints", hooks=hooks
+        ),
     )
 
 

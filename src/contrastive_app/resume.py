@@ -29,10 +29,10 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     Raises ValueError where that one had other options: its record would no longer tell what was run; and for a new
     run in the folder of another, whose files it would overwrite.
     """
-    from contrastive_learning.runtime.processes import of_the_main_process
+    from contrastive_learning.runtime.processes import broadcast_from_main
 
     if config.trainer.resume_from is None:
-        new = Path(of_the_main_process(HydraConfig.get().runtime.output_dir)).resolve()
+        new = Path(broadcast_from_main(HydraConfig.get().runtime.output_dir)).resolve()
         if (new / RUN_FILE).exists() and not trial.continues:
             option = quoted("trainer.resume_from", str(new))
             raise ValueError(f"{new} holds another run: continue that with {option}, or move it away")

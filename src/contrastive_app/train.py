@@ -45,6 +45,7 @@ def train(config: DictConfig) -> Objective:
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
+    from contrastive_learning.training import Hooks
     from contrastive_learning.training.diagnostics import anchor_report, remarks, warm_up_report
     from contrastive_learning.training.progress import TrainingProgress, results_table
 
@@ -60,7 +61,23 @@ def train(config: DictConfig) -> Objective:
     report = (*anchor_report(parts.loss, batches, data.criteria), *warm_up_report(parts.settings))
     for remark in (*data.remarks, *report):
         progress.remark(remark)
-    trainer = build_trainer(config, parts, data, batches, output, progress.on_step)
+
+    # the trainer calls these within `fit`, when `pictures` and `run` are there
+    def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
+        png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
+        run.image(png, "val/embedding", epoch)
+
+    def log(metrics: dict[str, float], epoch: int) -> None:
+        # the objective first: MLflow's page that compares runs opens on the metric that was logged first
+        run.log({name: metrics[name] for name in names} | metrics, epoch)
+        progress.on_epoch(metrics, epoch)
+        if epoch > max(parts.settings.lambda_warmup_epochs, parts.settings.epochs / 2):  # by now it should move
+            progress.remark_once(remarks(metrics, data.criteria))
+        if epoch > 0:
+            _report(trial, metrics[names[0]], epoch)
+
+    hooks = Hooks(progress.on_step, log=log) if is_follower() else Hooks(progress.on_step, picture, log)
+    trainer = build_trainer(config, parts, data, batches, output, hooks)
     progress.remark(f"device {trainer.device}, precision {trainer.precision}")
     pictures = build_pictures(parts, data, output, names[0])
     if continued:
@@ -71,23 +88,6 @@ def train(config: DictConfig) -> Objective:
 
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
     with open_run(config, parts.tracking, output, trial, tags) as run, progress:
-
-        def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
-            png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
-            run.image(png, "val/embedding", epoch)
-
-        def log(metrics: dict[str, float], epoch: int) -> None:
-            # the objective first: MLflow's page that compares runs opens on the metric that was logged first
-            run.log({name: metrics[name] for name in names} | metrics, epoch)
-            progress.on_epoch(metrics, epoch)
-            if epoch > max(parts.settings.lambda_warmup_epochs, parts.settings.epochs / 2):  # by now it should move
-                progress.remark_once(remarks(metrics, data.criteria))
-            if epoch > 0:
-                _report(trial, metrics[names[0]], epoch)
-
-        trainer.log = log
-        if not is_follower():
-            trainer.on_evaluation = picture
         if not continued:
             record_start(run, config, data, trainer)
         with HeldSignals() if is_follower() else nullcontext():  # the main process decides when to stop
@@ -120,13 +120,13 @@ def train(config: DictConfig) -> Objective:
 
 def _report(trial: CurrentTrial, value: float, epoch: int) -> None:
     """Raises TrialPruned in all processes where the study says so, which only the first one asks."""
-    from contrastive_learning.runtime.processes import of_the_main_process
+    from contrastive_learning.runtime.processes import broadcast_from_main
 
     pruned = False
     if not is_follower():
         trial.report(value, epoch)
         pruned = trial.should_prune()
-    if of_the_main_process(pruned):
+    if broadcast_from_main(pruned):
         raise TrialPruned
 
 

@@ -222,8 +222,7 @@ def test_temperature_and_weights_take_effect():
     loss = SupConLoss(temperature=0.5, denominator="all", projection="shared", criterion_weights=[0, 2, 0])
     assert loss(z, yes, num).item() == pytest.approx(loss.statistics(z, yes, num)["value"][1].item(), rel=1e-6)
     before = loss(z, yes, num).item()
-    loss.temperature = 0.05
-    assert loss(z, yes, num).item() != pytest.approx(before, rel=0.1)
+    assert loss(z, yes, num, temperature=0.05).item() != pytest.approx(before, rel=0.1)
 
 
 def test_statistics_of_collapsed_and_of_ideal_embeddings():
@@ -301,11 +300,10 @@ def test_wrong_arguments_are_named(change, message):
         UnanimityLoss(**(arguments | change))
 
 
-def test_a_temperature_set_later_is_checked_too():
-    loss = ExactMatchLoss(temperature=0.1, denominator="all")
+def test_the_temperature_of_a_call_is_checked_too():
+    z, yes, num = random_votes(6)
     with pytest.raises(ValueError, match="temperature must be positive, got -0.1"):
-        loss.temperature = -0.1
-    assert loss.temperature == 0.1
+        ExactMatchLoss(temperature=0.1, denominator="all")(z, yes, num, temperature=-0.1)
 
 
 @pytest.mark.parametrize("loss", ALL_LOSSES)

@@ -84,8 +84,6 @@ def test_without_a_contrastive_loss():
     assert losses.contrastive.item() == 0.0
     assert torch.equal(torch.autograd.grad(losses.contrastive, embeddings)[0], torch.zeros_like(embeddings))
     assert loss.temperature is None
-    with pytest.raises(ValueError, match="^loss.temperature cannot be set without a contrastive loss, got 0.1"):
-        loss.temperature = 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -108,8 +106,13 @@ def test_temperature_is_that_of_the_contrastive_loss():
         pos_weight=None,
     )
     assert (loss.temperature, loss.contrastive_loss.temperature) == (0.2, 0.2)
-    loss.temperature = 0.4
-    assert loss.contrastive_loss.temperature == 0.4
+
+
+def test_a_call_may_bring_its_own_temperature():
+    batch = random_batch()
+    at_call = joint()(*batch, temperature=0.4)
+    assert at_call.contrastive.item() == joint(contrastive=SUPCON(temperature=0.4))(*batch).contrastive.item()
+    assert at_call.contrastive.item() != joint()(*batch).contrastive.item()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from contrastive_learning.losses import JointLoss, SupConLoss
 from contrastive_learning.model.encoders import ScratchEncoder
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import Examples, HardNegativeBatchSampler, balanced
+from contrastive_learning.training import Hooks, RunContext
 from contrastive_learning.training.optimizers import adamw
 from contrastive_learning.training.plain_config import DEFAULTS
 
@@ -74,6 +75,8 @@ def build_trainer(
     batch_size=16,
     dtype=torch.float32,
     device="cpu",
+    held_out=None,
+    hooks=None,
     **changes,
 ):
     train, valid = VotedBatches(96, 0), VotedBatches(64, 1)
@@ -105,8 +108,9 @@ def build_trainer(
             warmup_ratio=0.1,
             schedule="linear",
         ),
-        criteria=("first", "second"),
-        checkpoint_dir=folder,
+        context=RunContext(
+            criteria=("first", "second"), held_out=held_out or {}, checkpoint_dir=folder, hooks=hooks or Hooks()
+        ),
     )
 
 

@@ -8,17 +8,25 @@ from small_task import build_trainer, hard_negative
 from contrastive_learning.losses import ExactMatchLoss
 from contrastive_learning.runtime.devices import leave_processes
 from contrastive_learning.samplers import balanced
+from contrastive_learning.training import Hooks
 
 
 def main(output, loss, grad_cache_chunk):
     chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
     sampler = hard_negative if loss == "exact" else balanced
+    seen = {"losses": [], "first_gradient": None}
     trainer = build_trainer(
-        None, epochs=3, dropout=0.0, batch_size=15, dtype=torch.float64, sampler=sampler, grad_cache_chunk=chunk
+        None,
+        epochs=3,
+        dropout=0.0,
+        batch_size=15,
+        dtype=torch.float64,
+        sampler=sampler,
+        hooks=Hooks(on_step=lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])),
+        grad_cache_chunk=chunk,
     )
     if loss == "exact":
         trainer.loss.contrastive_loss = ExactMatchLoss(temperature=0.1, denominator="all")
-    seen = {"losses": [], "first_gradient": None}
     update = trainer._step.update
 
     def watched_update():
@@ -28,7 +36,6 @@ def main(output, loss, grad_cache_chunk):
         return update()
 
     trainer._step.update = watched_update
-    trainer.on_step = lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])
     for _ in range(3):
         trainer.train_epoch()
     weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from contrastive_learning.losses import JointLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.losses import ExactMatchLoss, JointLoss, SupConLoss, UnanimityLoss
 from contrastive_learning.samplers import Examples, random
 from contrastive_learning.training.diagnostics import EpochStatistics, anchor_report, remarks, warm_up_report
 from support.small_task import build_trainer
@@ -71,13 +71,29 @@ def test_statistics_of_an_epoch_are_means_over_its_batches():
     yes = torch.tensor([[3, 3], [3, 3], [0, 3], [0, 3]])
     spread = torch.eye(4)
     for index, embeddings in enumerate((torch.ones(4, 4), spread)):
-        statistics.add(index, embeddings, yes, torch.full_like(yes, 3))
+        statistics.add(index, embeddings, yes, torch.full_like(yes, 3), temperature=0.1)
     means = statistics.means()
     alone = SupConLoss(**SHARED).statistics(spread, yes, torch.full_like(yes, 3))["collapse_ratio"][0].item()
     assert means["collapse_ratio/clear"] == pytest.approx((1 + alone) / 2)
     assert "collapse_ratio/fair" not in means
     assert means["valid_anchors/clear"] == 1
     assert means["valid_anchors/fair"] == 0
+
+
+def test_statistics_are_those_of_the_temperature_of_the_step():
+    yes = torch.tensor([[3, 3], [2, 0], [0, 3], [1, 1]])
+    batch = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)), yes, torch.full_like(yes, 3)
+    statistics = EpochStatistics(joint(SupConLoss(**SHARED)), CRITERIA, num_batches=1)
+    statistics.add(0, *batch, temperature=0.7)
+    expected = SupConLoss(**(SHARED | {"temperature": 0.7})).statistics(*batch)["excess"].mean().item()
+    assert statistics.means()["excess"] == pytest.approx(expected)
+
+
+def test_a_loss_over_all_criteria_has_one_entry_in_the_metrics():
+    yes = torch.tensor([[3, 3], [2, 2], [0, 3], [1, 1]])
+    statistics = EpochStatistics(joint(ExactMatchLoss(temperature=0.1, denominator="all")), CRITERIA, num_batches=1)
+    statistics.add(0, torch.eye(4), yes, torch.full_like(yes, 3), temperature=None)
+    assert statistics.means()["valid_anchors"] == statistics.means()["valid_anchors/all_criteria"] == 0.5
 
 
 def test_starvation_is_said_in_words():

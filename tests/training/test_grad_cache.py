@@ -4,6 +4,7 @@ import pytest
 import torch
 from accelerate.utils import send_to_device
 
+from contrastive_learning.data.batches import Batch
 from contrastive_learning.losses import JointLoss, SupConLoss
 from contrastive_learning.model.passes import passes_of
 from contrastive_learning.runtime.devices import accelerator
@@ -30,28 +31,32 @@ def gradients(model):
 def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share):
     torch.manual_seed(0)
     model = tiny_model(dropout=0.2).double().train().to(device)
-    batch = send_to_device(VotedBatches(24, 0).collate(list(range(24))), device)
-    votes = batch["yes_votes"], batch["num_votes"]
+    batch = Batch.of(send_to_device(VotedBatches(24, 0).collate(list(range(24))), device))
+    votes = batch.yes_votes, batch.num_votes
 
     torch.manual_seed(1)
-    chunks = zip(batch["input_ids"].split(chunk_size), batch["attention_mask"].split(chunk_size), strict=True)
+    chunks = zip(batch.input_ids.split(chunk_size), batch.attention_mask.split(chunk_size), strict=True)
     output = model.judge(torch.cat([model.encode(*chunk) for chunk in chunks]), encoder_share=encoder_share)
     whole = joint()(output.logits, output.embeddings, *votes)
     whole.total.backward()
     expected = gradients(model)
     drawn_after = torch.rand(3, device=device)
 
+    def evaluate(output):
+        losses = joint()(output.logits, output.embeddings, *votes)
+        return losses.total, losses.total.item()
+
     model.zero_grad()
     torch.manual_seed(1)
     cached = backward_in_passes(
         model,
         batch,
-        lambda output: joint()(output.logits, output.embeddings, *votes),
+        evaluate,
         accelerator(device, "fp32"),
         passes=passes_of([6] * 24, max_rows=chunk_size, max_tokens=None),
         encoder_share=encoder_share,
     )
-    assert cached.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
+    assert cached == pytest.approx(whole.total.item(), rel=1e-6)
     assert torch.equal(torch.rand(3, device=device), drawn_after)
     found = gradients(model)
     assert found.keys() == expected.keys()

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from contrastive_learning import ContrastiveTrainer
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
+from contrastive_learning.training import Hooks
 from support.small_task import VotedBatches, build_trainer, examples, hard_negative, losses_of, tiny_model
 
 
@@ -41,13 +42,13 @@ def test_lambda_warms_up_from_zero(tmp_path):
 def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, device, sampler):
     """On a GPU, too: its kernels for this small model add up in one order."""
     whole = losses_of(build_trainer(tmp_path / "whole", sampler=sampler, device=device).fit())
-    interrupted = build_trainer(tmp_path / "parts", sampler=sampler, device=device)
 
     def stop_in_the_third(metrics, epoch):
         if epoch == 3:  # epoch 3 has no checkpoint yet
             raise KeyboardInterrupt
 
-    interrupted.log = stop_in_the_third
+    hooks = Hooks(log=stop_in_the_third)
+    interrupted = build_trainer(tmp_path / "parts", sampler=sampler, device=device, hooks=hooks)
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
     seed_everything(123)  # the resumed process starts from another random state
@@ -69,16 +70,13 @@ def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, m
     changes = {"sampler": sampler, "accumulation_steps": 2}
     whole = build_trainer(tmp_path / "whole", **changes)
     expected = losses_of(whole.fit())
-    interrupted = build_trainer(tmp_path / "parts", **changes)
 
     def tell(*event):
         if interrupted.epoch == (2 if moment == "in a step" else 3) and event[0] in (3, "in the evaluation"):
             signal.raise_signal(signal.SIGINT)
 
-    if moment == "in a step":
-        interrupted.on_step = tell
-    else:
-        interrupted.on_evaluation = lambda *_: tell(moment)
+    hooks = Hooks(on_step=tell) if moment == "in a step" else Hooks(on_evaluation=lambda *_: tell(moment))
+    interrupted = build_trainer(tmp_path / "parts", hooks=hooks, **changes)
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
     assert json.loads((tmp_path / "parts/checkpoints.json").read_text())["last"] == (
@@ -111,9 +109,12 @@ def test_the_temperature_moves_over_the_epochs(tmp_path):
     changes = {"temperature_schedule": "linear", "temperature_end": 0.2}
     trainer = build_trainer(tmp_path, epochs=2, **changes)
     temperatures = []
-    trainer.on_step = lambda step, num_steps, losses: temperatures.append(trainer.loss.temperature)
+    trainer.loss.contrastive_loss.register_forward_pre_hook(
+        lambda loss, arguments, options: temperatures.append(options["temperature"]), with_kwargs=True
+    )
     trainer.fit()
     assert temperatures == pytest.approx(np.linspace(0.1, 0.2, 13)[:-1].tolist())
+    assert trainer.loss.temperature == 0.1  # the loss itself stays as it was built
 
 
 def test_accumulation_steps_once_for_several_batches(tmp_path):
@@ -140,8 +141,9 @@ def test_best_weights_return_without_a_checkpoint_folder(tmp_path):
 
 
 def test_the_test_sets_can_wait_for_the_end(tmp_path):
-    trainer = build_trainer(tmp_path, epochs=1, held_out_each_epoch=False)
-    trainer.held_out = {"test": trainer.val_loader}
+    test = VotedBatches(32, 2)
+    held_out = {"test": DataLoader(test, batch_size=32, collate_fn=test.collate)}
+    trainer = build_trainer(tmp_path, epochs=1, held_out_each_epoch=False, held_out=held_out)
     (epoch,) = trainer.fit()
     assert "val/macro_f1" in epoch
     assert "test/macro_f1" not in epoch
@@ -151,7 +153,7 @@ def test_the_test_sets_can_wait_for_the_end(tmp_path):
 def test_a_non_finite_loss_stops_the_run_and_names_the_step(tmp_path):
     trainer = build_trainer(tmp_path, lambda_contrastive=0.0)
     torch.nn.init.constant_(trainer.model.classification_head.weight, float("nan"))
-    with pytest.raises(FloatingPointError, match="loss is nan in epoch 1, batch 1"):
+    with pytest.raises(FloatingPointError, match="^the loss is nan, in batch 1 of epoch 1$"):
         trainer.train_epoch()
 
 
@@ -162,7 +164,7 @@ def test_embeddings_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_p
         trainer.train_epoch()
     trainer._sampler.set_epoch(0)
     first = next(iter(trainer._sampler))
-    assert str(stop.value).endswith(f"; batch 1 of epoch 1, training examples {first[:8]}")
+    assert str(stop.value).endswith(f", in batch 1 of epoch 1, training examples {first[:8]}")
 
 
 def test_a_misspelt_monitor_costs_no_epoch(tmp_path):

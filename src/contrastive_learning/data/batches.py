@@ -1,9 +1,27 @@
-"""What training and evaluation read of a batch."""
+"""What training and evaluation read of a batch that a loader yields."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some tokenised responses with their votes, of one device."""
+
+    input_ids: Tensor  # [batch, tokens], padded on the right
+    attention_mask: Tensor  # [batch, tokens]
+    yes_votes: Tensor  # [batch, criteria], float
+    num_votes: Tensor  # [batch, criteria], float, 0 = not judged
+    index: Tensor | None  # [batch], row of each response in its split; None if the loader does not tell
+
+    @classmethod
+    def of(cls, batch: Mapping[str, Tensor]) -> Self:
+        """Check what a loader yielded. Raises ValueError if votes or labels are missing, or labels not in 0..1."""
+        return cls(batch["input_ids"], batch["attention_mask"], *votes_of(batch), batch.get("index"))
 
 
 def votes_of(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

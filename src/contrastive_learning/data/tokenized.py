@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,13 +38,6 @@ SCHEMA = pa.schema(
 )  # and the votes
 
 
-class Batch(NamedTuple):
-    input_ids: Tensor  # [batch, tokens], padded on the right
-    attention_mask: Tensor  # [batch, tokens]
-    yes_votes: Tensor  # [batch, criteria]
-    num_votes: Tensor  # [batch, criteria], 0 = not judged
-
-
 class TokenizedSplit(Dataset[int]):
     """One split as memory-mapped columns. Indexing returns the index: `collate` builds the batch at once.
 
@@ -72,18 +65,19 @@ class TokenizedSplit(Dataset[int]):
         return values
 
     def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The fields of a `Batch`, on the CPU."""
         starts, lengths = self._starts[indices], self.lengths[indices]
         is_token = np.arange(lengths.max()) < lengths[:, None]  # [batch, tokens]
         input_ids = np.full(is_token.shape, self.pad_token_id, dtype=np.int64)
         rows = zip(starts, starts + lengths, strict=True)
         input_ids[is_token] = np.concatenate([self._tokens[start:end] for start, end in rows])
-        batch = Batch(
-            torch.from_numpy(input_ids),
-            torch.from_numpy(is_token.astype(np.int64)),
-            torch.from_numpy(self.yes_votes[indices].astype(np.float32)),
-            torch.from_numpy(self.num_votes[indices].astype(np.float32)),
-        )
-        return batch._asdict() | {"index": torch.as_tensor(indices)}  # [batch], row of each example in the split
+        return {
+            "input_ids": torch.from_numpy(input_ids),
+            "attention_mask": torch.from_numpy(is_token.astype(np.int64)),
+            "yes_votes": torch.from_numpy(self.yes_votes[indices].astype(np.float32)),
+            "num_votes": torch.from_numpy(self.num_votes[indices].astype(np.float32)),
+            "index": torch.as_tensor(indices),
+        }
 
     def examples(self) -> Examples:
         """What a sampler needs to know."""

@@ -49,6 +49,7 @@ class NotFiniteError(ValueError):
 class _Batch:
     embeddings: Tensor  # [batch, dim], float32 or float64
     norms: Tensor  # [batch, 1]
+    temperature: float
     pairs: Pairs
     anchors: Tensor  # [batch, criteria], whether i is an anchor of c
     counted: Tensor  # [criteria]
@@ -61,38 +62,36 @@ class ContrastiveLoss(nn.Module, ABC):
     embeddings itself. A batch in which no criterion counts gives exactly 0 with a zero gradient.
     `projection`: "shared" = every criterion sees the whole embedding; "per_criterion" = the embedding is cut into one
     slice a criterion, each normalised on its own, so that criteria do not share their geometry (criteria x the time).
-    `temperature` may be set between steps; `block_size` (rows of a tile, None = what suits the device)
-    changes memory and time, not the value.
+    `temperature` is the default that a call may replace, as a schedule does. `block_size` (rows of a tile, None = what
+    suits the device) changes memory and time, not the value.
     """
 
     def __init__(
         self, *, temperature: float, denominator: str, projection: str, criterion_weights: Sequence[float] | None
     ) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = _check_temperature(temperature)
         self.denominator = check_choice("loss.contrastive.denominator", denominator, DENOMINATORS)
         self.projection = check_choice("loss.contrastive.projection", projection, PROJECTIONS)
         self.criterion_weights = check_weights("loss.contrastive.criterion_weights", criterion_weights)
         self.block_size: int | None = None
 
-    @property
-    def temperature(self) -> float:
-        return self._temperature
-
-    @temperature.setter
-    def temperature(self, value: float) -> None:
-        if not 0 < value < float("inf"):
-            raise ValueError(f"loss.temperature must be positive, got {value}")
-        self._temperature = float(value)
-
     @abstractmethod
     def pairs(self, shares: Tensor) -> Pairs:
         """Attracting and repelling pairs for shares of yes [batch, criteria], NaN where not judged."""
 
-    def forward(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
-        """Raises ValueError for embeddings that are not finite, which waits for the device once."""
+    def entry_names(self, criteria: Sequence[str]) -> tuple[str, ...]:
+        """What the entries of the statistics and of the anchors [criteria] are called in the metrics."""
+        return tuple(criteria)
+
+    def forward(
+        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
+    ) -> Tensor:
+        """`temperature` None = the one that the loss was built with.
+
+        Raises ValueError for embeddings that are not finite, which waits for the device once."""
         with autocast_off(embeddings.device):
-            parts = self._parts(embeddings, yes_votes, num_votes)
+            parts = self._parts(embeddings, yes_votes, num_votes, temperature)
             counted = torch.cat([part.counted for part in parts])
             weights = mean_weights(counted, self.criterion_weights, parts[0].embeddings.dtype)
             shares = torch.split(weights, [len(part.counted) for part in parts])
@@ -108,7 +107,9 @@ class ContrastiveLoss(nn.Module, ABC):
         return self._anchors(self.pairs(yes_shares(yes_votes, num_votes, torch.float32)))
 
     @torch.no_grad()
-    def statistics(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> dict[str, Tensor]:
+    def statistics(
+        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
+    ) -> dict[str, Tensor]:
         """Per criterion [criteria], NaN in the first three where the criterion is not counted in this batch:
 
         value               the loss of the criterion
@@ -121,8 +122,9 @@ class ContrastiveLoss(nn.Module, ABC):
         counted             whether the criterion is in the mean (bool)
         """
         with autocast_off(embeddings.device):
-            parts = [self._statistics(part) for part in self._parts(embeddings, yes_votes, num_votes)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            parts = self._parts(embeddings, yes_votes, num_votes, temperature)
+            found = [self._statistics(part) for part in parts]
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
     def _statistics(self, batch: _Batch) -> dict[str, Tensor]:
         value, _ = self._per_criterion(batch.embeddings, batch)
@@ -130,7 +132,7 @@ class ContrastiveLoss(nn.Module, ABC):
         total = torch.as_tensor(batch.pairs.denominator.total_weight(len(anchors))).to(positive).expand_as(positive)
         attracted = positive if self.denominator == "all" else torch.zeros_like(positive)
         # log Z at positive cosines of 1 and others of -1, less the 1 / temperature of the numerator
-        best = torch.logaddexp(attracted.log(), (total - attracted).log() - 2 / self.temperature)
+        best = torch.logaddexp(attracted.log(), (total - attracted).log() - 2 / batch.temperature)
 
         def mean(per_anchor: Tensor) -> Tensor:
             return per_anchor.where(anchors, 0.0).sum(0) / anchors.sum(0)
@@ -144,15 +146,18 @@ class ContrastiveLoss(nn.Module, ABC):
             "counted": batch.counted,
         }
 
-    def _parts(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> list[_Batch]:
+    def _parts(
+        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, temperature: float | None
+    ) -> list[_Batch]:
         """The criteria that share a geometry: all of them, or one at a time."""
+        temperature = self.temperature if temperature is None else _check_temperature(temperature)
         _check_shapes(embeddings, yes_votes, num_votes)
         embeddings = full_precision(embeddings)
         shares = yes_shares(yes_votes, num_votes, embeddings.dtype)
         norms = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)  # [batch, 1]
         _check_values(norms, shares)
         if self.projection == "shared":
-            return [self._batch(embeddings, norms, shares)]
+            return [self._batch(embeddings, norms, shares, temperature)]
         num_criteria = shares.shape[1]
         if embeddings.shape[1] < 2 * num_criteria:
             raise ValueError(
@@ -161,11 +166,12 @@ class ContrastiveLoss(nn.Module, ABC):
             )
         slices = embeddings.tensor_split(num_criteria, dim=1)
         slice_norms = [torch.linalg.vector_norm(part.detach(), dim=1, keepdim=True) for part in slices]
-        return [self._batch(*part) for part in zip(slices, slice_norms, torch.split(shares, 1, dim=1), strict=True)]
+        columns = torch.split(shares, 1, dim=1)
+        return [self._batch(*part, temperature) for part in zip(slices, slice_norms, columns, strict=True)]
 
-    def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor) -> _Batch:
+    def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor, temperature: float) -> _Batch:
         pairs = self.pairs(shares)
-        return _Batch(embeddings, norms, pairs, *self._anchors(pairs))
+        return _Batch(embeddings, norms, temperature, pairs, *self._anchors(pairs))
 
     def _anchors(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         anchors = pairs.positive_weight > 0
@@ -181,16 +187,22 @@ class ContrastiveLoss(nn.Module, ABC):
         """Mean of L_c(i) over the anchors [criteria], 0 where there are none."""
         mean = batch.anchors.to(embeddings.dtype)  # [batch, criteria]
         mean /= mean.sum(0).clamp_min(1)
-        scale = mean / (batch.pairs.positive_weight.where(batch.anchors, 1.0) * self.temperature)  # [batch, criteria]
+        scale = mean / (batch.pairs.positive_weight.where(batch.anchors, 1.0) * batch.temperature)  # [batch, criteria]
         z, normalise_pullback = normalise(embeddings, batch.norms)
         attraction, attraction_pullback = batch.pairs.attraction(z, scale)
         block_size = self.block_size or (BLOCK_SIZE_ON_GPU if z.is_cuda else BLOCK_SIZE)
-        logs, logs_pullback = log_denominators(z, batch.pairs.denominator, self.temperature, block_size)
+        logs, logs_pullback = log_denominators(z, batch.pairs.denominator, batch.temperature, block_size)
 
         def pullback(grad: Tensor) -> Tensor:
             return normalise_pullback(logs_pullback(mean * grad) - attraction_pullback(grad))
 
         return (mean * logs).sum(0) - attraction, pullback
+
+
+def _check_temperature(value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ValueError(f"loss.temperature must be positive, got {value}")
+    return float(value)
 
 
 def _check_shapes(embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:

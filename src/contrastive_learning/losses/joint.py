@@ -58,12 +58,6 @@ class JointLoss(nn.Module):
         """Temperature of the contrastive loss, None if there is none."""
         return None if self.contrastive_loss is None else self.contrastive_loss.temperature
 
-    @temperature.setter
-    def temperature(self, value: float) -> None:
-        if self.contrastive_loss is None:
-            raise ValueError(f"loss.temperature cannot be set without a contrastive loss, got {value}")
-        self.contrastive_loss.temperature = value
-
     @property
     def weights(self) -> dict[str, Sequence[float]]:
         """Those that are given one a criterion, by their option."""
@@ -80,18 +74,30 @@ class JointLoss(nn.Module):
             criterion_tensor(option, weights, torch.zeros(num_criteria))
 
     def forward(
-        self, logits: Tensor, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, lambda_scale: float = 1.0
+        self,
+        logits: Tensor,
+        embeddings: Tensor,
+        yes_votes: Tensor,
+        num_votes: Tensor,
+        *,
+        lambda_scale: float = 1.0,
+        temperature: float | None = None,
     ) -> Losses:
-        """logits, yes_votes, num_votes [batch, criteria]; embeddings [batch, dim]. `lambda_scale` in 0..1: warm-up."""
+        """logits, yes_votes, num_votes [batch, criteria]; embeddings [batch, dim].
+
+        `lambda_scale` in 0..1 is for a warm-up of lambda; `temperature` replaces that of the contrastive loss.
+        """
         bce = self.bce(logits, yes_votes, num_votes)
-        contrastive = self.contrastive(embeddings, yes_votes, num_votes)
+        contrastive = self.contrastive(embeddings, yes_votes, num_votes, temperature=temperature)
         return Losses(bce + self.lambda_contrastive * lambda_scale * contrastive, bce, contrastive)
 
-    def contrastive(self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
-        """Scalar in nats; without a contrastive loss 0, attached to the graph all the same."""
+    def contrastive(
+        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
+    ) -> Tensor:
+        """Scalar in nats. Without a contrastive loss it is 0, still attached to the graph."""
         if self.contrastive_loss is None:
             return full_precision(embeddings[:0]).sum()
-        loss: Tensor = self.contrastive_loss(embeddings, yes_votes, num_votes)
+        loss: Tensor = self.contrastive_loss(embeddings, yes_votes, num_votes, temperature=temperature)
         return loss
 
     def bce(self, logits: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:

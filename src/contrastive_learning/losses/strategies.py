@@ -91,6 +91,9 @@ class ExactMatchLoss(ContrastiveLoss):
     def __init__(self, *, temperature: float, denominator: str) -> None:
         super().__init__(temperature=temperature, denominator=denominator, projection="shared", criterion_weights=None)
 
+    def entry_names(self, criteria: Sequence[str]) -> tuple[str, ...]:
+        return ("all_criteria",)
+
     def pairs(self, shares: Tensor) -> Pairs:
         patterns, judged = majority_patterns(shares)
         return pattern_pairs(patterns, judged, shares.dtype, everyone=self.denominator == "all")

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contrastive_learning.data.batches import votes_of
+from contrastive_learning.data.batches import Batch
 from contrastive_learning.metrics import choose_thresholds, effective_rank, embedding_metrics, quality_metrics
 from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.processes import gather_columns, num_processes, rank
@@ -56,14 +56,14 @@ def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor
     model.eval()
     parts: list[tuple[Tensor, ...]] = []
     num_rows = 0
-    for number, batch in enumerate(loader):
-        size = len(batch["input_ids"])
-        rows = batch.get("index", torch.arange(num_rows, num_rows + size))
+    for number, batch in enumerate(map(Batch.of, loader)):
+        size = len(batch.input_ids)
+        rows = torch.arange(num_rows, num_rows + size) if batch.index is None else batch.index
         num_rows += size
         if number % num_processes() == rank():
-            output = model(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+            output = model(batch.input_ids.to(device), batch.attention_mask.to(device))
             judged = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
-            parts.append(tuple(column.cpu() for column in (rows, *judged, *votes_of(batch))))
+            parts.append(tuple(column.cpu() for column in (rows, *judged, batch.yes_votes, batch.num_votes)))
     model.train(was_training)
     if num_rows == 0:
         raise ValueError("an evaluation set must not be empty")

@@ -25,7 +25,8 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def of_the_main_process(value: T) -> T:
+def broadcast_from_main(value: T) -> T:
+    """The value that the main process has, in all processes. The value must be picklable."""
     if num_processes() == 1:
         return value
     shared = [value]

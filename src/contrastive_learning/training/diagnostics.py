@@ -7,11 +7,11 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from contrastive_learning.losses import ContrastiveLoss, ExactMatchLoss, JointLoss
+from contrastive_learning.losses import ContrastiveLoss, JointLoss
 from contrastive_learning.samplers.examples import BatchSampler
 from contrastive_learning.training.settings import TrainerSettings
 
-LOOKS_AN_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
+MEASUREMENTS_PER_EPOCH = 20  # batches whose statistics are taken; each costs one more pass over the similarities
 BATCHES_TO_REPORT = 200
 STARVING_ANCHORS = 0.05
 PLENTY_OF_ANCHORS = 0.95
@@ -20,35 +20,38 @@ REMEDY_FOR_STARVING = (
     "use sampler=balanced or unanimity, a larger sampler.batch_size (trainer.grad_cache_chunk keeps it in memory), or "
     "loss=agreement"
 )
-UNMOVED = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
-ALIKE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
+NO_CLUSTERS_ABOVE = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
+COLLAPSED_ABOVE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
 COLLAPSED_RANK = 2.0
 NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
 
 
 class EpochStatistics:
-    """Means of ContrastiveLoss.statistics over evenly spaced batches of an epoch."""
+    """Means of ContrastiveLoss.statistics over evenly spaced batches of an epoch; without a contrastive loss, none."""
 
     def __init__(self, loss: JointLoss, criteria: Sequence[str], num_batches: int) -> None:
         self.loss = loss.contrastive_loss
-        self.names = _entries(self.loss, criteria)
-        self.every = math.ceil(num_batches / LOOKS_AN_EPOCH)
-        self.looks: dict[str, list[Tensor]] = {name: [] for name in NAMES}
+        self.names = () if self.loss is None else self.loss.entry_names(criteria)
+        self.interval = math.ceil(num_batches / MEASUREMENTS_PER_EPOCH)  # in batches
+        self.measured: dict[str, list[Tensor]] = {name: [] for name in NAMES}  # statistic -> [criteria] per batch
 
-    def add(self, index: int, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:
-        if self.loss is None or index % self.every:
+    def add(
+        self, index: int, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None
+    ) -> None:
+        """Measure batch `index` if it is one of the evenly spaced ones. `temperature` is that of its step."""
+        if self.loss is None or index % self.interval:
             return
-        statistics = self.loss.statistics(embeddings, yes_votes, num_votes)
-        for name, looks in self.looks.items():
-            looks.append(statistics[name])
+        statistics = self.loss.statistics(embeddings, yes_votes, num_votes, temperature=temperature)
+        for name, values in self.measured.items():
+            values.append(statistics[name])
 
     def means(self) -> dict[str, float]:
         """`excess`, `collapse_ratio`, `valid_anchors`: the mean over criteria, and `<name>/<criterion>`."""
         means: dict[str, float] = {}
-        for name, looks in self.looks.items():
-            if not looks:
+        for name, measured in self.measured.items():
+            if not measured:
                 continue
-            by_criterion = torch.stack(looks).nanmean(0).tolist()
+            by_criterion = torch.stack(measured).nanmean(0).tolist()
             values = {key: value for key, value in zip(self.names, by_criterion, strict=True) if math.isfinite(value)}
             means |= {f"{NAMES[name]}/{key}": value for key, value in values.items()}
             if values:
@@ -62,7 +65,7 @@ def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str
     if contrastive is None or loss.lambda_contrastive == 0:
         return []
     anchors, counted = _expected(contrastive, batches)
-    names = _entries(contrastive, criteria)
+    names = contrastive.entry_names(criteria)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
     if min(anchors) > PLENTY_OF_ANCHORS:
         shares = f"more than {PLENTY_OF_ANCHORS:.0%} for every criterion"
@@ -89,30 +92,25 @@ def warm_up_report(settings: TrainerSettings) -> list[str]:
     ]
 
 
-def _entries(loss: ContrastiveLoss | None, criteria: Sequence[str]) -> tuple[str, ...]:
-    """What the entries of its statistics stand for."""
-    return ("all_criteria",) if isinstance(loss, ExactMatchLoss) else tuple(criteria)
-
-
 def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float], list[float]]:
     """Shares of anchors among the responses and of counted batches, per criterion."""
     examples = batches.examples
-    looks = [
+    anchors_and_counted = [
         loss.valid_anchors(torch.from_numpy(examples.yes_votes[batch]), torch.from_numpy(examples.num_votes[batch]))
         for batch in islice(batches, BATCHES_TO_REPORT)
     ]
-    used = [anchors & counted for anchors, counted in looks]
+    used = [anchors & counted for anchors, counted in anchors_and_counted]
     return (
         torch.cat(used).float().mean(0).tolist(),
-        torch.stack([counted for _, counted in looks]).float().mean(0).tolist(),
+        torch.stack([counted for _, counted in anchors_and_counted]).float().mean(0).tolist(),
     )
 
 
 def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
     """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
     found = {}
-    if metrics.get("train/collapse_ratio", 0.0) > UNMOVED:
-        alike = metrics.get("val/embedding/uniformity", 0.0) > ALIKE
+    if metrics.get("train/collapse_ratio", 0.0) > NO_CLUSTERS_ABOVE:
+        alike = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE
         state = "all embeddings are nearly alike" if alike else "responses of one side are no nearer than the others"
         found["collapse"] = (
             f"warning: {state}: the contrastive loss does not move; "

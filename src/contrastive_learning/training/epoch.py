@@ -1,6 +1,5 @@
-"""An epoch in its middle: what a checkpoint needs so that training goes on with the next batch."""
+"""State of an unfinished epoch, so that a resumed run continues with the next batch. Only the trainer changes it."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,46 +7,49 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
-from contrastive_learning.losses import Losses
 from contrastive_learning.runtime.processes import num_processes
 from contrastive_learning.training.diagnostics import EpochStatistics
+from contrastive_learning.training.step import BatchResult
 
 
 @dataclass
 class RunningEpoch:
-    epoch: int  # epochs finished before it
-    order: list[list[int]] | None  # the batches of all processes; None where the loader does not tell
+    """One epoch between its first batch and its evaluation: which batches it has, how far it got, its sums so far."""
+
+    epoch: int  # epochs finished before this one
+    order: list[list[int]] | None  # the batches of all processes; None if the loader has no sampler of ours
     statistics: EpochStatistics
-    sums: Tensor  # total, bce, contrastive, gradient norm; read once an epoch
+    sums: Tensor  # [4]: total, bce, contrastive, gradient norm; read once per epoch
     num_done: int = 0  # batches whose optimizer step is done
-    total_loss: float = math.nan  # of the last batch
     num_examples: int = 0  # seen since the epoch began or was resumed, by all processes
 
-    def read(self, losses: Losses, index: int) -> None:
-        """Wait for the total loss of batch `index`. Raises FloatingPointError if it is not finite."""
-        self.total_loss = losses.total.item()
-        if not math.isfinite(self.total_loss):
-            raise FloatingPointError(f"the loss is {self.total_loss} in epoch {self.epoch + 1}, batch {index + 1}")
-
     def place(self, index: int, rows: list[int]) -> str:
-        """Where rows of batch `index` come from, in words."""
+        """Name batch `index` and, if known, the training examples that stand in `rows` of it."""
         where = f"batch {index + 1} of epoch {self.epoch + 1}"
-        if self.order is None or num_processes() > 1:  # the rows of several processes stand in another order
+        if not rows or self.order is None or num_processes() > 1:  # several processes gather rows in another order
             return where
         return f"{where}, training examples {[self.order[index][row] for row in rows[:8]]}"
 
-    def add(self, losses: Losses, norm: Tensor) -> None:
-        self.sums += torch.stack([losses.total.detach(), losses.bce.detach(), losses.contrastive.detach(), norm])
+    def add(self, index: int, result: BatchResult, norm: Tensor) -> None:
+        """Count batch `index`, its losses and statistics in. `norm` is the gradient's, 0 without an optimizer step."""
+        self.sums += torch.stack([*result.losses, norm])
+        self.num_examples += len(result.embeddings)
+        self.statistics.add(
+            index, result.embeddings, result.yes_votes, result.num_votes, temperature=result.temperature
+        )
 
     def means(self, num_batches: int, num_steps: int) -> dict[str, float]:
+        """`total_loss`, `bce_loss`, `contrastive_loss` in nats per batch, `grad_norm` per step, and the statistics."""
         total, bce, contrastive, norm = (self.sums / num_batches).tolist()
         losses = {"total_loss": total, "bce_loss": bce, "contrastive_loss": contrastive}
         return losses | {"grad_norm": norm * num_batches / num_steps} | self.statistics.means()
 
     def state(self) -> dict[str, Any]:
-        return {"order": self.order, "looks": self.statistics.looks, "sums": self.sums, "num_done": self.num_done}
+        """What a checkpoint saves of this epoch. Its keys are read again from files of earlier versions."""
+        return {"order": self.order, "looks": self.statistics.measured, "sums": self.sums, "num_done": self.num_done}
 
     @classmethod
     def restored(cls, state: dict[str, Any], epoch: int, statistics: EpochStatistics, device: torch.device) -> Self:
-        statistics.looks = send_to_device(state["looks"], device)
+        """The epoch whose `state` a checkpoint saved. `statistics` must be new; it takes over what was measured."""
+        statistics.measured = send_to_device(state["looks"], device)
         return cls(epoch, state["order"], statistics, state["sums"].to(device), state["num_done"])

@@ -8,33 +8,37 @@ The gradients are those of the whole batch, for one more forward pass of the enc
 Accumulation is not the same thing: an anchor would then see the keys of its own part alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from contrastive_learning.losses import Losses
+from contrastive_learning.data.batches import Batch
 from contrastive_learning.model.model import ContrastiveQualityModel, ModelOutput
 from contrastive_learning.model.passes import Pass, cut, positions
 from contrastive_learning.runtime.devices import random_state, set_random_state
 from contrastive_learning.runtime.processes import num_processes
 
+Result = TypeVar("Result")
+
 
 def backward_in_passes(
     model: ContrastiveQualityModel,
-    batch: Mapping[str, Tensor],
-    losses_of: Callable[[ModelOutput], Losses],
+    batch: Batch,
+    evaluate: Callable[[ModelOutput], tuple[Tensor, Result]],
     accelerator: Accelerator,
     *,
     passes: Sequence[Pass],
     encoder_share: float,
-) -> Losses:
+) -> Result:
     """Add the gradient of the total loss of `batch` to the parameters.
 
-    `model` is not wrapped for several processes: their gradients are averaged here, once.
+    evaluate: from the output on the whole batch to its total loss and any result, which is returned. `model` is not
+    wrapped for several processes: their gradients are averaged here, once.
     """
-    inputs = batch["input_ids"], batch["attention_mask"]
+    inputs = batch.input_ids, batch.attention_mask
     random_states = []
     outputs = []
     with torch.no_grad(), accelerator.autocast():
@@ -44,8 +48,8 @@ def backward_in_passes(
     pooled = torch.cat(outputs).requires_grad_()
     with accelerator.autocast():
         output = model.judge(pooled[positions(passes).to(pooled.device)], encoder_share=encoder_share)
-    losses = losses_of(output)
-    accelerator.backward(losses.total)  # scaled under fp16, and the gradients below with it
+    total, result = evaluate(output)
+    accelerator.backward(total)  # scaled under fp16, and the gradients below with it
     after = random_state(accelerator.device)
     assert pooled.grad is not None
     grads = torch.split(pooled.grad, [len(each.rows) for each in passes])
@@ -57,7 +61,7 @@ def backward_in_passes(
     set_random_state(after, accelerator.device)
     if num_processes() > 1:
         _average_gradients(model, accelerator)
-    return losses
+    return result
 
 
 def _average_gradients(model: ContrastiveQualityModel, accelerator: Accelerator) -> None:

@@ -1,8 +1,10 @@
 """One training step: forward, loss, backward, clip, step."""
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
@@ -10,18 +12,28 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from contrastive_learning.data.batches import votes_of
-from contrastive_learning.losses import JointLoss, Losses, NotFiniteError
+from contrastive_learning.data.batches import Batch
+from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.model.model import ModelOutput
 from contrastive_learning.model.passes import Pass, passes_of
 from contrastive_learning.runtime.processes import gather_rows
-from contrastive_learning.training.epoch import RunningEpoch
 from contrastive_learning.training.grad_cache import backward_in_passes
 from contrastive_learning.training.settings import TrainerSettings
 
 
+class BatchResult(NamedTuple):
+    """What one batch of all processes adds to the epoch. No tensor of it is attached to the graph."""
+
+    losses: Losses
+    total_loss: float  # losses.total, read from the device
+    embeddings: Tensor  # [batch, dim]
+    yes_votes: Tensor  # [batch, criteria]
+    num_votes: Tensor  # [batch, criteria]
+    temperature: float | None  # of this step; None without a contrastive loss
+
+
 class TrainingStep:
-    """Moves the parameters by a batch, or by several that share an optimizer step.
+    """Changes the parameters by one batch, or by several that share an optimizer step; keeps no state of the epoch.
 
     `model` and `optimizer` are those that `accelerator` prepared.
     """
@@ -38,49 +50,47 @@ class TrainingStep:
     ) -> None:
         self.model, self.loss, self.accelerator, self.settings = model, loss, accelerator, settings
         self.optimizer, self.scheduler = optimizer, scheduler
-        self._first_temperature = loss.temperature
 
-    def set_schedules(self, epochs_done: float) -> None:
-        self._lambda_scale = self.settings.lambda_scale(epochs_done)
-        self._encoder_share = self.settings.encoder_share(epochs_done)
-        if self._first_temperature is not None:
-            self.loss.temperature = self.settings.temperature(self._first_temperature, epochs_done)
+    def backward(self, batch: Mapping[str, Tensor], epoch: int, index: int, num_batches: int) -> BatchResult:
+        """Forward, loss and backward of batch `index` of `num_batches`, after `epoch` whole epochs.
 
-    def backward(self, batch: Mapping[str, Tensor], running: RunningEpoch, *, index: int, num_batches: int) -> Losses:
-        """Forward, loss, backward of batch `index` of `num_batches`. Raises FloatingPointError for a loss or embeddings
-        that are not finite.
-
-        batch: `input_ids`, `attention_mask` [batch, tokens] and the votes that `votes_of` reads. The losses in nats.
+        batch: what `Batch.of` reads. Raises FloatingPointError if the loss is not finite, NotFiniteError if embeddings
+        are not.
         """
         passes = self._passes(batch)  # before the batch leaves for the device
         device = self.accelerator.device
-        batch = send_to_device(dict(batch), device, non_blocking=device.type == "cuda")
-        votes, share = tuple(map(gather_rows, votes_of(batch))), self._encoder_share
-
-        def losses_of(output: ModelOutput) -> Losses:
-            embeddings = gather_rows(output.embeddings)
-            logits, scale = gather_rows(output.logits), self._lambda_scale
-            try:
-                losses: Losses = self.loss(logits, embeddings, *votes, lambda_scale=scale)
-            except NotFiniteError as error:
-                raise FloatingPointError(f"{error}; {running.place(index, error.rows)}") from error
-            # read before the way back, which a GPU then has in its queue while the next batch is made
-            running.read(losses, index)
-            running.num_examples += len(embeddings)
-            running.statistics.add(index, embeddings.detach(), *votes)
-            return losses
-
+        on_device = Batch.of(send_to_device(dict(batch), device, non_blocking=device.type == "cuda"))
+        epochs_done = epoch + index / num_batches
+        evaluate = partial(self._evaluate, batch=on_device, epochs_done=epochs_done)
+        share = self.settings.encoder_share(epochs_done)
         if self.settings.grad_cache_chunk is not None:
             assert passes is not None
             model = self.accelerator.unwrap_model(self.model)
-            return backward_in_passes(model, batch, losses_of, self.accelerator, passes=passes, encoder_share=share)
+            return backward_in_passes(model, on_device, evaluate, self.accelerator, passes=passes, encoder_share=share)
         ends_group = self.ends_group(index, num_batches)
         with nullcontext() if ends_group else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
-                output = self.model(batch["input_ids"], batch["attention_mask"], encoder_share=share, passes=passes)
-            losses = losses_of(output)
-            self.accelerator.backward(losses.total / self._group_size(index, num_batches))
-        return losses
+                output = self.model(on_device.input_ids, on_device.attention_mask, encoder_share=share, passes=passes)
+            total, result = evaluate(output)
+            self.accelerator.backward(total / self._group_size(index, num_batches))
+        return result
+
+    def _evaluate(self, output: ModelOutput, *, batch: Batch, epochs_done: float) -> tuple[Tensor, BatchResult]:
+        """The total loss of the rows of all processes, to go backward from, and what the batch adds to the epoch."""
+        logits, embeddings = gather_rows(output.logits), gather_rows(output.embeddings)
+        votes = gather_rows(batch.yes_votes), gather_rows(batch.num_votes)
+        start = self.loss.temperature
+        temperature = None if start is None else self.settings.temperature(start, epochs_done)
+        losses: Losses = self.loss(
+            logits, embeddings, *votes, lambda_scale=self.settings.lambda_scale(epochs_done), temperature=temperature
+        )
+        # Read the loss (waits for the GPU) before backward: the GPU then runs backward while the CPU prepares the next
+        # batch.
+        total_loss = losses.total.item()
+        if not math.isfinite(total_loss):
+            raise FloatingPointError(f"the loss is {total_loss}")
+        detached = Losses(*(loss.detach() for loss in losses))
+        return losses.total, BatchResult(detached, total_loss, embeddings.detach(), *votes, temperature)
 
     def ends_group(self, index: int, num_batches: int) -> bool:
         """Whether the optimizer steps after batch `index`."""

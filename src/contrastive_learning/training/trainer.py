@@ -1,16 +1,17 @@
-"""The training loop. One step of it is in training_step.py."""
+"""The training loop. One step of it is in step.py."""
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from contrastive_learning.choices import did_you_mean
-from contrastive_learning.losses import JointLoss
+from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
 from contrastive_learning.model.encoders import compile_blocks
 from contrastive_learning.model.model import ContrastiveQualityModel
@@ -23,10 +24,32 @@ from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import RunningEpoch
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
-from contrastive_learning.training.step import TrainingStep
+from contrastive_learning.training.step import BatchResult, TrainingStep
 
 Metrics = dict[str, float]
 Loader = Iterable[Mapping[str, Tensor]]
+
+
+def _ignore(*event: object) -> None:
+    pass
+
+
+class Hooks(NamedTuple):
+    """Whom the trainer tells what happens, in each process. An exception that a hook raises ends `fit`."""
+
+    on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
+    on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
+    log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What surrounds a training run: names of the criteria, further sets to evaluate, a folder, hooks."""
+
+    criteria: Sequence[str] | None = None  # None = criterion_0, criterion_1, ...
+    held_out: Mapping[str, Loader] = field(default_factory=dict)  # metric prefix -> loader, evaluated beside `val`
+    checkpoint_dir: Path | None = None  # None = no checkpoints; the best weights are kept in memory
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 class ContrastiveTrainer:
@@ -47,12 +70,7 @@ class ContrastiveTrainer:
         *,
         loss: JointLoss | None = None,
         optimizer: Callable[..., optimizers.Schedule] | None = None,
-        criteria: Iterable[str] | None = None,
-        held_out: Mapping[str, Loader] | None = None,
-        checkpoint_dir: Path | None = None,
-        on_step: Callable[[int, int, Metrics], None] = lambda step, num_steps, losses: None,
-        log: Callable[[Metrics, int], None] = lambda metrics, step: None,
-        on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = lambda held_out, metrics, epoch: None,
+        context: RunContext = RunContext(),
     ) -> None:
         if not isinstance(settings, TrainerSettings):
             loss = loss or plain_config.loss_of(settings, model.temperature)
@@ -63,11 +81,9 @@ class ContrastiveTrainer:
         self.settings = settings
         self.loss = loss
         self.train_loader, self.val_loader = train_loader, val_loader
-        self.held_out = dict(held_out or {})  # more sets to evaluate each epoch: metric prefix -> loader
-        self.criteria = tuple(criteria) if criteria is not None else _numbered(model)
+        self.context = context
+        self.criteria = _numbered(model) if context.criteria is None else tuple(context.criteria)
         loss.check_criteria(len(self.criteria))
-        self.checkpoint_dir = checkpoint_dir
-        self.on_step, self.log, self.on_evaluation = on_step, log, on_evaluation
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
@@ -159,12 +175,11 @@ class ContrastiveTrainer:
             if running.num_done > 0:
                 self._state.restore_random_state()
             for index, batch in enumerate(batches, running.num_done):
-                self._step.set_schedules(self.epoch + index / num_batches)
-                losses = self._step.backward(batch, running, index=index, num_batches=num_batches)
+                result = self._backward(batch, running, index, num_batches)
                 ends_group = self._step.ends_group(index, num_batches)
                 norm = self._step.update() if ends_group else torch.zeros((), device=self.device)
-                running.add(losses, norm)
-                self.on_step(index + 1, num_batches, {"total_loss": running.total_loss})
+                running.add(index, result, norm)
+                self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
                     running.num_done = index + 1
                     self._stop_if_told(signals)
@@ -172,6 +187,16 @@ class ContrastiveTrainer:
             self.epoch += 1
         lr = float(self.scheduler.get_last_lr()[0])
         return running.means(num_batches, self.steps_per_epoch) | {"lr": lr}
+
+    def _backward(
+        self, batch: Mapping[str, Tensor], running: RunningEpoch, index: int, num_batches: int
+    ) -> BatchResult:
+        """Raises FloatingPointError, which names batch and examples, for a loss or embeddings that are not finite."""
+        try:
+            return self._step.backward(batch, self.epoch, index, num_batches)
+        except (FloatingPointError, NotFiniteError) as error:
+            rows = error.rows if isinstance(error, NotFiniteError) else []
+            raise FloatingPointError(f"{error}, in {running.place(index, rows)}") from error
 
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
         if hasattr(self._sampler, "refresh"):  # hard negatives are looked for with the present weights
@@ -211,7 +236,7 @@ class ContrastiveTrainer:
 
         The evaluations come by metric prefix.
         """
-        return self._evaluate(self.held_out)
+        return self._evaluate(self.context.held_out)
 
     def _evaluate(self, held_out: Mapping[str, Loader]) -> tuple[Metrics, dict[str, Evaluation]]:
         valid = self.predict(self.val_loader)
@@ -225,14 +250,14 @@ class ContrastiveTrainer:
         return metrics, evaluations
 
     def _evaluate_epoch(self) -> Metrics:
-        held_out = self.held_out if self.settings.held_out_each_epoch else {}
+        held_out = self.context.held_out if self.settings.held_out_each_epoch else {}
         metrics, self._last_evaluations = self._evaluate(held_out)
         return metrics
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics = metrics
-        self.on_evaluation(self._last_evaluations, metrics, self.epoch)
-        self.log(metrics, self.epoch)  # last, as it may end the run
+        self.context.hooks.on_evaluation(self._last_evaluations, metrics, self.epoch)
+        self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
 
     def predict(self, loader: Loader) -> Evaluation:
         model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
@@ -262,26 +287,26 @@ class ContrastiveTrainer:
         better = self.best is None or sign * value > sign * self.best[1]
         if better:
             self.best = (self.epoch, value)
-        if self.checkpoint_dir is not None:
+        if self.context.checkpoint_dir is not None:
             self._state.note_random_states()
             progress = {"epoch": self.epoch, "best": list(self.best or ()), "running": None}
-            self._state.save(self.checkpoint_dir, f"epoch_{self.epoch:03d}", progress, best=better)
+            self._state.save(self.context.checkpoint_dir, f"epoch_{self.epoch:03d}", progress, best=better)
         elif better:
             self._best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def _save_running(self) -> None:
         """A checkpoint after the last batch whose step is done; without the other processes, which may be gone."""
         running = self._running
-        if self.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
+        if self.context.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
             return
         name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
         progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}
         with HeldSignals():
-            self._state.save(self.checkpoint_dir, name, progress, best=False)
+            self._state.save(self.context.checkpoint_dir, name, progress, best=False)
 
     def _restore_best(self) -> None:
-        if self.checkpoint_dir is not None:
-            self._state.load_best_weights(self.checkpoint_dir)
+        if self.context.checkpoint_dir is not None:
+            self._state.load_best_weights(self.context.checkpoint_dir)
         else:
             self.model.load_state_dict(self._best_weights)
 
