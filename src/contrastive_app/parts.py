@@ -99,7 +99,7 @@ def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
         parts.loss.check_criteria(len(data.criteria))
     except ValueError as error:
         raise ConfigurationError(f"{error}: {', '.join(data.criteria)}") from error
-    return data.with_training_sample(config.data.train_examples, config.seed)
+    return data.with_training_subset(config.data.train_examples, config.seed)
 
 
 def build_trainer(

@@ -7,8 +7,8 @@ import pytest
 
 from contrastive_learning.data import AIHubData
 from contrastive_learning.data.aihub import read_conversations
-from contrastive_learning.data.ballots import Ballots
 from contrastive_learning.data.responses import VoteCount
+from contrastive_learning.data.vote_counts import VoteCounter
 
 EXAMPLE = Path(__file__).parents[2] / ".." / "shared" / "data" / "aihub_example"
 CRITERIA = ("linguistic_acceptability", "consistency", "specificity")
@@ -21,7 +21,7 @@ def source(path, **settings):
 
 def answers(path):
     return {
-        item.id: item for conversation in read_conversations(path, Ballots(None)) for item in conversation.responses
+        item.id: item for conversation in read_conversations(path, VoteCounter(None)) for item in conversation.responses
     }
 
 
@@ -168,7 +168,7 @@ def test_answers_without_votes_or_text_are_context_but_no_examples(tmp_path):
     utterances[3]["utterance_text"] = None
     path = tmp_path / "x.json"
     path.write_text(json.dumps(data), encoding="utf-8")
-    (conversation,) = read_conversations(path, Ballots(None))
+    (conversation,) = read_conversations(path, VoteCounter(None))
     assert [item.id for item in conversation.responses] == ["c1.u6", "c1.u8"]
     assert conversation.responses[0].context == ("질문 1.1", "답, 1.1", "질문 1.2", "질문 1.3")
     assert conversation.skipped == 2
@@ -192,7 +192,7 @@ def test_a_dialogue_twice_in_one_part_is_refused_with_readable_names(raw):
     write_zip(raw / "Training/02.라벨링데이터/TL_1.더.zip", [dialogue(7)])
     with pytest.raises(
         ValueError,
-        match=r"TL_1.발화단위평가_기술과학.zip, 기술과학_7.json: conversation 7 must stand once.*TL_1.더.zip",
+        match=r"TL_1.발화단위평가_기술과학.zip, 기술과학_7.json: conversation 7 must occur once.*TL_1.더.zip",
     ):
         source(raw).load()
 
@@ -243,9 +243,7 @@ def test_paths_that_leave_doubt_are_refused(raw, tmp_path):
     with pytest.raises(ValueError, match=r"must hold TL_1.*zip, VL_1.*; got TS_1.발화단위평가_기술과학.zip"):
         source(raw / "Training/01.원천데이터").load()
     (raw / "x.json").write_text(json.dumps(dialogue(99)), encoding="utf-8")
-    with pytest.raises(
-        ValueError, match="every file must stand under Training or Validation where some do, got x.json"
-    ):
+    with pytest.raises(ValueError, match="every file must be under Training or Validation if some are, got x.json"):
         source(raw).load()
     (raw / "x.json").unlink()
     write_table(raw / "train/training_all_aggregated.csv", [dialogue(99)])

@@ -160,10 +160,10 @@ def test_max_length_has_a_floor(tmp_path):
 
 def test_a_training_sample_is_part_of_any_larger_one(tmp_path):
     whole = tokenized(tmp_path, FewResponses())
-    small, larger = (whole.with_training_sample(size, seed=3).splits["train"] for size in (2, 4))
+    small, larger = (whole.with_training_subset(size, seed=3).splits["train"] for size in (2, 4))
     assert set(small.column("id")) < set(larger.column("id")) <= set(whole.splits["train"].column("id"))
     first = whole.splits["train"].column("id").index(small.column("id")[0])
     assert small.collate([0])["input_ids"].tolist() == whole.splits["train"].collate([first])["input_ids"].tolist()
-    assert whole.with_training_sample(None, seed=3) is whole
+    assert whole.with_training_subset(None, seed=3) is whole
     with pytest.raises(ValueError, match=r"data.train_examples must be 2..\d+, got 1000"):
-        whole.with_training_sample(1000, seed=3)
+        whole.with_training_subset(1000, seed=3)

@@ -284,7 +284,7 @@ def test_a_bad_row_is_named_on_one_line(tmp_path, line, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "must hold judged responses, got none"),
+        ("", "must hold responses with votes, got none"),
         ("response,votes.a,id,id\n", "line 1: a column must have its own name, got 'id' twice"),
         ("response,votes.a\nx\n", "line 2: a row must have 2 fields, as the header, got 1"),
         ('response,votes.a\nx,1\n"y,1\nz,0\n', "line 4: not valid CSV: unexpected end of data"),
@@ -294,7 +294,7 @@ def test_a_bad_row_is_named_on_one_line(tmp_path, line, message):
             "line 2: votes.a: the yes count must be a whole number, got '1.5'",
         ),
         ("response,a_yes_count,a_no_count\nx,1,\n", "line 2: votes.a: the no count must be a whole number, got ''"),
-        ("response,votes.a,a_yes_count,a_no_count\nx,1,1,0\n", "line 2: votes on a criterion must stand in one place"),
+        ("response,votes.a,a_yes_count,a_no_count\nx,1,1,0\n", "line 2: votes on a criterion must be in one place"),
         ("response,votes\nx,good\n", "line 2: votes must be {criterion: "),
         ('response,votes.a,context\nx,1,"[""a"", b]"\n', "line 2: context must be a list of turns or one text"),
     ],

@@ -1,4 +1,4 @@
-"""AI Hub 71773, "AI 응답 결과에 대한 품질 평가 데이터": answers of a bot, judged by three people on nine criteria."""
+"""AI Hub 71773, "AI 응답 결과에 대한 품질 평가 데이터": answers of a bot, with the votes of three annotators."""
 
 import json
 from collections import defaultdict
@@ -9,11 +9,11 @@ from types import UnionType
 from typing import Any, NamedTuple
 
 from contrastive_learning.data.aihub_files import documents, find_files, part_of
-from contrastive_learning.data.ballots import Ballots, row_votes
 from contrastive_learning.data.files import digest
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 from contrastive_learning.data.rows import field, label, place, read_rows, shown, text
 from contrastive_learning.data.splits import SplitRules, make_splits
+from contrastive_learning.data.vote_counts import VoteCounter, row_votes
 
 FORMAT_VERSION = 1  # raise when the same files come to mean something else
 BOT = 0  # speaker_id
@@ -22,27 +22,28 @@ BOT = 0  # speaker_id
 class Turn(NamedTuple):
     id: str
     text: str
-    is_answer: bool  # of the bot
+    is_answer: bool  # said by the bot
     votes: Mapping[str, VoteCount]
 
 
 class Conversation(NamedTuple):
-    """A dialogue as read: `part` is train or valid, or None where no folder tells."""
+    """A dialogue as read: `part` is train or valid, or None if no folder tells."""
 
     part: str | None
     where: str
     id: str
     responses: list[RatedResponse]
-    skipped: int  # answers without votes or without text; their words still are context
+    skipped: int  # answers without votes or text; the text of the former still is context
 
 
 class AIHubData:
     """Raw label files (zips or unpacked, in the folders as downloaded), or the aggregated csv of the same dialogues.
 
     Training becomes train. Validation is divided between valid and test, valid_fraction to test_fraction, as the test
-    part is not published; a dialogue that stands in both is dropped from train. Where only one part is there, valid
-    and test are drawn from it by conversation. `held_out_domains` are topics, and leave both parts for test_ood.
-    The context of an answer is everything said before it; position says nothing of who voted, so only counts are kept.
+    part is not published; a dialogue that is in both is dropped from train. If there is only one part, valid and test
+    are drawn from it by conversation. `held_out_domains` are topics, whose dialogues move from both parts to test_ood.
+    The context of an answer is everything said before it. The place of a vote does not tell who voted, so only counts
+    are kept.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class AIHubData:
         return digest(find_files(self._path), asdict(self._rules) | {"format": f"aihub {FORMAT_VERSION}"})
 
     def load(self) -> Splits:
-        ballots = Ballots(self._rules.criteria)
+        counter = VoteCounter(self._rules.criteria)
         parts: dict[str | None, list[RatedResponse]] = {}
         places: dict[tuple[str | None, str], str] = {}
         skipped = 0
-        for part, where, name, responses, skipped_here in read_conversations(self._path, ballots):
+        for part, where, name, responses, skipped_here in read_conversations(self._path, counter):
             if (part, name) in places:
-                raise ValueError(f"{where}: conversation {name} must stand once, got it also in {places[part, name]}")
+                raise ValueError(f"{where}: conversation {name} must occur once, got it also in {places[part, name]}")
             places[part, name] = where
             parts.setdefault(part, []).extend(responses)
             skipped += skipped_here
@@ -76,19 +77,19 @@ class AIHubData:
         if not parts:
             raise ValueError(f"{self._path} must hold conversations, got none")
         if len(parts) == 1:
-            return make_splits({"train": parts.popitem()[1]}, self._rules, ballots.found, remarks)
+            return make_splits({"train": parts.popitem()[1]}, self._rules, counter.found, remarks)
         named = {split: parts[split] for split in ("train", "valid")}
-        return make_splits(named, self._rules, ballots.found, remarks, test_from="valid")
+        return make_splits(named, self._rules, counter.found, remarks, test_from="valid")
 
 
-def read_conversations(path: str | Path, ballots: Ballots) -> Iterator[Conversation]:
-    """Every conversation with its judged answers, oldest first, before any check across conversations."""
+def read_conversations(path: str | Path, counter: VoteCounter) -> Iterator[Conversation]:
+    """Every conversation, each with its answers that have votes, oldest first."""
     for name, file in find_files(path).items():
         read = _from_table if file.suffix.lower() == ".csv" else _from_labels
-        yield from read(part_of(name), file, ballots)
+        yield from read(part_of(name), file, counter)
 
 
-def _from_labels(part: str | None, file: Path, ballots: Ballots) -> Iterator[Conversation]:
+def _from_labels(part: str | None, file: Path, counter: VoteCounter) -> Iterator[Conversation]:
     for where, content in documents(file):
         try:
             dataset = _field(_parsed(content), "dataset", dict)
@@ -96,7 +97,7 @@ def _from_labels(part: str | None, file: Path, ballots: Ballots) -> Iterator[Con
                 name = label(_field(conversation, "conversation_id", int | str), "conversation_id")
                 topic = _field(_field(conversation, "metadata", dict), "topic", str)
                 utterances = _field(conversation, "utterances", list)
-                yield _conversation(part, where, name, topic, _in_order(utterances, ballots))
+                yield _conversation(part, where, name, topic, _in_order(utterances, counter))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
 
@@ -108,14 +109,14 @@ def _parsed(content: str) -> Any:
         raise ValueError(f"not valid JSON: {error}") from error
 
 
-def _in_order(utterances: list[Any], ballots: Ballots) -> Iterator[Turn]:
-    """Turns by exchange, the question before its answer: in the file, they are now and then out of order."""
+def _in_order(utterances: list[Any], counter: VoteCounter) -> Iterator[Turn]:
+    """The turns, exchange by exchange, the question before its answer: in the files some are out of order."""
     exchanges: dict[str, list[Turn]] = {}
     for index, utterance in enumerate(utterances):
         try:
             exchange = exchanges.setdefault(_field(utterance, "exchange_id", str), [])
             evaluations = _field(utterance, "utterance_evaluation", list | None) or []
-            votes = ballots.count(_by_criterion(evaluations))
+            votes = counter.count(_by_criterion(evaluations))
             name = _field(utterance, "utterance_id", str)
             words = _field(utterance, "utterance_text", str | None) or ""
             exchange.append(Turn(name, words, _field(utterance, "speaker_id", int) == BOT, votes))
@@ -126,7 +127,7 @@ def _in_order(utterances: list[Any], ballots: Ballots) -> Iterator[Turn]:
 
 
 def _by_criterion(evaluations: list[Any]) -> dict[str, list[Any]]:
-    """{criterion: votes} from one {criterion: vote} an evaluation."""
+    """{criterion: votes} from one {criterion: vote} per evaluation."""
     for evaluation in evaluations:
         if not isinstance(evaluation, dict):
             raise ValueError(f"utterance_evaluation must hold {{criterion: yes or no}}, got {shown(evaluation)}")
@@ -134,7 +135,7 @@ def _by_criterion(evaluations: list[Any]) -> dict[str, list[Any]]:
     return {criterion: [evaluation.get(criterion) for evaluation in evaluations] for criterion in criteria}
 
 
-def _from_table(part: str | None, file: Path, ballots: Ballots) -> Iterator[Conversation]:
+def _from_table(part: str | None, file: Path, counter: VoteCounter) -> Iterator[Conversation]:
     topics: dict[str, str] = {}
     exchanges: dict[str, list[tuple[int, Turn, Turn]]] = defaultdict(list)
     for line, row in read_rows(file):
@@ -142,7 +143,7 @@ def _from_table(part: str | None, file: Path, ballots: Ballots) -> Iterator[Conv
             name = text(field(row, "conversation_id"), "conversation_id")
             topics.setdefault(name, text(field(row, "topic"), "topic"))
             question = Turn("", text(field(row, "human_question"), "human_question"), False, {})
-            words, votes = text(field(row, "bot_response"), "bot_response"), ballots.count(row_votes(row))
+            words, votes = text(field(row, "bot_response"), "bot_response"), counter.count(row_votes(row))
             answer = Turn(text(field(row, "utterance_id"), "utterance_id"), words, True, votes)
             exchanges[name].append((_index(field(row, "utterance_index")), question, answer))
         except ValueError as error:

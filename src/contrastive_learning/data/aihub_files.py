@@ -16,7 +16,7 @@ PARTS = {"training": "train", "train": "train", "tl": "train"} | dict.fromkeys((
 
 
 def find_files(path: str | Path) -> dict[str, Path]:
-    """Files to read by name relative to `path`, in the order of their names."""
+    """Name relative to `path` -> file to read, sorted by name."""
     root = existing(path, "data.path")
     if root.is_file():
         if root.suffix.lower() not in EXTENSIONS:
@@ -29,7 +29,7 @@ def find_files(path: str | Path) -> dict[str, Path]:
 
 
 def part_of(name: str) -> str | None:
-    """train or valid, from a folder or the start of a name; None where neither tells."""
+    """train or valid, from a folder's name or the start of the file's; None if neither tells."""
     for piece in PurePath(name).parts:
         start = piece.lower().replace(".", "_").split("_")[0]
         if start in PARTS:
@@ -38,7 +38,7 @@ def part_of(name: str) -> str | None:
 
 
 def documents(file: Path) -> Iterator[tuple[str, str]]:
-    """Place and text of each JSON document in a .json file or a zip."""
+    """The place (for messages) and the text of each JSON document in a .json file or a zip."""
     if file.suffix.lower() == ".json":
         with open_bytes(file) as handle:
             yield str(file), decoded(handle.read(), str(file))
@@ -76,13 +76,11 @@ def _check(root: Path, everything: dict[str, Path], files: dict[str, Path]) -> N
         raise ValueError(f"data.path must hold one form of the data, got {tables[0]} and {labels[0]} in {root}")
     by_part = {part_of(name): name for name in files}
     if None in by_part and len(by_part) > 1:
-        raise ValueError(
-            f"every file must stand under Training or Validation where some do, got {by_part[None]} in {root}"
-        )
+        raise ValueError(f"every file must be under Training or Validation if some are, got {by_part[None]} in {root}")
 
 
 def _readable_name(member: zipfile.ZipInfo) -> str:
-    """The name for a message: Korean names are often stored as CP949 or UTF-8 without the flag that would say so."""
+    """The name for a message. Korean names are often stored as CP949 or UTF-8 without the flag that would say so."""
     if member.flag_bits & 0x800:
         return member.filename
     stored = member.filename.encode("cp437", errors="replace")

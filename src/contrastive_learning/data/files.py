@@ -1,4 +1,4 @@
-"""Finding outside files, and telling whether they have changed."""
+"""Finds outside files and tells whether they have changed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from contrastive_learning.choices import did_you_mean
 
 
 def existing(path: str | Path, option: str) -> Path:
-    """`path` with ~ expanded. Where nothing is there, the error names what the parent folder holds instead."""
+    """`path` with ~ expanded. Raises ValueError that names `option` and the nearest name in the folder above."""
     path = Path(path).expanduser()
     if path.exists():
         return path

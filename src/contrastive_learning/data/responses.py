@@ -1,8 +1,10 @@
-"""The unit of outside data: one chatbot response, judged by several annotators on several criteria."""
+"""The unit of outside data: one chatbot response with the votes of several annotators on several criteria."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+SPLITS = ("train", "valid", "test", "test_ood")
 
 
 class VoteCount(NamedTuple):
@@ -14,13 +16,13 @@ class VoteCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RatedResponse:
-    """One judged response. Every criterion is positive: a yes vote says the response is good."""
+    """One response with its votes. Every criterion is positive: a yes vote says that the response is good."""
 
     id: str
     domain: str
     context: tuple[str, ...]  # turns, oldest first
     response: str
-    votes: Mapping[str, VoteCount]  # a criterion that nobody judged is absent
+    votes: Mapping[str, VoteCount]  # a criterion without votes is absent
     group: str  # responses of one conversation share a group; a group never spans two splits
 
 
@@ -33,11 +35,11 @@ class Splits:
     valid: list[RatedResponse]
     test: list[RatedResponse]
     test_ood: list[RatedResponse]
-    remarks: list[str] = field(default_factory=list)  # plain sentences a person should read: what was dropped, and why
+    remarks: list[str] = field(default_factory=list)  # sentences for the user: what was left out, and why
 
 
 class DataSource(Protocol):
-    """What every `data` config builds."""
+    """What every `data` config builds: it reads responses from somewhere and divides them into splits."""
 
     def fingerprint(self) -> str:
         """Hex SHA-256 of everything that decides what `load` returns: file bytes and settings. Cheaper than `load`."""

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines, JSON, CSV and Parquet files, each with the line that an error has to name."""
+"""Rows of JSON Lines, JSON, CSV and Parquet files, each with its line number for error messages."""
 
 import codecs
 import csv
@@ -23,6 +23,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def place(path: Path, line: int) -> str:
+    """Where a row is, for an error message: data.jsonl, line 3."""
     suffix = path.suffix.lower()
     if READERS[suffix] is _json_rows and _is_array(path):
         return f"{path}, element {line} (the first is 1)"
@@ -98,13 +99,13 @@ def _is_array(path: Path) -> bool:
 
 
 def _array_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """Of a file that is one array, which has to be read whole."""
+    """The rows of a file that is one JSON array, which has to be read whole."""
     with open_bytes(path) as handle:
         content = decoded(handle.read(), str(path))
     try:
         rows = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: must be one JSON array of objects, or one object a line: {error}") from error
+        raise ValueError(f"{path}: must be one JSON array of objects, or one object per line: {error}") from error
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise ValueError(f"{place(path, number)}: must be a JSON object, got {shown(row)}")
@@ -129,7 +130,9 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Row]]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
     with open_bytes(path) as handle:
-        reader = csv.reader(_text_lines(path, handle), strict=True)  # else an open quote swallows the rest of the file
+        reader = csv.reader(
+            _text_lines(path, handle), strict=True
+        )  # else an open quote would swallow the rest of the file
         try:
             header = next(reader, [])
             twice = sorted({name for name in header if header.count(name) > 1})

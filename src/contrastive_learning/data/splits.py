@@ -1,4 +1,4 @@
-"""Train, valid, test and test_ood from whole conversations, and the checks that every source of votes shares."""
+"""Divides conversations into train, valid, test and test_ood, and makes the checks that every data source needs."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contrastive_learning.choices import check_choice
-from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
+from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits, VoteCount
 
-SPLITS = ("train", "valid", "test", "test_ood")
-Parts = dict[str, list[RatedResponse]]  # by split; a split that no file gave is absent
-Votes = Mapping[str, Counter[VoteCount]]  # of one split, by criterion
+Parts = dict[str, list[RatedResponse]]  # split -> responses; a split without a file is absent
+Votes = Mapping[str, Counter[VoteCount]]  # of one split: criterion -> how often each count occurs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class SplitRules:
             raise ValueError(f"data.source.valid_fraction must be above 0 and below 1, got {self.valid_fraction}")
         if not 0 <= self.test_fraction < 1 - self.valid_fraction:
             raise ValueError(
-                f"data.source.test_fraction must be at least 0 and leave room for train beside "
+                f"data.source.test_fraction must be at least 0 and leave room for train next to "
                 f"valid_fraction={self.valid_fraction}, got {self.test_fraction}"
             )
 
@@ -41,13 +40,14 @@ class SplitRules:
 def make_splits(
     parts: Parts, rules: SplitRules, found: Collection[str], remarks: Iterable[str], *, test_from: str = "train"
 ) -> Splits:
-    """Complete and check the parts that were read.
+    """Complete and check the splits that were read.
 
-    A split keeps no conversation and no (context, response) that a later one holds. Domains held out leave every
-    split for test_ood. A missing valid is drawn from train, a missing test from `test_from`.
+    A conversation or a (context, response) that occurs in several splits stays only in the last of them. Responses of
+    held-out domains move to test_ood. A missing valid is drawn from train, a missing test from `test_from`.
+    Raises ValueError if train or valid is empty or train lacks yes or no votes on a criterion.
     """
     criteria = _chosen(rules.criteria, found)
-    parts, dropped = _without_repeats(parts)  # before domains move: what is there twice would be so in test_ood
+    parts, dropped = _without_repeats(parts)  # before domains move: a repeat would be one in test_ood, too
     parts = _with_held_out(parts, rules.held_out_domains)
     parts |= _divided(parts, rules, test_from)
     parts, dropped_again = _without_repeats(parts)
@@ -99,7 +99,7 @@ def _with_held_out(parts: Parts, domains: Sequence[str]) -> Parts:
 
 
 def _divided(parts: Parts, rules: SplitRules, test_from: str) -> Parts:
-    """The splits that change when valid and test are drawn from what was given."""
+    """The splits that change if valid and test are drawn from the given ones."""
     wanted = {split for split in ("valid", "test") if split not in parts}
     if test_from == "valid" and wanted == {"test"}:
         share = rules.test_fraction / (rules.valid_fraction + rules.test_fraction)
@@ -109,11 +109,11 @@ def _divided(parts: Parts, rules: SplitRules, test_from: str) -> Parts:
 
 
 def draw_groups(responses: Sequence[RatedResponse], rest: str, fractions: Mapping[str, float], seed: int) -> Parts:
-    """Draw whole groups for each split in `fractions`, a share of the responses each; the others go to `rest`.
+    """Draw whole groups for each split in `fractions` (split -> share of the responses); the others go to `rest`.
 
-    The draw depends only on `seed` and the names of the groups, not on the order of rows. Groups that would exceed
-    a share are passed over, so that one huge conversation cannot become the whole of valid. Where no group is small
-    enough, valid gets the smallest one and test stays empty.
+    The draw depends only on `seed` and the names of the groups, not on the order of rows. A group that would exceed
+    the share is passed over, so that one huge conversation cannot become all of valid. If no group is small enough,
+    valid gets the smallest one and test stays empty.
     """
     sizes = Counter(item.group for item in responses)
     order = sorted(sizes, key=lambda group: hashlib.blake2b(f"{seed} {group}".encode(), digest_size=8).digest())
@@ -142,7 +142,7 @@ def _check_sizes(parts: Parts) -> None:
             )
             raise ValueError(
                 f"{split} must hold responses, got none ({others or 'nothing anywhere'}); "
-                "a group is never divided: that is a conversation_id, or else all responses with the same first turn; "
+                "a group is never divided: the responses with one conversation_id, or without it with one first turn; "
                 "give each row the conversation_id of its dialogue"
             )
 
@@ -152,7 +152,7 @@ def _check_classes(votes: Votes) -> None:
     lacking = {
         "only yes on": [name for name, side in sides.items() if side == {"yes"}],
         "only no on": [name for name, side in sides.items() if side == {"no"}],
-        "no judgement of": [name for name, side in sides.items() if not side],
+        "no votes on": [name for name, side in sides.items() if not side],
     }
     if any(lacking.values()):
         reasons = " and ".join(f"{what} {', '.join(names)}" for what, names in lacking.items() if names)

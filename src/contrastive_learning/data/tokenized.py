@@ -1,4 +1,4 @@
-"""Tokenised splits: made once, cached on disk, memory-mapped, shared by later runs and by processes."""
+"""Tokenised splits: written once to a cache on disk, then memory-mapped by later runs and by all processes."""
 
 import hashlib
 import json
@@ -17,13 +17,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from contrastive_learning.data.responses import DataSource, RatedResponse, Splits
+from contrastive_learning.data.responses import SPLITS, DataSource, RatedResponse, Splits
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.samplers.examples import Examples, IntArray
 
-ROWS_AT_A_TIME = 4096  # tokenised and written together: memory does not grow with the data
-MOST_ROWS_FOR_VOCABULARY = 50_000  # of a tokenizer that is trained here; evenly spread
-SPLITS = ("train", "valid", "test", "test_ood")
+ROWS_AT_A_TIME = 4096  # tokenised and written together, so that memory does not grow with the data
+MOST_ROWS_FOR_VOCABULARY = 50_000  # rows, evenly spread, that a tokenizer of our own is trained on
 CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
 SCHEMA = pa.schema(
     {
@@ -41,12 +40,12 @@ SCHEMA = pa.schema(
 class TokenizedSplit(Dataset[int]):
     """One split as memory-mapped columns. Indexing returns the index: `collate` builds the batch at once.
 
-    `tokens` holds the inputs of all examples, one after the other.
+    `tokens` holds the inputs of all responses, one after the other.
     """
 
     def __init__(self, table: pa.Table, tokens: NDArray[np.int32], pad_token_id: int) -> None:
-        self.lengths: NDArray[np.int32] = table["num_tokens"].to_numpy()  # tokens in each example
-        self.yes_votes = _matrix(table["yes_votes"])  # [examples, criteria]
+        self.lengths: NDArray[np.int32] = table["num_tokens"].to_numpy()  # [responses], tokens
+        self.yes_votes = _matrix(table["yes_votes"])  # [responses, criteria]
         self.num_votes = _matrix(table["num_votes"])
         self.pad_token_id = pad_token_id
         self._starts: NDArray[np.int64] = table["first_token"].to_numpy()
@@ -59,7 +58,7 @@ class TokenizedSplit(Dataset[int]):
         return index
 
     def column(self, name: str, rows: IntArray | None = None) -> list[Any]:
-        """id, domain, context or response of `rows`, or of every example."""
+        """The column id, domain, context or response, of `rows` or of every response."""
         column = self._table[name]
         values: list[Any] = (column if rows is None else column.take(rows)).to_pylist()
         return values
@@ -80,16 +79,16 @@ class TokenizedSplit(Dataset[int]):
         }
 
     def examples(self) -> Examples:
-        """What a sampler needs to know."""
+        """The columns that a batch sampler needs."""
         return Examples(self.yes_votes, self.num_votes, self.lengths, self._table["text_number"].to_numpy())
 
-    def sample(self, num_examples: int, seed: int) -> "TokenizedSplit":
-        """`num_examples` of this split at random; a larger sample of the same seed holds the smaller one."""
-        rows = np.random.default_rng(seed).permutation(len(self))[:num_examples]
+    def subset(self, num_responses: int, seed: int) -> "TokenizedSplit":
+        """A random subset of `num_responses`; a larger subset of the same seed holds the smaller one."""
+        rows = np.random.default_rng(seed).permutation(len(self))[:num_responses]
         return TokenizedSplit(self._table.take(np.sort(rows)), self._tokens, self.pad_token_id)
 
     def batches_by_length(self, batch_size: int) -> list[list[int]]:
-        """Index batches of similar length: evaluation in this order pads almost nothing."""
+        """Batches of indices, of similar length each: evaluation in this order pads almost nothing."""
         order = np.argsort(self.lengths, kind="stable")[::-1]
         return [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
 
@@ -97,22 +96,22 @@ class TokenizedSplit(Dataset[int]):
 @dataclass(frozen=True)
 class TokenizedData:
     criteria: tuple[str, ...]
-    splits: dict[str, TokenizedSplit]  # only those with examples
+    splits: dict[str, TokenizedSplit]  # only those with responses
     tokenizer: PreTrainedTokenizerFast
     remarks: list[str]
     fingerprint: str  # of the data, not of the tokenizer
 
-    def with_training_sample(self, num_examples: int | None, seed: int) -> "TokenizedData":
-        """The same data with so many training examples; None = all."""
-        if num_examples is None:
+    def with_training_subset(self, num_responses: int | None, seed: int) -> "TokenizedData":
+        """The same data with a random subset of `num_responses` training responses; None = all of them."""
+        if num_responses is None:
             return self
-        if not 2 <= num_examples <= len(self.splits["train"]):
-            raise ValueError(f"data.train_examples must be 2..{len(self.splits['train'])}, got {num_examples}")
-        return replace(self, splits=self.splits | {"train": self.splits["train"].sample(num_examples, seed)})
+        if not 2 <= num_responses <= len(self.splits["train"]):
+            raise ValueError(f"data.train_examples must be 2..{len(self.splits['train'])}, got {num_responses}")
+        return replace(self, splits=self.splits | {"train": self.splits["train"].subset(num_responses, seed)})
 
     @property
     def yes_rates(self) -> list[float]:
-        """Share of yes among the training votes, a criterion each."""
+        """Share of yes among the training votes, per criterion."""
         train = self.splits["train"]
         rates: list[float] = (train.yes_votes.sum(0) / np.maximum(train.num_votes.sum(0), 1)).tolist()
         return rates
@@ -126,7 +125,10 @@ def tokenize(
     prefix: str,
     cache_dir: Path,
 ) -> TokenizedData:
-    """Read, check and tokenise `source`, or map what an earlier run left in `cache_dir`."""
+    """Read, check and tokenise `source`, or map what an earlier run wrote to `cache_dir`.
+
+    max_length: tokens per response with its context. prefix: text before each input, "" for none.
+    """
     if max_length < 8:
         raise ValueError(f"data.max_length must be at least 8, got {max_length}")
     fingerprint = source.fingerprint()
@@ -143,9 +145,9 @@ def tokenize(
 def encode(
     responses: Iterable[RatedResponse], tokenizer: PreTrainedTokenizerFast, *, max_length: int, prefix: str
 ) -> list[list[int]]:
-    """[CLS] prefix turn [SEP] turn [SEP] response [SEP].
+    """The tokens of [CLS] prefix turn [SEP] turn [SEP] response [SEP], a list per response.
 
-    When too long, the oldest context goes first, the response last.
+    An input longer than `max_length` loses the oldest context first and the end of the response last.
     """
     responses = list(responses)
     texts = list(dict.fromkeys(text for item in responses for text in (*item.context, item.response)))
@@ -172,7 +174,7 @@ def _join(start: list[int], turns: list[list[int]], response: list[int], separat
     for turn in reversed(turns):
         if room < 2:
             break
-        turn = turn[-(room - 1) :]  # of a turn that fits in part, its end
+        turn = turn[-(room - 1) :]  # of a turn that fits only in part, the end
         kept = [*turn, separator, *kept]
         room -= len(turn) + 1
     return [*start, *kept, *response, separator]
@@ -184,7 +186,7 @@ def _write(
     some = data.train[:: 1 + len(data.train) // MOST_ROWS_FOR_VOCABULARY]
     tokenizer = encoder.tokenizer(text for item in some for text in (*item.context, item.response))
     temporary = folder.with_name(f".writing-{folder.name}")  # one at a time: the caller holds the folder's lock
-    shutil.rmtree(temporary, ignore_errors=True)  # a killed process may have left it
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     temporary.mkdir()
     try:
         tokenizer.save_pretrained(temporary / "tokenizer")
@@ -195,7 +197,7 @@ def _write(
         digests = {path.name: _digest(path) for path in temporary.glob("*.*") if path.is_file()}
         meta = {"criteria": data.criteria, "remarks": data.remarks, "digests": digests}
         (temporary / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted or damaged write may have left
+        shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted or damaged write
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -210,12 +212,12 @@ def _write_split(
     max_length: int,
     prefix: str,
 ) -> None:
-    """The columns at `path`, and the tokens of all rows beside it."""
+    """Write the columns to `path`, and the tokens of all rows to the file .tokens next to it."""
     counts, schema = pa.list_(pa.int16(), len(criteria)), SCHEMA
     for name in ("yes_votes", "num_votes"):
         schema = schema.append(pa.field(name, counts))
     first_token = 0
-    numbers: dict[bytes, int] = {}  # of each different text
+    numbers: dict[bytes, int] = {}  # of each distinct input
     with (
         path.with_suffix(".tokens").open("wb") as tokens,
         pa.OSFile(str(path), "wb") as sink,
@@ -258,7 +260,7 @@ def _map(folder: Path, fingerprint: str) -> TokenizedData:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether every file is as it was written; a power failure can leave holes in a file of the right size."""
+    """Whether every file has its recorded digest; a power failure can leave holes in a file of the right size."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         return all(_digest(folder / name) == digest for name, digest in meta["digests"].items())

@@ -1,4 +1,4 @@
-"""Judged responses of one's own, in JSON Lines, a JSON array, CSV or Parquet."""
+"""The user's own responses with votes, in JSON Lines, a JSON array, CSV or Parquet."""
 
 import hashlib
 import re
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from contrastive_learning.data.ballots import Ballots, parsed, row_votes
 from contrastive_learning.data.files import digest, existing
-from contrastive_learning.data.responses import RatedResponse, Splits
+from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits
 from contrastive_learning.data.rows import READERS, Row, field, is_missing, label, place, read_rows, shown, text
-from contrastive_learning.data.splits import SPLITS, Parts, SplitRules, make_splits
+from contrastive_learning.data.splits import Parts, SplitRules, make_splits
+from contrastive_learning.data.vote_counts import VoteCounter, parsed, row_votes
 
 FORMAT_VERSION = 1  # raise when the same files come to mean something else
 
 
 class VotesData:
-    """One row a response: `id, domain, context, response, votes, group`; only response and votes must be there.
+    """One row per response: `id, domain, context, response, votes, group`; only response and votes are required.
 
     - context: turns, oldest first, as a list (in CSV a JSON list), or one text.
     - votes: {criterion: votes}, in CSV and Parquet also columns `votes.<criterion>`, or `<criterion>_yes_count` with
-      `<criterion>_no_count`. Votes are 1/0, true/false, yes/no or y/n; an empty or missing list was not judged.
-    - group, or conversation_id: what must not be torn apart. By default responses that follow the same first turn in
-      the same domain belong together; across given files that is not assumed.
-    - id: by default split and line, such as train:12. domain: by default "default". Other fields are not read.
+      `<criterion>_no_count`. Votes are 1/0, true/false, yes/no or y/n; an empty or missing list means no votes.
+    - group, or conversation_id: responses that must stay in one split. By default these are the responses of one file
+      with the same first turn and domain.
+    - id: by default split and line, such as train:12. domain: by default "default". Other fields are ignored.
 
-    `path` is a file, or a folder with train.* and where present valid.*, test.* and test_ood.*. What is missing of
-    valid and test is drawn from train (see splits.draw_groups).
+    `path` is a file, or a folder with train.* and, if there are such files, valid.*, test.* and test_ood.*. A missing
+    valid or test is drawn from train (see splits.draw_groups).
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class VotesData:
     def load(self) -> Splits:
         files, remarks = self._files()
         wanted = self._rules.criteria
-        reader = _Reader(Ballots(wanted))
+        reader = _Reader(VoteCounter(wanted))
         parts: Parts = {"train": reader.read("train", files["train"])}
-        found = reader.ballots.found
-        reader.ballots = Ballots(wanted, known=found if wanted is None else None)
+        found = reader.counter.found
+        reader.counter = VoteCounter(wanted, known=found if wanted is None else None)
         for split in list(files)[1:]:
             parts[split] = reader.read(split, files[split])
         return make_splits(parts, self._rules, found, remarks + reader.remarks)
 
     def _files(self) -> tuple[dict[str, Path], list[str]]:
-        """File of each split, train first, and what a person should know about files that are not read."""
+        """Split -> file, train first, and remarks about files that are not read."""
         path = existing(self._path, "data.path")
         files, remarks = _in_folder(path) if path.is_dir() else ({"train": path}, [])
         for split, given in self._given.items():
@@ -91,23 +91,23 @@ def _in_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
         names = [entry.name for entry in sorted(folder.iterdir())]
         raise ValueError(
             f"{folder} must hold train with one of {', '.join(READERS)}; got {', '.join(names) or 'nothing'}; "
-            "a single file is given by its own path"
+            "to read a single file, give its own path"
         )
     others = [file.name for file in readable if file.stem not in SPLITS]
     return files, [f"not read: {', '.join(others)} (only {', '.join(SPLITS)} are)"] if others else []
 
 
 class _Reader:
-    """Reads files one after another: ids are unique across all of them."""
+    """Reads files one after another and checks that ids are unique across all of them."""
 
-    def __init__(self, ballots: Ballots) -> None:
-        self.ballots = ballots
+    def __init__(self, counter: VoteCounter) -> None:
+        self.counter = counter
         self.remarks: list[str] = []
-        self._places: dict[str, tuple[Path, int]] = {}  # by id
+        self._places: dict[str, tuple[Path, int]] = {}  # id -> file and line
 
     def read(self, split: str, path: Path) -> list[RatedResponse]:
         responses = []
-        line = unjudged = 0
+        line = without_votes = 0
         for line, row in read_rows(path):
             try:
                 response = self._response(row, split, path, line)
@@ -116,13 +116,13 @@ class _Reader:
             if response.votes:
                 responses.append(response)
             else:
-                unjudged += 1
+                without_votes += 1
         if not responses:
             raise ValueError(
-                f"{path} must hold judged responses, got {f'{unjudged} without votes' if line else 'none'}"
+                f"{path} must hold responses with votes, got {f'{without_votes} without votes' if line else 'none'}"
             )
-        if unjudged:
-            self.remarks.append(f"{split}: {unjudged:,} responses left out: no votes")
+        if without_votes:
+            self.remarks.append(f"{split}: {without_votes:,} responses left out: no votes")
         return responses
 
     def _response(self, row: Row, split: str, path: Path, line: int) -> RatedResponse:
@@ -136,7 +136,7 @@ class _Reader:
         domain = "default" if is_missing(row.get("domain")) else label(row["domain"], "domain")
         context = _turns(row.get("context"))
         group = _given_group(row) or (_guessed_group(split, domain, context[0]) if context else name)
-        return RatedResponse(name, domain, context, response, self.ballots.count(row_votes(row)), group)
+        return RatedResponse(name, domain, context, response, self.counter.count(row_votes(row)), group)
 
 
 def _turns(value: object) -> tuple[str, ...]:

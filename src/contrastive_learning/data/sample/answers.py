@@ -1,4 +1,4 @@
-"""Builds one judged response: every defect in the part of the text that its criterion is about."""
+"""Builds one response: each defect is in the part of the text that its criterion is about."""
 
 import re
 from random import Random
@@ -14,7 +14,7 @@ WRONG_ENDING = re.compile("|".join(phrases.WRONG_ENDINGS))
 
 
 def make_answer(dialogue: Dialogue, levels: Levels, *, others: tuple[Topic, ...], random: Random) -> str:
-    """A response that fails by `levels`; one that drifts off by more than its topic drifts to one of `others`."""
+    """A response that fails each criterion by its level; `others`: the topics it may drift off to."""
     subject = _subject_of(dialogue, levels["sensibleness"], others, random)
     facts = [_recall(dialogue, levels["consistency"], random), _quote(dialogue, levels["no_hallucination"], random)]
     advice = _advice(subject, levels, random)
@@ -59,7 +59,7 @@ def _quote(dialogue: Dialogue, level: int, random: Random) -> str:
 
 
 def _firmness(random: Random) -> int:
-    """Of a right value; about as firm as the wrong ones that annotators mark, so that firmness gives nothing away."""
+    """How firmly a right value is said: about as firmly as a wrong one, so that firmness gives nothing away."""
     return random.choices((MILD, CLEAR, BLATANT), (0.03, 0.36, 0.61))[0]
 
 
@@ -105,7 +105,7 @@ def _break_off(text: str, random: Random) -> str:
 
 
 def _misspell(text: str, num_errors: int, random: Random) -> str:
-    """Close the particles, `num_errors` particles and endings of them wrong, or all there are where fewer."""
+    """Close the particles, with `num_errors` of the particles and endings wrong (all of them if there are fewer)."""
     num_particles = count_open(text)
     num_sites = num_particles + len(WRONG_ENDING.findall(text))
     wrong = set(random.sample(range(num_sites), min(num_errors, num_sites)))

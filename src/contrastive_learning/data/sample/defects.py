@@ -16,10 +16,10 @@ CRITERIA = (
 )
 
 FINE, MILD, CLEAR, BLATANT = 0, 1, 2, 3
-SEVERITIES = (0.0, 0.38, 0.68, 0.97)  # of each level, 0..1
+SEVERITIES = (0.0, 0.38, 0.68, 0.97)  # severity of each level, 0..1
 LEVEL_WEIGHTS = (0.0, 0.2, 0.3, 0.5)
 
-# How often each criterion fails. The second of a related pair fails often where the first does.
+# How often each criterion fails. A key of RELATED fails more often if its value does.
 DEFECT_RATES = {
     "linguistic_acceptability": 0.20,
     "consistency": 0.25,

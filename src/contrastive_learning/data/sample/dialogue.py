@@ -1,4 +1,4 @@
-"""The turns before a judged response: a subject, what the bot recommended, and what the person stated."""
+"""The turns before a response: a subject, what the bot recommended, and what the person stated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ RECOMMENDATIONS = (
 @dataclass(frozen=True, slots=True)
 class Question:
     text: str
-    echo: str  # the question said again: what a flat answer does instead of answering
+    echo: str  # the question repeated, which a flat answer does instead of answering
 
 
 QUESTIONS = (

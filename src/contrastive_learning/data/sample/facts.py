@@ -1,7 +1,7 @@
-"""What a dialogue settles before the judged response, in words that every topic uses.
+"""What a dialogue settles before the response, in words that every topic uses.
 
 A stance is what the bot recommended: a later answer contradicts it by the opposite value. A quantity is what the person
-stated: a later answer makes one up by another value. Values stand alone as words, so that they are the same token
+stated: a later answer makes one up by another value. Values are words of their own, so that they are the same token
 wherever they occur.
 """
 

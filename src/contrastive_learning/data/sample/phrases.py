@@ -1,4 +1,4 @@
-"""What a judged response is put together from, sound and defective. Texts hold open particles (see `particles`)."""
+"""The parts that a response is put together from, sound and defective. Texts hold open particles (see `particles`)."""
 
 from contrastive_learning.data.sample.defects import BLATANT, CLEAR, FINE, MILD
 
@@ -109,7 +109,7 @@ JARGON = (
     "먼저 {head} 위상(을) 이산 최적화로 수렴시키세요.",
 )
 
-# Endings that break the rules of conjugation, beside particles closed the wrong way.
+# Endings that break the rules of conjugation, in addition to particles closed the wrong way.
 WRONG_ENDINGS = {
     "좋아요": "좋어요",
     "싶어요": "싶아요",

@@ -1,4 +1,4 @@
-"""The sample set as a data source."""
+"""The sample: a data source that generates its responses."""
 
 import hashlib
 import json
@@ -15,15 +15,15 @@ from contrastive_learning.data.sample.topics import TOPICS, Topic
 from contrastive_learning.data.sample.votes import cast_votes
 
 GENERATOR_VERSION = 2  # raise with every change of a text, a rate or the order of the draws
-MAX_SIZE = 50_000  # responses a split; far beyond it, texts that occurred already come up too often
-RESPONSES_WEIGHTS = (0.5, 0.3, 0.2)  # of 1, 2 and 3 judged responses a dialogue
+MAX_SIZE = 50_000  # responses per split; far beyond it, the generator mostly repeats texts
+RESPONSES_WEIGHTS = (0.5, 0.3, 0.2)  # of 1, 2 and 3 rated responses per dialogue
 
 
 class SampleData:
     """Generated Korean dialogues about seven topics, each response voted on by three annotators on nine criteria.
 
-    Nothing is read or downloaded, and equal settings give equal data on every machine. `held_out_topic` alone makes up
-    `test_ood`; its vocabulary occurs nowhere else.
+    Nothing is read or downloaded, and equal settings give equal data on every machine. Only `held_out_topic`
+    occurs in `test_ood`, and only there; no other topic shares its vocabulary.
     """
 
     def __init__(
@@ -66,20 +66,22 @@ class SampleData:
 
 
 class _Generator:
+    """Makes the responses of one split, from one stream of random numbers."""
+
     def __init__(self, topics: Sequence[Topic], in_domain: Sequence[Topic], random: Random, seen: set[str]) -> None:
         self.topics = topics
-        self.in_domain = in_domain  # what answers drift off to, and people come from
+        self.in_domain = in_domain  # topics that answers drift off to and that people were interested in before
         self.random = random
-        self.seen = seen  # responses made so far, in every split: none occurs twice
+        self.seen = seen  # responses made so far in any split: none occurs twice
 
     def responses(self, size: int, numbers: Iterator[int], groups: Iterator[int]) -> Iterator[RatedResponse]:
         left = size
         while left:
             dialogue = self._dialogue()
             group = f"dialogue-{next(groups):06d}"
-            judged = self.random.choices((1, 2, 3), RESPONSES_WEIGHTS)[0]
-            for _ in range(min(judged, left)):
-                yield self._judge(dialogue, f"sample-{next(numbers):06d}", group)
+            num_rated = self.random.choices((1, 2, 3), RESPONSES_WEIGHTS)[0]
+            for _ in range(min(num_rated, left)):
+                yield self._rated_response(dialogue, f"sample-{next(numbers):06d}", group)
                 left -= 1
 
     def _dialogue(self) -> Dialogue:
@@ -89,7 +91,7 @@ class _Generator:
     def _others(self, topic: Topic) -> tuple[Topic, ...]:
         return tuple(other for other in self.in_domain if other is not topic)
 
-    def _judge(self, dialogue: Dialogue, identifier: str, group: str) -> RatedResponse:
+    def _rated_response(self, dialogue: Dialogue, identifier: str, group: str) -> RatedResponse:
         others = self._others(dialogue.topic)
         response = None
         while response is None or response in self.seen:

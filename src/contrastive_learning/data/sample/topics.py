@@ -1,4 +1,4 @@
-"""The seven topics: two themes each, two subjects a theme, every subject with its own vocabulary."""
+"""The seven topics: two themes per topic, two subjects per theme, every subject with its own vocabulary."""
 
 from dataclasses import dataclass
 

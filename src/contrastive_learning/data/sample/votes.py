@@ -1,4 +1,4 @@
-"""Three annotators who read the same text and differ in strictness, perception and care."""
+"""Simulates three annotators who read the same text and differ in strictness, perception and care."""
 
 from random import Random
 

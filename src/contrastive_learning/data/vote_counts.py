@@ -1,4 +1,4 @@
-"""From votes as people write them down to counts of yes among all votes."""
+"""Turns votes as people write them (1, "yes", "[1, 0]", a count) into numbers of yes votes and of all votes."""
 
 import ast
 import json
@@ -14,25 +14,25 @@ from contrastive_learning.data.rows import Row, field, is_missing, shown
 
 YES = (1, "1", "1.0", "yes", "y", "true")  # 1 equals True and 1.0
 NO = (0, "0", "0.0", "no", "n", "false")
-NOT_JUDGED = (None, "", "nan", "null", "none")
+NO_VOTE = (None, "", "nan", "null", "none")
 ANSWERS: Mapping[object, bool | None] = {
     **dict.fromkeys(YES, True),
     **dict.fromkeys(NO, False),
-    **dict.fromkeys(NOT_JUDGED),
+    **dict.fromkeys(NO_VOTE),
 }
 
 
 class Counted(NamedTuple):
-    """Cells of `<criterion>_yes_count` and `<criterion>_no_count`."""
+    """The cells `<criterion>_yes_count` and `<criterion>_no_count` of one row."""
 
     yes: Any
     no: Any
 
 
-class Ballots:
-    """Counts the votes of many rows. `found` lists every criterion met, in order of first appearance.
+class VoteCounter:
+    """Counts the votes of many rows. `found` lists every criterion in them, in order of first appearance.
 
-    Only `wanted` criteria are read (None: all). With `known`, any other criterion is an error.
+    Only the criteria in `wanted` are read (None: all). If `known` is given, a criterion outside it is an error.
     """
 
     def __init__(self, wanted: Collection[str] | None, known: Collection[str] | None = None) -> None:
@@ -42,9 +42,12 @@ class Ballots:
         self._shared: dict[tuple[tuple[str, VoteCount], ...], dict[str, VoteCount]] = {}  # few patterns, many rows
 
     def count(self, votes: Mapping[str, Any]) -> Mapping[str, VoteCount]:
-        """Counts of each judged criterion; equal counts are one object."""
+        """The counts of each criterion that has votes; equal counts are one object.
+
+        Raises ValueError that names the criterion.
+        """
         if not votes.keys() <= self.found.keys():
-            self._meet(votes)
+            self._register(votes)
         counts = {}
         for criterion, value in votes.items():
             if self._wanted is None or criterion in self._wanted:
@@ -58,7 +61,7 @@ class Ballots:
                     counts[criterion] = count
         return self._shared.setdefault(tuple(counts.items()), counts)
 
-    def _meet(self, criteria: Iterable[str]) -> None:
+    def _register(self, criteria: Iterable[str]) -> None:
         for criterion in criteria:
             if not isinstance(criterion, str) or not re.fullmatch(
                 r"[\w .-]+", criterion
@@ -71,7 +74,7 @@ class Ballots:
 
 
 def row_votes(row: Row) -> Mapping[str, Any]:
-    """What stands for each criterion: in `votes`, or in columns `votes.<criterion>` or `<criterion>_yes_count`."""
+    """The cell of each criterion: from `votes`, from a column `votes.<criterion>`, or from two columns of counts."""
     columns = {} if "votes" in row else vote_columns(tuple(row))
     if columns:
         return {
@@ -92,7 +95,7 @@ def row_votes(row: Row) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=64)
 def vote_columns(columns: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """The column of votes, or the two columns of counts, of each criterion."""
+    """Criterion -> its column of votes, or its two columns of counts."""
     found: dict[str, tuple[str, ...]] = {}
     for column in columns:
         criterion = column.removeprefix("votes.")
@@ -106,12 +109,12 @@ def vote_columns(columns: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
             if cell not in columns:
                 raise ValueError(f"{cell} is missing; {column} needs it")
         if found.setdefault(criterion, cells) != cells:
-            raise ValueError(f"votes on a criterion must stand in one place, got {column} and {found[criterion][0]}")
+            raise ValueError(f"votes on a criterion must be in one place, got {column} and {found[criterion][0]}")
     return found
 
 
 def parsed(value: str) -> Any:
-    """JSON, or what Python or pandas wrote for the same; text that is neither comes back as it is."""
+    """`value` read as JSON, or as Python or pandas write the same; `value` itself if it is neither."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(value)
@@ -121,7 +124,7 @@ def parsed(value: str) -> Any:
 
 
 def _counted(value: Any) -> VoteCount | None:
-    """For what is not a list: counts, a list written as text, or a single vote."""
+    """Counts a cell that is not a list: two counts, a list written as text, or a single vote."""
     if isinstance(value, Counted):
         return _from_counts(*value)
     return _from_votes(tuple(re.split(r"[,|;\s]+", value.strip(" []()"))) if isinstance(value, str) else (value,))
@@ -129,7 +132,7 @@ def _counted(value: Any) -> VoteCount | None:
 
 @lru_cache(maxsize=4096)
 def _from_votes(votes: tuple[Any, ...]) -> VoteCount | None:
-    """None if nobody judged: an empty or missing vote is an annotator who gave none."""
+    """None if there is no vote: an empty or missing vote is an annotator who gave none."""
     answers = [_answer(vote) for vote in votes]
     total = len(answers) - answers.count(None)
     return _vote_count(answers.count(True), total) if total else None
