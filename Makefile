@@ -25,7 +25,7 @@ train: $(INSTALLED)  ## train the default model on the sample data: make train A
 	$(BIN)/python -m src.train $(ARGS)
 
 sweep: $(INSTALLED)  ## search, or continue a search: make sweep STUDY=temperature_lambda ARGS="hydra.sweeper.n_trials=40"
-	$(BIN)/python -m src.train --config-dir sweeps --config-name $(STUDY) $(ARGS)
+	$(BIN)/python -m src.train --config-name $(STUDY) $(ARGS)
 
 sync: $(INSTALLED)  ## send what a tracking server that was away has not taken yet: make sync ARGS="outputs/2026-11-24"
 	$(BIN)/python -m src.sync $(ARGS)

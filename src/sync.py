@@ -1,42 +1,11 @@
-"""Send what the tracking server has not taken yet from runs that have ended: python -m src.sync [FOLDER …]"""
+"""Sends what a tracking server has not taken yet, from a checkout: python -m src.sync
 
-import argparse
-import json
-import sys
-from pathlib import Path
+What it does stands in contrastive_app/sync.py, which an installed wheel starts as `contrastive-sync`.
+"""
 
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from contrastive_app.sync import main
 
-from contrastive_app.resume import RUN_FILE
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m src.sync", description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")])
-    folders = parser.parse_args().folders
-    from contrastive_learning.tracking.outbox import OUTBOX
-
-    found = sorted(path.parent for folder in folders for path in folder.rglob(OUTBOX))
-    if not found:
-        print(f"nothing waits in {', '.join(map(str, folders))}")
-    sent = [_sync(output) for output in found]
-    if not all(sent):
-        sys.exit(f"error: {sent.count(False)} of {len(sent)} runs still wait")
-
-
-def _sync(output: Path) -> bool:
-    config = OmegaConf.load(output / ".hydra" / "config.yaml")
-    run_id = json.loads((output / RUN_FILE).read_text())["run_id"]
-    try:
-        sent: bool = instantiate(config.tracking).send_outbox(run_id, output)
-    except Exception as error:  # noqa: BLE001  whatever a server refuses: the other runs may go
-        print(f"{output}: {error}", file=sys.stderr)
-        return False
-    if sent:
-        print(f"{output}: sent")
-    return sent
-
+__all__ = ["main"]
 
 if __name__ == "__main__":
     main()

@@ -35,7 +35,7 @@ def explain(error: BaseException, config_dir: Path) -> str:
         return _no_choice(f"{choice.group(1)}=", choice.group(2), choice.group(3).split())
     study = re.search(r"Cannot find primary config '(.+?)'", text)
     if study is not None:
-        folders = re.findall(r"provider=(?:main|command-line), path=file://(.+)", text)
+        folders = re.findall(r"provider=(?:main|command-line|studies), path=file://(.+)", text)
         return _no_choice("--config-name ", study.group(1), sorted(_configs(folders)))
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 

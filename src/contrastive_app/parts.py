@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from contrastive_app.command_line import check_keys
 from contrastive_app.launched import num_launched
+from contrastive_app.places import CONF
 from contrastive_app.values import check_values
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from contrastive_learning.tracking import Tracker
     from contrastive_learning.training import Hooks
 
-ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
 Objective = float | tuple[float, ...]

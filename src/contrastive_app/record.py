@@ -1,6 +1,8 @@
 """What a run tells its record: what it was made of, its embeddings, its judge."""
 
 import json
+import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.launched import is_follower
-from contrastive_app.parts import PREFIXES, ROOT
+from contrastive_app.parts import PREFIXES
+from contrastive_app.places import CHECKOUT, command
 from contrastive_app.resume import RUN_FILE, fixed_options
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
     from contrastive_learning.metrics.evaluation import Evaluation
     from contrastive_learning.tracking import Run, Tracker
+
+logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"  # in the output folder
 
@@ -46,15 +51,25 @@ def open_run(
         return
     run_file = output / RUN_FILE
     resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
-    git = {f"git.{name}": value for name, value in git_state(ROOT).items()}
+    git = git_state(CHECKOUT) if CHECKOUT is not None else {}  # an installed wheel may lie in a foreign repository
     name = trial.run_name or run_name(config)
+    tags = {**tags, **{f"git.{key}": value for key, value in git.items()}, **trial.tags()}
     with ExitStack() as closed:
+        closed.callback(_tell_what_waits, output)
         with HeldSignals():  # nobody would close a run that is interrupted here
-            run = tracking.open(name, {**tags, **git, **trial.tags()}, folder=output, resume_run_id=resumed)
+            run = tracking.open(name, tags, folder=output, resume_run_id=resumed)
             closed.enter_context(run)
             content = {"run_id": run.run_id, "config": fixed_options(config)}
             run_file.write_text(json.dumps(content, ensure_ascii=False))
         yield run
+
+
+def _tell_what_waits(output: Path) -> None:
+    from contrastive_learning.tracking.outbox import OUTBOX
+
+    if (output / OUTBOX).exists():
+        sync = shlex.join([*command("sync").split(), str(output)])
+        logger.warning("to send the rest of the record once the server answers: %s", sync)
 
 
 def record_embeddings(
@@ -117,7 +132,7 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
     run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
     machine = {"device": str(trainer.device), "precision": trainer.precision}
     run.text(json.dumps(environment() | machine, indent=2), "environment.json")
-    if diff := git_diff(ROOT):
+    if CHECKOUT is not None and (diff := git_diff(CHECKOUT)):
         run.text(diff, "uncommitted.diff")
 
 

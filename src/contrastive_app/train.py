@@ -22,7 +22,6 @@ from omegaconf.errors import OmegaConfBaseException
 from contrastive_app.command_line import check_keys, explain, quoted
 from contrastive_app.launched import FOLLOWER_SECONDS, GIVE_WAY_SECONDS, follow, give_way, is_follower
 from contrastive_app.parts import (
-    CONF,
     Objective,
     build_parts,
     build_pictures,
@@ -31,8 +30,10 @@ from contrastive_app.parts import (
     objective_names,
     objectives_of,
 )
+from contrastive_app.places import CONF
 from contrastive_app.record import open_run, record_embeddings, record_judge, record_start, write_metrics
 from contrastive_app.resume import is_continued, output_folder
+from contrastive_app.studies import find_studies_by_name
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def main() -> Any:
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
     try:
+        find_studies_by_name()
         return run_from_hydra()
     except KeyboardInterrupt as interrupt:
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)

@@ -5,9 +5,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from contrastive_app.command_line import explain
-from contrastive_app.parts import CONF, ROOT
-
-SWEEPS = ROOT / "sweeps"
+from contrastive_app.places import CONF, STUDIES
 
 
 @pytest.mark.parametrize(
@@ -37,7 +35,7 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest(override, message):
 
 
 def test_an_unknown_study_lists_the_studies_and_the_nearest():
-    with pytest.raises(HydraException) as caught, initialize_config_dir(str(SWEEPS), version_base="1.3"):
+    with pytest.raises(HydraException) as caught, initialize_config_dir(str(STUDIES), version_base="1.3"):
         compose("temperature_lambd")
     message = explain(caught.value, CONF)
     assert message.startswith(

@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 from mlflow import MlflowClient
-from src.ui import latest_page
 
+from contrastive_app.ui import latest_page
 from support.chromium import needs_chromium, page  # noqa: F401  a fixture
 from support.servers import free_port
 from support.sweeps import ROOT, Sweeps

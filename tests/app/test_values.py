@@ -1,7 +1,7 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from contrastive_app.parts import CONF
+from contrastive_app.places import CONF
 from contrastive_app.values import check_values
 
 

@@ -29,7 +29,8 @@ def start(data: Path, cache: Path, overrides: list[str]) -> dict[str, float]:
     from hydra import compose, initialize_config_dir
     from torch.utils.data import DataLoader
 
-    from contrastive_app.parts import CONF, build_parts, load_data
+    from contrastive_app.parts import build_parts, load_data
+    from contrastive_app.places import CONF
     from contrastive_learning.tracking import MlflowTracking  # noqa: F401  what a run imports too
     from contrastive_learning.training.diagnostics import anchor_report
 

@@ -41,7 +41,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from contrastive_app.parts import CONF, Parts, build_parts, load_data
+from contrastive_app.parts import Parts, build_parts, load_data
+from contrastive_app.places import CONF
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
 from contrastive_learning.data.tokenized import TokenizedData
 from contrastive_learning.model.passes import passes_of

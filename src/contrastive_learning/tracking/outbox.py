@@ -88,8 +88,7 @@ class Outbox:
 
     def close(self) -> None:
         if self._pending:
-            waiting = f"{len(self._pending)} entries of the record wait in {self.path}"
-            logger.warning("%s; once the server answers: python -m src.sync %s", waiting, self.path.parent)
+            logger.warning("%d entries of the record wait in %s", len(self._pending), self.path)
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 

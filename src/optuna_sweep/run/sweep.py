@@ -1,6 +1,5 @@
 """One `sweep()` from the command line to the files at its end."""
 
-import shlex
 import signal
 import sys
 import traceback
@@ -27,6 +26,7 @@ from optuna_sweep.record.parent import MlflowRecord, NoRecord, Record
 from optuna_sweep.record.pictures import attach_report, draw_study, forgiving
 from optuna_sweep.record.results import Choice, choose, print_summary, write_files
 from optuna_sweep.record.show import Swept
+from optuna_sweep.run.command import this_command
 from optuna_sweep.run.confirm import arms_of, confirm_plan, findings
 from optuna_sweep.run.loop import Loop
 from optuna_sweep.run.progress import Progress
@@ -54,7 +54,7 @@ def sweep(
         try:
             _run(plan, context, task)
         except KeyboardInterrupt as interrupt:
-            print(f"interrupted; the same command continues: {_command()}", file=sys.stderr)
+            print(f"interrupted; the same command continues: {this_command()}", file=sys.stderr)
             sys.exit(143 if "SIGTERM" in interrupt.args else 130)
 
 
@@ -127,7 +127,7 @@ def _conclude(
 def _show(plan: Plan, ledger: Ledger, record: Record, choice: Choice | None) -> Mapping[str, str]:
     places: dict[str, str] = {}
     with forgiving("comparison in MLflow"):
-        note = describe(plan, ledger, None if choice is None else choice.confirmed, _command())
+        note = describe(plan, ledger, None if choice is None else choice.confirmed, this_command())
         places.update(record.show(Swept.of(plan, ledger), note))
     return places
 
@@ -209,13 +209,6 @@ def _open_record(plan: Plan) -> Record:
         return MlflowRecord(uri, experiment, plan.study_name, plan.label, facts, ui=ui, patience=patience)
     except MlflowException as error:
         raise SweepError(f"hydra.sweeper.mlflow_uri: {redact(uri)}: {error.message.splitlines()[0]}") from error
-
-
-def _command() -> str:
-    """The command line as a shell takes it."""
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    start = ["python", "-m", module.name] if module is not None else ["python", sys.argv[0]]
-    return shlex.join([*start, *sys.argv[1:]])
 
 
 @contextmanager

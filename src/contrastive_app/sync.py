@@ -1,0 +1,39 @@
+"""Sends what the tracking server has not taken yet, of runs that have ended and lie in the given folders."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from contrastive_app.places import command
+from contrastive_app.resume import RUN_FILE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=command("sync"), description=__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")])
+    folders = parser.parse_args().folders
+    from contrastive_learning.tracking.outbox import OUTBOX
+
+    found = sorted(path.parent for folder in folders for path in folder.rglob(OUTBOX))
+    if not found:
+        print(f"nothing waits in {', '.join(map(str, folders))}")
+    sent = [_sync(output) for output in found]
+    if not all(sent):
+        sys.exit(f"error: {sent.count(False)} of {len(sent)} runs still wait")
+
+
+def _sync(output: Path) -> bool:
+    config = OmegaConf.load(output / ".hydra" / "config.yaml")
+    run_id = json.loads((output / RUN_FILE).read_text())["run_id"]
+    try:
+        sent: bool = instantiate(config.tracking).send_outbox(run_id, output)
+    except Exception as error:  # noqa: BLE001  whatever a server refuses: the other runs may go
+        print(f"{output}: {error}", file=sys.stderr)
+        return False
+    if sent:
+        print(f"{output}: sent")
+    return sent
