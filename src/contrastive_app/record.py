@@ -55,9 +55,9 @@ def open_run(
     name = trial.run_name or run_name(config)
     tags = {**tags, **{f"git.{key}": value for key, value in git.items()}, **trial.tags()}
     with ExitStack() as closed:
-        closed.callback(_tell_what_waits, output)
         with HeldSignals():  # nobody would close a run that is interrupted here
             run = tracking.open(name, tags, folder=output, resume_run_id=resumed)
+            closed.callback(_tell_what_waits, output)
             closed.enter_context(run)
             content = {"run_id": run.run_id, "config": fixed_options(config)}
             run_file.write_text(json.dumps(content, ensure_ascii=False))

@@ -71,6 +71,11 @@ def test_two_machines_share_a_study_and_its_record(tmp_path, postgres, server):
             assert len(re.findall(rf"^hydra.sweeper.{place}.* is away, waiting up to 600 s", errors, re.MULTILINE)) == 1
             assert len(re.findall(rf"^hydra.sweeper.{place}.* is back after", errors, re.MULTILINE)) == 1
     for machine in machines:
+        for waiting in machine.folder.glob("multirun/*/*/**/outbox.jsonl"):
+            assert (
+                f"once the server answers: python -m src.sync {waiting.parent}"
+                in (waiting.parent / "job.log").read_text()
+            )
         assert ": sent\n" in machine.run("multirun", app="src.sync")
     trials = machines[0].study("temperature_lambda", postgres.url).trials
     states = {str(trial.number): trial.state.name for trial in trials}

@@ -100,4 +100,4 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         out, _ = ui(tmp_path, port).communicate(timeout=60)
-    assert out.strip() == f"port {port} is taken; another: make ui PORT={port + 1}"
+    assert out.strip() == f"port {port} is taken; another: python -m src.ui --port {port + 1}"
