@@ -123,6 +123,11 @@ def test_pre_commit_formats_with_the_ruff_that_lints_here():
     assert f"ruff=={rev.removeprefix('v')}" in read(ROOT / ".ci/constraints.txt").splitlines()
 
 
+def test_make_help_says_what_each_target_does():
+    out = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^make ([\w-]+) +\S", out, re.MULTILINE)) == MAKE_TARGETS
+
+
 def test_the_readme_is_short():
     assert len(read(ROOT / "README.md").splitlines()) <= 150
 
