@@ -40,7 +40,7 @@ def server(tmp_path_factory):
 @pytest.mark.slow
 def test_a_name_that_the_server_does_not_take_is_one_line(server):
     name = server.host.replace("127.0.0.1", "localhost")
-    with pytest.raises(ValueError, match=f"refuses that name: start it with --allowed-hosts {name}"):
+    with pytest.raises(ValueError, match=f"refuses this host: start it with --allowed-hosts {name}"):
         check_reachable(f"http://{name}")
 
 

@@ -104,7 +104,8 @@ def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path
         assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])
     assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=rounding)
     assert not list(tmp_path.glob("mlartifacts/**/*.pkl"))
-    assert list(tmp_path.glob("mlartifacts/**/model.safetensors"))
+    (weights,) = tmp_path.glob("mlartifacts/**/model.safetensors")
+    assert "Apache-2.0" in weights.with_name("NOTICE").read_text(encoding="utf-8")
 
 
 def test_the_judge_computes_as_it_was_trained_where_that_is_fast():

@@ -1,4 +1,9 @@
-"""A trained judge as a folder of files that loads and serves without this package."""
+"""A trained judge as a folder of files that loads and serves without this package.
+
+In: a trained model, its tokenizer, its evaluation on the validation split. Out: the folder of `export_judge`, and
+`JUDGE_CODE`, the one file that MLflow copies next to it. judge.py imports nothing of this package; export.py imports
+`model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`) and the application may import this.
+"""
 
 from contrastive_learning.serving.export import JUDGE_CODE, export_judge, fit_vote_shares
 

@@ -1,26 +1,28 @@
-"""Write what judge.py reads."""
+"""Writes the folder that judge.py reads."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-from contrastive_learning.metrics.evaluation import Evaluation
+from contrastive_learning.metrics.evaluation import Evaluation, FloatArray
 from contrastive_learning.model.encoders import SegmentedBert
 from contrastive_learning.model.model import ContrastiveQualityModel
 
 JUDGE_CODE = Path(__file__).with_name("judge.py")
-PRIOR_VOTES = 10.0  # so many votes weigh as much as the belief that probabilities need no correction
+PRIOR_VOTES = 10.0  # pseudo-votes for "the probabilities need no correction"
 NORMALIZATION_NAMES = {nn.LayerNorm: "layer_norm", nn.BatchNorm1d: "batch_norm", nn.Identity: "none"}
-FloatArray = NDArray[np.floating[Any]]
+NOTICE = """\
+The code that serves this model (judge.py) is part of contrastive-quality: Copyright 2026 contrastive-quality
+contributors, licensed under Apache-2.0, https://www.apache.org/licenses/LICENSE-2.0
+The weights and the tokenizer may derive from a pretrained encoder: whoever passes them on must look up its licence.
+"""
 
 
 def export_judge(
@@ -34,9 +36,11 @@ def export_judge(
     prefix: str,
     precision: str,
 ) -> None:
-    """Weights, tokenizer and settings. Thresholds and vote shares are fitted on `valid`, an evaluation of `model`.
+    """Write weights, tokenizer, settings and the licence notice to `folder`.
 
-    precision: fp32, bf16, fp16, in which `model` was evaluated.
+    valid: the evaluation of `model` on the validation split, on which thresholds and vote shares are fitted.
+    precision: fp32, bf16 or fp16, in which `model` was evaluated. Raises ValueError if the encoder is not a
+    transformers one.
     """
     config = model.encoder.config
     if not isinstance(config, PreTrainedConfig):
@@ -60,13 +64,14 @@ def export_judge(
         "prefix": prefix,
         "precision": precision,
     }
+    (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
     (folder / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def fit_vote_shares(valid: Evaluation) -> FloatArray:
-    """(slope, offset) of each criterion [criteria, 2]: the share of yes is about sigmoid(slope x logit + offset).
+    """(slope, offset) per criterion [criteria, 2]: the share of yes votes is about sigmoid(slope x logit + offset).
 
-    Platt (1999) on all votes, drawn towards (1, 0) by a penalty worth PRIOR_VOTES, so that few votes change little.
+    Platt scaling (1999) on all votes. A penalty worth PRIOR_VOTES pulls towards (1, 0): few votes change little.
     """
     columns = zip(valid.probabilities.T, valid.yes_votes.T, valid.num_votes.T, strict=True)
     return np.array([_fit(*column) for column in columns])
@@ -76,7 +81,7 @@ def _fit(probability: FloatArray, yes_votes: FloatArray, num_votes: FloatArray) 
     logits = logit(np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6))
 
     def objective(slope_and_offset: FloatArray) -> tuple[float, FloatArray]:
-        """Negative log likelihood with penalty, and its gradient."""
+        """The negative log likelihood with the penalty, and its gradient."""
         values = slope_and_offset[0] * logits + slope_and_offset[1]
         away = slope_and_offset - (1.0, 0.0)
         loss = (num_votes * np.logaddexp(0, values) - yes_votes * values).sum() + PRIOR_VOTES * (away**2).sum() / 2

@@ -1,9 +1,10 @@
-"""The served judge: MLflow copies this one file beside the weights and runs it without this package installed.
+# SPDX-License-Identifier: Apache-2.0
+"""The served judge: MLflow copies this one file next to the weights and runs it without this package installed.
 
-So it imports nothing of the package, and says again, for inference only, what models.py, encoders.py (SegmentedBert),
-dataset.py (encode) and devices.py (cpu_multiplies_bf16) do; a test holds both to the same probabilities. Needs torch,
-transformers, safetensors, numpy and pandas. The folder `judge` beside it: judge.json, encoder.json, model.safetensors,
-tokenizer/.
+So it imports nothing of the package, and repeats, for inference only, what model/model.py, model/encoders.py
+(SegmentedBert), data/tokenized.py (encode) and runtime/devices.py (cpu_multiplies_bf16) do; a test checks that both
+give the same probabilities. Needs mlflow, torch, transformers, safetensors, numpy and pandas, and the folder `judge`
+with judge.json, encoder.json, model.safetensors and tokenizer/.
 """
 
 import json
@@ -25,7 +26,7 @@ BATCH_SIZE = 32
 
 
 class Network(nn.Module):
-    """ContrastiveQualityModel without what only training needs; the names of its weights are the same."""
+    """ContrastiveQualityModel for inference only; its weights have the same names."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -60,10 +61,10 @@ class Network(nn.Module):
 
 
 class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
-    """context (list of turns, oldest first, or one text) and response -> one column a criterion and kind.
+    """Rows with context (a list of turns, oldest first, or one text) and response -> three columns per criterion.
 
-    `probability/…` of yes as in training; `decision/…` whether it is above the threshold chosen on the validation set;
-    `vote_share/…`, the share of annotators expected to say yes: the probability, calibrated on the validation votes.
+    `probability/…`: of yes, as in training. `decision/…`: whether it is above the threshold chosen on the validation
+    split. `vote_share/…`: the expected share of yes votes, which is the probability calibrated on the validation votes.
     """
 
     def load_context(self, context: Any) -> None:
@@ -111,7 +112,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         return logits, embeddings
 
     def _tokens(self, context: Any, response: str) -> list[int]:
-        """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; when too long, the oldest context goes first."""
+        """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; too long an input loses the oldest context first."""
         turns = [self._pieces(turn) for turn in _turns(context)]
         first = self.tokenizer.cls_token_id
         start = ([] if first is None else [first]) + self._pieces(self.settings["prefix"])
@@ -133,7 +134,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
 
 
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """That of the training where this device is fast at it, None for full precision."""
+    """The precision of the training if this device is fast in it, else None: full precision."""
     if device.type == "cuda":
         fast = ["fp16", "bf16"] if torch.cuda.is_bf16_supported(including_emulation=False) else ["fp16"]
     else:

@@ -1,4 +1,4 @@
-"""The judge that a run trained, as a model in MLflow: recorded with the run, registered by name."""
+"""Records the judge that a run trained as a model in MLflow, and registers it under a name."""
 
 import importlib.metadata
 import re
@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
 SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
-ALIAS = "champion"  # of the model that was registered last
-CALL_TAG = "recorded_at"  # of a model: tells a repeated call from a second model of the run
+ALIAS = "champion"  # points to the version that was registered last
+CALL_TAG = "recorded_at"  # a model's tag: tells a repeated call from a second model of the run
 
 
 def record_model(
     client: "MlflowClient", experiment_id: str, run_id: str, judge: Path, criteria: Sequence[str], *, call: str
 ) -> str:
-    """Returns the model's id; of a call that an earlier attempt has made, the same."""
+    """Record the folder `judge` as a model of the run. Returns the model's id.
+
+    A repeated call with the same `call` returns the same id.
+    """
     found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
     for model in (model for model in found if model.tags.get(CALL_TAG) == call):
         if model.status == "READY":
             return str(model.model_id)
-        client.delete_logged_model(model.model_id)  # half made
+        client.delete_logged_model(model.model_id)  # left by an attempt that broke off
     logged = client.create_logged_model(experiment_id, name="judge", source_run_id=run_id, tags={CALL_TAG: call})
     status = "FAILED"
     try:
@@ -39,7 +42,7 @@ def record_model(
 
 
 def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
-    """Make the model of a run the champion of its name. Returns its addresses."""
+    """Make the model that the run recorded the champion of `name`. Returns its addresses."""
     from mlflow.exceptions import MlflowException
 
     (output,) = client.get_run(run_id).outputs.model_outputs
@@ -49,7 +52,7 @@ def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
         champion = None
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
-    if champion is None or champion.run_id != run_id:  # a sweep that goes on may have the same best
+    if champion is None or champion.run_id != run_id:  # a continued sweep may have the same best trial
         source = f"models:/{output.model_id}"
         champion = client.create_model_version(
             name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
@@ -59,6 +62,7 @@ def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
 
 
 def check_model_name(name: str, log_model: bool) -> None:
+    """Raises ValueError if no model could be registered under `name`."""
     if not log_model:
         raise ValueError(f"tracking.register={name} needs tracking.log_model=true")
     if re.fullmatch(r"[\w.-][\w. -]*", name) is None or name in (".", ".."):
@@ -101,5 +105,5 @@ def _signature(criteria: Sequence[str]) -> Any:
 
 
 def _public_version(package: str) -> str:
-    """Without +cpu and the like, which package indexes do not know."""
+    """The version without a suffix such as +cpu, which package indexes do not know."""
     return importlib.metadata.version(package).partition("+")[0]

@@ -1,4 +1,4 @@
-"""What one needs to repeat a run: code, versions, machine."""
+"""What is needed to repeat a run: the state of the code, the versions of packages, the machine."""
 
 import importlib.metadata
 import platform
@@ -18,17 +18,22 @@ def git_state(repository: Path) -> dict[str, str]:
 
 
 def git_diff(repository: Path) -> str:
-    """Uncommitted changes to tracked files; empty when there are none."""
+    """Uncommitted changes to tracked files; empty if there are none."""
     return _git(repository, "diff", "HEAD") or ""
 
 
 def environment() -> dict[str, str]:
+    """Versions of Python, of the platform and of PACKAGES, by name."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {"python": platform.python_version(), "platform": platform.platform()} | versions
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as dotted names: {"loss": {"temperature": 0.07}} -> {"loss.temperature": 0.07}."""
+    """Nested dicts and lists as one dict with dotted names; an empty dict or list stays a value.
+
+    >>> flatten({"loss": {"temperature": 0.07}, "data": {"criteria": ["a", "b"]}})
+    {'loss.temperature': 0.07, 'data.criteria.0': 'a', 'data.criteria.1': 'b'}
+    """
     items = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else None
     if items is None or not config:
         return {prefix: config}

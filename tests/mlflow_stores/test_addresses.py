@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from mlflow_stores import absolute, folder_name, redact, sqlite_path
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://me:secret@host:5000", "http://***@host:5000"),
+        ("https://token@host/path", "https://***@host/path"),
+        ("postgresql://me:secret@host/db", "postgresql://***@host/db"),
+        ("postgresql+psycopg2://me:secret@host/db", "postgresql+psycopg2://***@host/db"),
+        ("mysql+pymysql://me:s:ec:ret@host/db", "mysql+pymysql://***@host/db"),
+        ("mssql+pyodbc://me:secret@host/db", "mssql+pyodbc://***@host/db"),
+        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("cannot reach http://me:secret@a, nor http://you:hidden@b", "cannot reach http://***@a, nor http://***@b"),
+        ("write to me@host", "write to me@host"),
+    ],
+)
+def test_credentials_are_left_out_of_every_form_of_address(address, expected):
+    assert redact(address) == expected
+
+
+def test_a_sqlite_file_gets_an_absolute_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert absolute("sqlite:///~/mlflow.db") == f"sqlite:///{tmp_path}/home/mlflow.db"
+    assert absolute("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000", "https://host/mlflow", "postgresql://me:secret@host/db"])
+def test_a_server_or_database_keeps_its_address(uri):
+    assert absolute(uri) == uri
+    assert absolute(f"{uri}/") == uri
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "ftp://me:secret@host", ""])
+def test_an_address_that_mlflow_cannot_use_is_refused_without_its_credentials(uri):
+    with pytest.raises(ValueError, match="tracking.uri must start with sqlite:///") as error:
+        absolute(uri)
+    assert "secret" not in str(error.value)
+
+
+def test_only_a_sqlite_address_has_a_file():
+    assert sqlite_path("sqlite:////data/mlflow.db") == Path("/data/mlflow.db")
+    assert sqlite_path("http://host") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a project/with spaces", "a_project_with_spaces"), ("..", "_"), ("", "_"), ("품질", "품질")]
+)
+def test_a_folder_name_has_no_separator_and_is_not_hidden(name, expected):
+    assert folder_name(name) == expected
