@@ -1,4 +1,4 @@
-"""Addresses of stores: made absolute, and said without their credentials."""
+"""Addresses of stores: made absolute, or printed without their credentials."""
 
 import re
 from pathlib import Path

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 
 from contrastive_learning.pictures.history import EmbeddingHistory
-from contrastive_learning.pictures.shown import PictureSample
+from contrastive_learning.pictures.shown import ShownResponses
 
 IDS = [f"r{index}" for index in range(30)]
 
 
 @pytest.fixture
 def sample(make_split, criteria):
-    return PictureSample.of(make_split(IDS), criteria, 12)
+    return ShownResponses.of(make_split(IDS), criteria, 12)
 
 
 def test_a_resumed_run_goes_on_with_the_frames_it_had(tmp_path, sample, make_split, evaluate):
@@ -32,4 +32,4 @@ def test_a_resumed_run_goes_on_with_the_frames_it_had(tmp_path, sample, make_spl
 def test_a_history_of_other_responses_is_refused(tmp_path, sample, make_split, evaluate, criteria):
     EmbeddingHistory(tmp_path / "history.parquet", sample).add(evaluate(make_split(IDS), 0), 0, 0.5)
     with pytest.raises(ValueError, match="shows other responses than this run: pictures.sample_size or the data"):
-        EmbeddingHistory(tmp_path / "history.parquet", PictureSample.of(make_split(IDS), criteria, 11))
+        EmbeddingHistory(tmp_path / "history.parquet", ShownResponses.of(make_split(IDS), criteria, 11))

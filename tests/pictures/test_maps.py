@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from contrastive_learning.pictures import EmbeddingMap, Judged, draw_grid, draw_reliability, fonts
+from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_grid, draw_reliability, fonts
 from contrastive_learning.pictures.colours import ANCHORS, colours_of, drawing_order, legend
 from contrastive_learning.pictures.maps import draw_map, draw_overview
 
@@ -94,7 +94,7 @@ def test_the_frame_is_a_round_number_that_holds_every_point(shown, scale, half_h
 
 def test_the_legend_counts_few_votes_and_gives_shares_of_many():
     assert [entry.label for entry in legend(np.full((4, 2), 3))] == ["0 of 3", "1 of 3", "2 of 3", "3 of 3"]
-    assert [entry.label for entry in legend(np.array([[3], [5], [0]]))][-2:] == ["100 %", "not judged"]
+    assert [entry.label for entry in legend(np.array([[3], [5], [0]]))][-2:] == ["100 %", "no votes"]
     assert legend(np.full((4, 2), 20))[0].label == "0 %"
 
 
@@ -144,11 +144,11 @@ def test_reliability_has_a_panel_for_each_criterion(criteria):
     rng = np.random.default_rng(0)
     num_votes = np.full((80, 3), 3.0)
     num_votes[:, 2] = 0
-    judged = Judged(rng.random((80, 3)), rng.integers(0, 4, (80, 3)) * (num_votes > 0), num_votes)
+    judged = Predictions(rng.random((80, 3)), rng.integers(0, 4, (80, 3)) * (num_votes > 0), num_votes)
     one, two = (pixels(draw_reliability(curves, criteria)) for curves in ({"a": judged}, {"a": judged, "λ 0": judged}))
     assert has_colour(one, "#174f8f")
     assert has_colour(two, "#b34700")
-    alone = Judged(*(column[:, :1] for column in judged))
+    alone = Predictions(*(column[:, :1] for column in judged))
     assert pixels(draw_reliability({"a": alone}, ["m" * 40])).shape[1] < one.shape[1] / 2
     with pytest.raises(ValueError, match="takes 1 to 4 curves, got 0"):
         draw_reliability({}, criteria)

@@ -19,7 +19,7 @@ from contrastive_app.report.tables import (
     trials_table,
 )
 from contrastive_app.report.verdict import judge, setting
-from contrastive_learning.pictures import EmbeddingMap, Judged, draw_map, draw_reliability
+from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_map, draw_reliability
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -74,7 +74,7 @@ def _reliability(evidence: Evidence) -> str | None:
     files = {"best, test": best.folder / "test.parquet", "best, held-out domain": best.folder / "test_ood.parquet"}
     if baseline is not None and baseline is not best:
         files["λ = 0, test"] = baseline.folder / "test.parquet"
-    curves = {label: Judged.read(file) for label, file in files.items() if file.exists()}
+    curves = {label: Predictions.read(file) for label, file in files.items() if file.exists()}
     shown = best.folder / "embedding_map.parquet"
     if not curves or not shown.exists():
         return None

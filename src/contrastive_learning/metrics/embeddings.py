@@ -1,4 +1,4 @@
-"""Metrics of an embedding space against majority labels: are responses of equal quality close, is the sphere used."""
+"""Metrics of an embedding space: whether responses of equal quality are close, and how much of the sphere is used."""
 
 from collections.abc import Sequence
 
@@ -20,17 +20,17 @@ def embedding_metrics(
     max_samples: int,
     seed: int,
 ) -> dict[str, float]:
-    """Metrics of embeddings [responses, dim] of unit norm; votes: [responses, criteria], 0 of 0 = not judged.
+    """Metrics of embeddings [responses, dim] of unit norm; votes: [responses, criteria], 0 of 0 = no votes.
 
-    More than `max_samples` responses are subsampled. Means over the criteria with both majority classes:
+    Of more than `max_samples` responses a random subset is used. Means over the criteria with both majority classes:
     - `alignment`: mean squared distance of pairs with the same majority (Wang & Isola 2020), 0..4, lower is better;
       `alignment_unanimous_yes`: of pairs that all annotators call good.
-    - `knn_macro_f1`: mean of F1(yes) and F1(no) of the majority of the nearest neighbours, the response left out.
-    - `silhouette`, also `silhouette/<criterion>`: with cosine distance, where both classes have two responses.
+    - `knn_macro_f1`: mean of F1(yes) and F1(no) of the majority of the nearest neighbours, without the response itself.
+    - `silhouette`, also `silhouette/<criterion>`: with cosine distance, if both classes have two responses.
     Without labels:
     - `uniformity`: log of the mean of exp(-2 squared distance) over pairs, lower is more uniform, 0 = collapse.
     - `effective_rank`, at most the dimension.
-    What too few responses leave undefined is left out.
+    A metric that is undefined for too few responses is left out. Raises ValueError for other shapes.
     """
     z: FloatArray = np.asarray(embeddings, dtype=np.float64)
     yes_count, count = np.asarray(yes_votes), np.asarray(num_votes)
@@ -41,18 +41,18 @@ def embedding_metrics(
     if len(z) < 2:
         return {}
     z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)  # half precision is off by up to 1 %
-    judged = count > 0
-    yes = judged & (2 * yes_count > count)
-    unanimous_yes = judged & (yes_count == count)
-    both = [c for c in range(len(criteria)) if yes[:, c].any() and (judged & ~yes)[:, c].any()]
+    rated = count > 0
+    yes = rated & (2 * yes_count > count)
+    unanimous_yes = rated & (yes_count == count)
+    both = [c for c in range(len(criteria)) if yes[:, c].any() and (rated & ~yes)[:, c].any()]
 
     similarity = z @ z.T  # [responses, responses]
     metrics = {"uniformity": _uniformity(similarity), "effective_rank": effective_rank(z)}
-    silhouettes = {criteria[c]: _silhouette(z[judged[:, c]], yes[judged[:, c], c]) for c in both}
+    silhouettes = {criteria[c]: _silhouette(z[rated[:, c]], yes[rated[:, c], c]) for c in both}
     means: dict[str, Sequence[float | None]] = {
-        "alignment": [_alignment(z[yes[:, c]], z[judged[:, c] & ~yes[:, c]]) for c in both],
+        "alignment": [_alignment(z[yes[:, c]], z[rated[:, c] & ~yes[:, c]]) for c in both],
         "alignment_unanimous_yes": [_alignment(z[unanimous_yes[:, c]]) for c in both],
-        "knn_macro_f1": _knn_f1(similarity, judged[:, both], yes[:, both]),
+        "knn_macro_f1": _knn_f1(similarity, rated[:, both], yes[:, both]),
         "silhouette": list(silhouettes.values()),
     }
     for name, values in means.items():
@@ -110,7 +110,7 @@ def _alignment(*classes: FloatArray) -> float | None:
 
 
 def _silhouette(z: FloatArray, yes: BoolArray) -> float | None:
-    """Cosine distances to a class sum to its size - z . (sum of the class): no matrix of distances is needed."""
+    """Needs no matrix of distances: the cosine distances to a class sum to its size - z . (sum of the class)."""
     sizes = np.array([np.count_nonzero(~yes), np.count_nonzero(yes)])
     if sizes.min() < 2:
         return None
@@ -124,15 +124,15 @@ def _silhouette(z: FloatArray, yes: BoolArray) -> float | None:
     return float(np.mean(np.where(larger > SAME_POINT, (between - within) / np.maximum(larger, SAME_POINT), 0.0)))
 
 
-def _knn_f1(similarity: FloatArray, judged: BoolArray, yes: BoolArray) -> list[float]:
-    """Neighbours are looked for among the responses that were judged on the criterion."""
+def _knn_f1(similarity: FloatArray, rated: BoolArray, yes: BoolArray) -> list[float]:
+    """F1 per criterion; the neighbours of a response are searched among those with votes on the criterion."""
     scores: list[float] = []
     neighbours: dict[bytes, NDArray[np.intp]] = {}
-    for column_judged, column_yes in zip(judged.T, yes.T, strict=True):
-        key = column_judged.tobytes()
-        if key not in neighbours:  # most criteria were judged on the same responses
-            neighbours[key] = _nearest(similarity[np.ix_(column_judged, column_judged)])
-        labels = column_yes[column_judged]
+    for column_rated, column_yes in zip(rated.T, yes.T, strict=True):
+        key = column_rated.tobytes()
+        if key not in neighbours:  # most criteria have votes on the same responses
+            neighbours[key] = _nearest(similarity[np.ix_(column_rated, column_rated)])
+        labels = column_yes[column_rated]
         predicted = labels[neighbours[key]].mean(axis=1) > 0.5
         scores.append(float(np.mean(f1_of_both(labels, predicted))))
     return scores

@@ -1,4 +1,4 @@
-"""A model on a held-out set: probabilities, features and embeddings, and the metrics they give."""
+"""A model on a held-out split: probabilities, features and embeddings, and the metrics computed from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from contrastive_learning.metrics import choose_thresholds, effective_rank, embe
 from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.processes import gather_columns, num_processes, rank
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating[Any]]  # as the model computed it: mostly float32
 MAX_EMBEDDING_SAMPLES = 1000  # the embedding metrics compare all pairs
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows stand in the order of the split (of the loader, if its batches have no `index`)."""
+    """The output of a model, with the votes. Rows are in the order of the split (of the loader, without `index`)."""
 
-    probabilities: FloatArray  # [examples, criteria]
-    features: FloatArray  # [examples, hidden]
-    embeddings: FloatArray  # [examples, dim], unit norm
-    yes_votes: FloatArray  # [examples, criteria]
-    num_votes: FloatArray  # [examples, criteria]
+    probabilities: FloatArray  # [responses, criteria]
+    features: FloatArray  # [responses, hidden]
+    embeddings: FloatArray  # [responses, dim], unit norm
+    yes_votes: FloatArray  # [responses, criteria]
+    num_votes: FloatArray  # [responses, criteria]
 
     def thresholds(self) -> FloatArray:
-        """The decision threshold of each criterion [criteria] that suits this set best."""
+        """The best decision threshold per criterion [criteria], see `choose_thresholds`."""
         thresholds: FloatArray = choose_thresholds(self.probabilities, self.yes_votes, self.num_votes)
         return thresholds
 
@@ -62,8 +62,8 @@ def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor
         num_rows += size
         if number % num_processes() == rank():
             output = model(batch.input_ids.to(device), batch.attention_mask.to(device))
-            judged = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
-            parts.append(tuple(column.cpu() for column in (rows, *judged, batch.yes_votes, batch.num_votes)))
+            outputs = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
+            parts.append(tuple(column.cpu() for column in (rows, *outputs, batch.yes_votes, batch.num_votes)))
     model.train(was_training)
     if num_rows == 0:
         raise ValueError("an evaluation set must not be empty")

@@ -28,7 +28,7 @@ def choose_thresholds(probabilities: ArrayLike, yes_votes: ArrayLike, num_votes:
 
     The best cut of a small set is mostly luck. So each cut between neighbouring probabilities gets the weight
     exp((F1 - best F1) / SE), SE = sqrt(best F1 (1 - best F1) / responses), and the threshold is the weighted mean.
-    On simulated sets this about halves what the plain best cut loses on new data. A criterion with one class, or
+    On simulated splits this halves, roughly, what the plain best cut loses on new data. A criterion with one class, or
     with one probability for all, keeps 0.5.
     """
     columns = per_criterion(probabilities, yes_votes, num_votes)

@@ -1,4 +1,4 @@
-"""Text that matplotlib can draw: Hangul needs a font of the system, since matplotlib brings none."""
+"""Fonts for text that matplotlib draws: Hangul needs a font of the system, since matplotlib has none."""
 
 import logging
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ logger = logging.getLogger(__name__)
 LATIN = "DejaVu Sans"  # comes with matplotlib, has Greek too
 PREFERRED = ("pretendard", "notosanskr", "notosanscjk", "nanumgothic", "malgun", "applesdgothic", "gothic", "dotum")
 HANGUL = "가힣"
-SMALLEST = 0.7  # of the size that a text should have
+SMALLEST = 0.7  # smallest font size, as a share of the intended one
 
 
 @cache
 def hangul_family() -> str | None:
-    """The name of a font with Hangul, registered with matplotlib; None where the system has none."""
+    """The name of a font with Hangul, registered with matplotlib; None if the system has none."""
     paths = font_manager.findSystemFonts()
     for path in sorted(paths, key=_preference):
         if _has_hangul(path):
@@ -32,7 +32,7 @@ def families(texts: Sequence[str], hangul: str | None) -> list[str]:
 
 
 def legible(text: str, substitute: str, hangul: str | None) -> str:
-    """`text`, or `substitute` where it would come out as boxes."""
+    """`text`, or `substitute` if no font here has its characters."""
     if _is_covered(text) or (hangul is not None and all(_is_covered(mark) or _is_hangul(mark) for mark in text)):
         return text
     _warn_once()
@@ -40,7 +40,7 @@ def legible(text: str, substitute: str, hangul: str | None) -> str:
 
 
 def fit(text: Text, pixels: float) -> None:
-    """Narrow a text that is drawn wider: smaller letters, and where that is not enough, without its middle."""
+    """Make `text` at most `pixels` wide: with smaller letters, and if that is not enough, without its middle."""
     whole, width = text.get_text(), text.get_window_extent().width
     if width > pixels:
         text.set_fontsize(float(text.get_fontsize()) * max(0.98 * pixels / width, SMALLEST))

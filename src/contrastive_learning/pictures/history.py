@@ -1,44 +1,41 @@
-"""The embeddings of the sample, epoch by epoch."""
+"""The embeddings of the shown responses, epoch by epoch."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from contrastive_learning.metrics.evaluation import Evaluation
-from contrastive_learning.pictures.shown import PictureSample
-
-FloatArray = NDArray[np.floating[Any]]
+from contrastive_learning.pictures.shown import FloatArray, ShownResponses
 
 
 class Frame(NamedTuple):
     epoch: int  # 0 = before training
-    value: float  # of the objective
-    embeddings: FloatArray  # [items, dim]
-    probabilities: FloatArray  # [items, criteria]
+    value: float  # the objective
+    embeddings: FloatArray  # [responses, dim]
+    probabilities: FloatArray  # [responses, criteria]
 
 
 class EmbeddingHistory:
-    """Kept in half precision, in memory and in one Parquet file, so that a resumed run goes on where it stopped."""
+    """Kept in half precision, in memory and in one Parquet file, so that a resumed run continues it."""
 
-    def __init__(self, path: Path, sample: PictureSample) -> None:
-        self.path, self.sample = path, sample
-        self._frames: dict[int, Frame] = _read(path, sample.ids) if path.exists() else {}
+    def __init__(self, path: Path, shown: ShownResponses) -> None:
+        self.path, self.shown = path, shown
+        self._frames: dict[int, Frame] = _read(path, shown.ids) if path.exists() else {}
 
     def __iter__(self) -> Iterator[Frame]:
-        """In the order of epochs."""
+        """The frames in the order of their epochs."""
         return (self._frames[epoch] for epoch in sorted(self._frames))
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def add(self, evaluation: Evaluation, epoch: int, value: float) -> Frame:
-        """Record an evaluation of the split that the sample is from. An epoch that is done again replaces itself."""
-        rows = self.sample.rows
+        """Record an evaluation of the split that `shown` is from. A repeated epoch replaces the earlier one."""
+        rows = self.shown.rows
         frame = Frame(
             epoch,
             value,
@@ -51,19 +48,19 @@ class EmbeddingHistory:
 
     def _write(self) -> None:
         frames = list(self)
-        items = len(self.sample.ids)
+        num_shown = len(self.shown.ids)
         table = pa.table(
             {
-                "epoch": np.repeat([frame.epoch for frame in frames], items),
-                "objective": np.repeat([frame.value for frame in frames], items),
-                "id": self.sample.ids * len(frames),
+                "epoch": np.repeat([frame.epoch for frame in frames], num_shown),
+                "objective": np.repeat([frame.value for frame in frames], num_shown),
+                "id": self.shown.ids * len(frames),
                 "probabilities": _lists(np.concatenate([frame.probabilities for frame in frames])),
                 "embeddings": _lists(np.concatenate([frame.embeddings for frame in frames])),
             }
         )
         temporary = self.path.with_suffix(".tmp")
         # floats neither repeat nor compress, and this is written every epoch
-        pq.write_table(table, temporary, row_group_size=items, use_dictionary=["id"], compression="none")
+        pq.write_table(table, temporary, row_group_size=num_shown, use_dictionary=["id"], compression="none")
         temporary.replace(self.path)
 
 
@@ -74,7 +71,7 @@ def _lists(matrix: FloatArray) -> pa.FixedSizeListArray:
 def _read(path: Path, ids: list[str]) -> dict[int, Frame]:
     file = pq.ParquetFile(path)
     frames = {}
-    for group in range(file.num_row_groups):  # one an epoch
+    for group in range(file.num_row_groups):  # one per epoch
         table = file.read_row_group(group)
         if table["id"].to_pylist() != ids:
             raise ValueError(f"{path} shows other responses than this run: pictures.sample_size or the data changed")

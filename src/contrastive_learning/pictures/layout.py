@@ -1,32 +1,30 @@
 """Embeddings in the plane, turned so that the pictures of all runs on the same data can be laid side by side.
 
-A PCA (or t-SNE, UMAP) is free to come out mirrored or turned: with another seed, the same clusters would stand
-elsewhere. So each layout is turned and mirrored, never bent, by orthogonal Procrustes (Schoenemann 1966) onto a layout
-of the votes, which depends on the data alone: in every picture up is more yes votes, and responses that fail on the
-same criteria lie on the same side. Every epoch of every run is turned onto the same layout, so epochs agree as well.
-Scale is kept: in a PCA of unit embeddings, a small cloud is an embedding space that is little used.
+A PCA (or t-SNE, UMAP) can come out mirrored or turned: with another seed, the same clusters would be elsewhere. So
+each layout is turned and mirrored, never bent, by orthogonal Procrustes (Schoenemann 1966) onto a layout of the votes,
+which depends only on the data: in every picture up is more yes votes, and responses that fail on the same criteria are
+on the same side. Every epoch of every run is turned onto the same layout, so epochs agree as well. Scale is kept: in a
+PCA of unit embeddings, a small cloud means that little of the embedding space is used.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contrastive_learning.choices import check_choice
-from contrastive_learning.pictures.shown import IntArray, vote_shares
+from contrastive_learning.pictures.shown import FloatArray, IntArray, vote_shares
 
-FloatArray = NDArray[np.floating[Any]]
 PROJECTIONS = ("pca", "tsne", "umap")
-SPREAD = 0.5  # root mean square radius that t-SNE and UMAP, whose scale means nothing, are given
+SPREAD = 0.5  # root mean square radius of t-SNE and UMAP, whose own scale has no meaning
 
 
 class Layout(NamedTuple):
-    points: FloatArray  # [items, 2], the middle of their range at (0, 0)
-    note: str  # how they came about, in a few words
+    points: FloatArray  # [responses, 2], the middle of their range is at (0, 0)
+    note: str  # how the points were computed, in a few words
 
 
 def lay_out(embeddings: FloatArray, yes_votes: IntArray, num_votes: IntArray, projection: str) -> Layout:
-    """embeddings: [items, dim]; votes: [items, criteria]. Deterministic."""
+    """Points for embeddings [responses, dim] with votes [responses, criteria]. Deterministic."""
     check_choice("pictures.projection", projection, PROJECTIONS)
     centred = np.asarray(embeddings, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
@@ -42,14 +40,15 @@ def lay_out(embeddings: FloatArray, yes_votes: IntArray, num_votes: IntArray, pr
 
 
 def vote_layout(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
-    """[items, 2], both axes of equal weight: y is the mean share of yes, x what most sets the criteria apart beyond it.
+    """The layout [responses, 2] that all others are turned onto: y is the mean share of yes over the criteria.
 
-    x is the first principal component of the shares less the item's mean. What nobody judged counts as the mean.
+    x is the first principal component of the shares minus that mean: what most sets the criteria apart. Both axes have
+    equal weight. A criterion without votes counts as its mean over the responses.
     """
     shares = vote_shares(yes_votes, num_votes)
-    judged = num_votes > 0
-    means = np.where(judged, shares, 0).sum(axis=0) / np.maximum(judged.sum(axis=0), 1)
-    shares = np.where(judged, shares, means) - means
+    has_votes = num_votes > 0
+    means = np.where(has_votes, shares, 0).sum(axis=0) / np.maximum(has_votes.sum(axis=0), 1)
+    shares = np.where(has_votes, shares, means) - means
     quality = shares.mean(axis=1, keepdims=True)
     profile = shares - quality
     _, _, loadings = np.linalg.svd(profile, full_matrices=False)
@@ -60,7 +59,7 @@ def vote_layout(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
 
 
 def _principal(centred: FloatArray) -> tuple[FloatArray, float]:
-    """The first two components [items, 2] and their share of the variance."""
+    """The first two components [responses, 2] and their share of the variance."""
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
     points = np.zeros((len(centred), 2))
     kept = min(2, len(singular))

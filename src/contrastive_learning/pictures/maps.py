@@ -1,4 +1,4 @@
-"""embedding.png: one criterion large, all of them small; and a grid of several runs."""
+"""Draws embedding maps: one criterion large and all of them small, or one criterion in a grid of several runs."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from contrastive_learning.pictures.fonts import families, fit, hangul_family, le
 from contrastive_learning.pictures.shown import FloatArray, IntArray
 
 DPI = 100
-WIDTH = 800  # pixels; every size below is one too
+WIDTH = 800  # pixels, like every size below
 COLUMNS = 3
 ASPECT = 1.5  # width to height of a map
 STEPS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)  # few, so that similar runs have the same scale
@@ -31,19 +31,19 @@ INK, FAINT = "#1a1a1a", "#5f5f5f"
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """What one picture shows of one run at one epoch."""
+    """The points, votes and captions of one run at one epoch."""
 
     title: str  # temperature, lambda
     when: str  # the epoch
     subtitle: str  # the metric
-    note: str  # how the points came about
-    points: FloatArray  # [items, 2]
-    yes_votes: IntArray  # [items, criteria]
+    note: str  # how the points were computed
+    points: FloatArray  # [responses, 2]
+    yes_votes: IntArray  # [responses, criteria]
     num_votes: IntArray
     criteria: tuple[str, ...]
 
     def write(self, path: Path) -> None:
-        """As Parquet, for a later grid of several runs."""
+        """Write the map as Parquet, for a later grid of several runs."""
         heads = {name: getattr(self, name) for name in ("title", "when", "subtitle", "note", "criteria")}
         columns = {name: getattr(self, name).tolist() for name in ("points", "yes_votes", "num_votes")}
         metadata = {b"embedding_map": json.dumps(heads).encode()}
@@ -58,14 +58,14 @@ class EmbeddingMap:
 
     @property
     def half_height(self) -> float:
-        """One of STEPS: a frame of this half height and ASPECT times this half width holds every point."""
+        """A step of STEPS, so that a frame of this half height and ASPECT times this half width holds every point."""
         reach = max(float(np.maximum(np.abs(self.points[:, 0]) / ASPECT, np.abs(self.points[:, 1])).max()), 1e-6)
         unit = 10.0 ** math.floor(math.log10(reach))
         return next(step for step in STEPS if step * unit >= reach) * unit
 
 
 def draw_map(shown: EmbeddingMap, criterion: str) -> bytes:
-    """A PNG of one criterion, 500 pixels wide: one is drawn every epoch, and the time goes into encoding it."""
+    """A PNG of one criterion, only 500 pixels wide: one is drawn every epoch, and most of its time is encoding."""
     page = _Page(shown, height=700)
     page.head(criterion)
     page.large(criterion)

@@ -1,4 +1,4 @@
-"""embedding.html: one page that works offline, from before training to the end, with the texts."""
+"""Writes embedding.html: a page that works offline, with the texts and the epochs from before training to the end."""
 
 import base64
 import html
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from contrastive_learning.pictures.history import Frame
 from contrastive_learning.pictures.maps import ALIGNMENT, EmbeddingMap
-from contrastive_learning.pictures.shown import PictureSample
+from contrastive_learning.pictures.shown import ShownResponses
 
-MAX_FRAMES = 40  # of a longer run, evenly spaced ones; a frame of 500 responses takes 9 kB
-MAX_TURNS, MAX_CHARACTERS = 6, 400  # of each text
+MAX_FRAMES = 40  # a longer run shows evenly spaced ones; a frame of 500 responses takes 9 kB
+MAX_TURNS, MAX_CHARACTERS = 6, 400  # shown of each context and of each text
 
 
 class PageFrame(NamedTuple):
     frame: Frame
-    shown: EmbeddingMap
+    picture: EmbeddingMap
 
 
 def thin_out(epochs: Sequence[int], kept: int) -> list[int]:
@@ -35,41 +35,41 @@ def thin_out(epochs: Sequence[int], kept: int) -> list[int]:
 
 
 def draw_page(
-    sample: PictureSample, frames: Sequence[PageFrame], *, title: str, objective: str, epoch: int, criterion: str
+    shown: ShownResponses, frames: Sequence[PageFrame], *, title: str, objective: str, epoch: int, criterion: str
 ) -> str:
-    """The page opens at `epoch`, the one whose weights are kept, and with `criterion`."""
+    """The page as HTML. It opens at `epoch`, the one whose weights are kept, and with `criterion`."""
     data = {
         "title": title,
         "objective": objective,
         "epoch": epoch,
         "alignment": ALIGNMENT,
-        "criteria": sample.criteria,
-        "criterion": sample.criteria.index(criterion),
-        "items": _items(sample),
-        "yes_votes": _packed(sample.yes_votes.astype("<u2")),
-        "num_votes": _packed(sample.num_votes.astype("<u2")),
-        "frames": [_frame(frame, shown) for frame, shown in frames],
+        "criteria": shown.criteria,
+        "criterion": shown.criteria.index(criterion),
+        "items": _items(shown),
+        "yes_votes": _packed(shown.yes_votes.astype("<u2")),
+        "num_votes": _packed(shown.num_votes.astype("<u2")),
+        "frames": [_frame(frame, picture) for frame, picture in frames],
     }
     template = files("contrastive_learning.pictures").joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split("$data")
     return Template(before).substitute(title=html.escape(title)) + _script_safe(data) + after
 
 
-def _frame(frame: Frame, shown: EmbeddingMap) -> dict[str, Any]:
-    reach = max(float(np.abs(shown.points).max()), 1e-12)
+def _frame(frame: Frame, picture: EmbeddingMap) -> dict[str, Any]:
+    reach = max(float(np.abs(picture.points).max()), 1e-12)
     return {
         "epoch": frame.epoch,
         "value": frame.value if np.isfinite(frame.value) else None,
-        "note": shown.note,
-        "half_height": shown.half_height,
+        "note": picture.note,
+        "half_height": picture.half_height,
         "reach": reach,
-        "points": _packed((shown.points / reach * 32767).round().astype("<i2")),
+        "points": _packed((picture.points / reach * 32767).round().astype("<i2")),
         "probabilities": _packed((frame.probabilities.astype(np.float32) * 255).round().astype(np.uint8)),
     }
 
 
-def _items(sample: PictureSample) -> list[dict[str, Any]]:
-    columns = zip(sample.ids, sample.domains, sample.contexts, sample.responses, strict=True)
+def _items(shown: ShownResponses) -> list[dict[str, Any]]:
+    columns = zip(shown.ids, shown.domains, shown.contexts, shown.responses, strict=True)
     return [
         {
             "id": _shortened(name),

@@ -1,4 +1,4 @@
-"""Reliability curves: how often annotators say yes where the model says so with probability p."""
+"""Reliability curves: how often annotators say yes when the model gives yes the probability p."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ from contrastive_learning.pictures.fonts import families, fit, hangul_family, le
 from contrastive_learning.pictures.shown import FloatArray
 
 COLUMNS = 3
-STYLES = (("#174f8f", "o"), ("#b34700", "s"), ("#2a7f62", "^"), ("#7a4fa3", "D"))  # one a curve
+STYLES = (("#174f8f", "o"), ("#b34700", "s"), ("#2a7f62", "^"), ("#7a4fa3", "D"))  # one per curve
 
 
-class Judged(NamedTuple):
-    """One model on one split, each [responses, criteria]."""
+class Predictions(NamedTuple):
+    """The probabilities of one model on one split and the votes, each [responses, criteria]."""
 
     probabilities: FloatArray
     yes_votes: FloatArray
@@ -29,13 +29,13 @@ class Judged(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From what `write_embeddings` wrote."""
+        """Read the columns from a file that `write_embeddings` wrote."""
         table = pq.read_table(path, columns=list(cls._fields))
         return cls(*(np.array(table[name].to_pylist()) for name in cls._fields))
 
 
-def draw_reliability(curves: Mapping[str, Judged], criteria: Sequence[str]) -> bytes:
-    """A PNG, one panel a criterion; `curves`: label -> what it judged, at most four."""
+def draw_reliability(curves: Mapping[str, Predictions], criteria: Sequence[str]) -> bytes:
+    """A PNG with one panel per criterion. curves: label -> predictions, at most four."""
     if not 1 <= len(curves) <= len(STYLES):
         raise ValueError(f"a reliability figure takes 1 to {len(STYLES)} curves, got {len(curves)}")
     columns = min(COLUMNS, len(criteria))
@@ -71,10 +71,10 @@ def draw_reliability(curves: Mapping[str, Judged], criteria: Sequence[str]) -> b
     return buffer.getvalue()
 
 
-def _draw_panel(axes: Axes, curves: Mapping[str, Judged], criterion: int) -> None:
+def _draw_panel(axes: Axes, curves: Mapping[str, Predictions], criterion: int) -> None:
     axes.plot([0, 1], [0, 1], color="#9a9a9a", linewidth=1, linestyle="--")
-    for (colour, marker), judged in zip(STYLES, curves.values(), strict=False):
-        probabilities, yes_votes, num_votes = (values[:, criterion] for values in judged)
+    for (colour, marker), predictions in zip(STYLES, curves.values(), strict=False):
+        probabilities, yes_votes, num_votes = (values[:, criterion] for values in predictions)
         curve = reliability(probabilities, yes_votes, num_votes)
         axes.plot(curve.mean_probability, curve.vote_share, color=colour, marker=marker, markersize=5, linewidth=1.6)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")

@@ -1,4 +1,4 @@
-"""The pictures of one run."""
+"""Draws the pictures of one run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from contrastive_learning.pictures.layout import PROJECTIONS, lay_out
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
 from contrastive_learning.pictures.page import PageFrame, draw_page, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
-from contrastive_learning.pictures.shown import PictureSample, main_criterion
+from contrastive_learning.pictures.shown import ShownResponses, main_criterion
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSettings:
-    """A `pictures` config."""
+    """What a `pictures` config builds."""
 
     projection: str  # pca, tsne, umap
     criterion: str | None  # colours the large map; None = the one with the most even votes
-    sample_size: int
+    sample_size: int  # how many responses are shown
     projector_files: bool
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class PictureSettings:
 class RunPictures:
     """Collects a run's embeddings of one split and draws them; files go to `folder`.
 
-    `objective` names the metric whose value stands on each picture; lambda 0 has no temperature.
+    `objective` names the metric whose value each picture shows. The title leaves the temperature out if lambda is 0.
     """
 
     def __init__(
@@ -46,40 +46,40 @@ class RunPictures:
         objective: str,
     ) -> None:
         self.settings, self.folder, self.objective = settings, folder, objective
-        self.sample = PictureSample.of(split, criteria, settings.sample_size)
-        votes = self.sample.yes_votes, self.sample.num_votes
+        self.shown = ShownResponses.of(split, criteria, settings.sample_size)
+        votes = self.shown.yes_votes, self.shown.num_votes
         self.criterion = settings.criterion or main_criterion(criteria, *votes)
         check_choice("pictures.criterion", self.criterion, criteria)
         self.title = f"λ {lambda_contrastive:.3g}"
         if temperature is not None and lambda_contrastive > 0:
             self.title = f"τ {temperature:.3g}   {self.title}"
-        self.history = EmbeddingHistory(folder / "embedding_history.parquet", self.sample)
+        self.history = EmbeddingHistory(folder / "embedding_history.parquet", self.shown)
 
     def at_epoch(self, evaluation: Evaluation, epoch: int, value: float) -> bytes:
-        """Record the epoch's embeddings; a PNG of them."""
+        """Record the epoch's embeddings. Returns a PNG of them. value: the objective."""
         return draw_map(self._map(self.history.add(evaluation, epoch, value)), self.criterion)
 
     def at_end(self, evaluation: Evaluation, epoch: int, value: float) -> Iterator[tuple[Path, str | None]]:
-        """Write everything, with `epoch` as the one that is kept. Yields each file and its folder in the record."""
+        """Write all files; `epoch` is the one whose weights are kept. Yields each file and its folder in the record."""
         kept = self.history.add(evaluation, epoch, value)
-        shown = self._map(kept)
-        picture, page, points = (self.folder / f"embedding{end}" for end in (".png", ".html", "_map.parquet"))
-        picture.write_bytes(draw_overview(shown, self.criterion))
-        yield picture, None
+        picture = self._map(kept)
+        png, page, points = (self.folder / f"embedding{end}" for end in (".png", ".html", "_map.parquet"))
+        png.write_bytes(draw_overview(picture, self.criterion))
+        yield png, None
         page.write_text(self._page(epoch), encoding="utf-8")
         yield page, None
-        shown.write(points)
+        picture.write(points)
         yield points, "embeddings"
         yield self.history.path, "embeddings"
         if self.settings.projector_files:
-            for path in write_projector_files(self.folder, self.sample, kept):
+            for path in write_projector_files(self.folder, self.shown, kept):
                 yield path, "embeddings"
 
     def _page(self, epoch: int) -> str:
         chosen = thin_out([frame.epoch for frame in self.history], epoch)
         frames = [PageFrame(frame, self._map(frame)) for frame in self.history if frame.epoch in chosen]
         return draw_page(
-            self.sample,
+            self.shown,
             frames,
             title=self.title,
             objective=self.objective,
@@ -88,8 +88,8 @@ class RunPictures:
         )
 
     def _map(self, frame: Frame) -> EmbeddingMap:
-        sample = self.sample
-        layout = lay_out(frame.embeddings, sample.yes_votes, sample.num_votes, self.settings.projection)
+        shown = self.shown
+        layout = lay_out(frame.embeddings, shown.yes_votes, shown.num_votes, self.settings.projection)
         when = "before training" if frame.epoch == 0 else f"epoch {frame.epoch}"
         return EmbeddingMap(
             self.title,
@@ -97,7 +97,7 @@ class RunPictures:
             f"{self.objective} {frame.value:.3f}",
             layout.note,
             layout.points,
-            sample.yes_votes,
-            sample.num_votes,
-            sample.criteria,
+            shown.yes_votes,
+            shown.num_votes,
+            shown.criteria,
         )

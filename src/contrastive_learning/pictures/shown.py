@@ -15,19 +15,21 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class PictureSample:
-    rows: IntArray  # [items], where each stands in its split
+class ShownResponses:
+    """The part of a split that pictures show, with its texts and votes."""
+
+    rows: IntArray  # [responses], the row of each in its split
     ids: list[str]
     domains: list[str]
     contexts: list[list[str]]  # turns, oldest first
     responses: list[str]
     criteria: tuple[str, ...]
-    yes_votes: IntArray  # [items, criteria]
-    num_votes: IntArray  # [items, criteria], 0 = not judged
+    yes_votes: IntArray  # [responses, criteria]
+    num_votes: IntArray  # [responses, criteria], 0 = no votes
 
     @classmethod
     def of(cls, split: TokenizedSplit, criteria: Sequence[str], size: int) -> Self:
-        """At most `size` responses, those whose ids have the smallest SHA-256: file order and seed play no part."""
+        """At most `size` responses: those with the smallest SHA-256 of the id, whatever the file order and the seed."""
         if size < 3:
             raise ValueError(f"pictures.sample_size must be at least 3, got {size}")
         ids = split.column("id")
@@ -47,13 +49,13 @@ class PictureSample:
 
 
 def main_criterion(criteria: Sequence[str], yes_votes: IntArray, num_votes: IntArray) -> str:
-    """The criterion with the most even majorities, so the one with the most to see; the first of equals."""
-    judged = np.maximum((num_votes > 0).sum(0), 1)
-    yes = (2 * yes_votes > num_votes).sum(0) / judged
+    """The criterion whose majorities are most evenly yes and no, so that there is most to see; the first of equals."""
+    num_rated = np.maximum((num_votes > 0).sum(0), 1)
+    yes = (2 * yes_votes > num_votes).sum(0) / num_rated
     return criteria[int(np.argmin(np.abs(yes - 0.5)))]
 
 
 def vote_shares(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
-    """Share of yes, NaN where nobody judged."""
+    """Share of yes votes, of the same shape; NaN without votes."""
     shares: FloatArray = np.where(num_votes > 0, yes_votes / np.maximum(num_votes, 1), np.nan)
     return shares
