@@ -134,7 +134,7 @@ BAD = {
     "+sede=1": "there is no option sede (did you mean seed?)",
     "data.path=x": "data=aihub and data=votes have it",
     "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, bce, exact, supcon, unanimity",
-    "loss.criterion_weights=[1,2]": "loss.criterion_weights must have one weight a criterion, got 2 for 9 criteria: ",
+    "loss.criterion_weights=[1,2]": "loss.criterion_weights must have one weight per criterion, got 2 for 9 criteria: ",
     "loss.temperature=0": "error: loss.temperature must be positive, got 0",
     "loss.lambda_contrastive=-1": "error: loss.lambda_contrastive must be >= 0, got -1",
     "sampler.batch_size=1": "batch_size must be at least 2",
@@ -165,7 +165,9 @@ def test_a_sweep_with_weights_of_other_criteria_starts_no_run(tmp_path):
     done = train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1", "loss.pos_weight=[1,2]", check=False)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: loss.pos_weight must have one weight a criterion, got 2 for 9 criteria: linguistic_")
+    assert line.startswith(
+        "error: loss.pos_weight must have one weight per criterion, got 2 for 9 criteria: linguistic_"
+    )
     assert not (tmp_path / "mlflow.db").exists()
 
 

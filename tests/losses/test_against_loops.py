@@ -47,7 +47,7 @@ def test_criterion_weights_equal_the_loops(case):
 @pytest.mark.parametrize("case", [case for case in CASES if case != "exact"])
 @pytest.mark.parametrize("denominator", ["all", "negatives"])
 def test_a_projection_for_each_criterion_equals_the_loops(case, denominator):
-    """Five dimensions a criterion, so that no slice is a line."""
+    """Five dimensions per criterion, so that no slice is a line."""
     extra = {"projection": "per_criterion", "criterion_weights": [0.5, 7.0, 2.0, 1.0]}
     check_against_loops(case, denominator, 64, 0.2, seed=1, dim=22, **extra)
 

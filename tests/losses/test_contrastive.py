@@ -32,7 +32,7 @@ ALL_LOSSES = [
 
 
 def votes(*columns: list[int], num: int = 3) -> tuple[Tensor, Tensor]:
-    """yes_votes and num_votes [batch, criteria] of `num` annotators, from one list a criterion; -1 = not judged."""
+    """yes_votes and num_votes [batch, criteria] of `num` annotators, from one list per criterion; -1 = not judged."""
     yes = torch.tensor(columns).T
     return yes.clamp_min(0), torch.where(yes < 0, 0, num)
 
@@ -318,7 +318,7 @@ def test_embeddings_that_are_not_finite_are_named(loss, bad):
 def test_impossible_votes_and_shapes_are_named():
     z, yes, num = random_votes(6)
     loss = SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=[1, 2])
-    with pytest.raises(ValueError, match=r"criterion_weights must have one weight a criterion, got 2 for 3 criteria"):
+    with pytest.raises(ValueError, match=r"criterion_weights must have one weight per criterion, got 2 for 3 criteria"):
         loss(z, yes, num)
     with pytest.raises(ValueError, match=r"both be \[6, criteria\] like the embeddings, got \[5, 3\] and \[5, 3\]"):
         loss(z, yes[:5], num[:5])

@@ -123,9 +123,12 @@ def test_a_call_may_bring_its_own_temperature():
         ({"contrastive": None}, "^loss.lambda_contrastive must be 0 without a contrastive loss, got 0.3"),
         ({"targets": "hard"}, "^loss.targets must be one of soft, majority; got hard"),
         ({"criterion_weights": [0, 0, 0]}, "^loss.criterion_weights must be >= 0 and not all 0"),
-        ({"criterion_weights": -1}, "^loss.criterion_weights must be a list of numbers, one a criterion, got -1"),
+        ({"criterion_weights": -1}, "^loss.criterion_weights must be a list with one number per criterion, got -1"),
         ({"pos_weight": [1, 0, 1]}, r"^loss.pos_weight must be positive, got \[1, 0, 1\]"),
-        ({"pos_weight": ["a"]}, r"^loss.pos_weight must be a number, or a list of one a criterion, got \['a'\]"),
+        (
+            {"pos_weight": ["a"]},
+            r"^loss.pos_weight must be a number or a list with one number per criterion, got \['a'\]",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(change, message):
@@ -141,15 +144,15 @@ def test_weights_are_checked_by_their_option(option):
         changes = {"contrastive": SupConLoss(temperature=0.1, denominator="all", projection="shared", **changes)}
     loss = joint(**changes)
     loss.check_criteria(2)
-    with pytest.raises(ValueError, match=f"^loss.{option} must have one weight a criterion, got 2 for 3 criteria"):
+    with pytest.raises(ValueError, match=f"^loss.{option} must have one weight per criterion, got 2 for 3 criteria"):
         loss.check_criteria(3)
 
 
 def test_weights_of_another_number_of_criteria_are_named():
     logits, _, yes, num = random_batch()
-    with pytest.raises(ValueError, match="pos_weight must have one weight a criterion, got 2 for 3 criteria"):
+    with pytest.raises(ValueError, match="pos_weight must have one weight per criterion, got 2 for 3 criteria"):
         joint(pos_weight=[1, 2]).bce(logits, yes, num)
-    with pytest.raises(ValueError, match="criterion_weights must have one weight a criterion, got 4 for 3 criteria"):
+    with pytest.raises(ValueError, match="criterion_weights must have one weight per criterion, got 4 for 3 criteria"):
         joint(criterion_weights=[1, 2, 3, 4]).bce(logits, yes, num)
     with pytest.raises(ValueError, match=r"one shape \[batch, criteria\], got \[12, 3\], \[12, 2\] and \[12, 3\]"):
         joint().bce(logits, yes[:, :2], num)

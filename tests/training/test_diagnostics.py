@@ -35,7 +35,7 @@ def test_the_report_names_the_criterion_that_will_starve():
     examples = votes([0.8, 0.05])
     loss = joint(UnanimityLoss(**SHARED, hard_negative_weight=1.0, positives="yes"))
     first, *warnings = anchor_report(loss, random(examples, batch_size=16, seed=0, length_window=1), CRITERIA)
-    assert first.startswith("valid anchors a batch: clear 4")
+    assert first.startswith("valid anchors per batch: clear 4")
     assert len(warnings) == 1
     assert "will starve on fair: 0.0%" in warnings[0]
 
@@ -49,14 +49,14 @@ def test_the_report_counts_anchors_as_the_loss_does():
         statistics = SupConLoss(**SHARED).statistics(torch.randn(len(batch), 4), yes, num)
         expected += statistics["valid_anchor_share"] * statistics["counted"] / len(batches)
     (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
-    assert line == f"valid anchors a batch: clear {expected[0]:.0%}, fair {expected[1]:.0%}"
+    assert line == f"valid anchors per batch: clear {expected[0]:.0%}, fair {expected[1]:.0%}"
 
 
 def test_plenty_of_anchors_is_said_briefly():
     examples = votes([0.7, 0.6])
     batches = random(examples, batch_size=40, seed=0, length_window=1)
     (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
-    assert line == "valid anchors a batch: more than 95% for every criterion"
+    assert line == "valid anchors per batch: more than 95% for every criterion"
 
 
 def test_nothing_to_report_without_a_contrastive_loss():
@@ -117,9 +117,9 @@ def test_an_epoch_of_training_has_them(tmp_path):
 
 def test_collapse_is_said_in_words():
     line = remarks({"train/collapse_ratio": 0.995, "val/embedding/uniformity": -0.1}, CRITERIA)["collapse"]
-    assert "nearly alike" in line
+    assert "nearly equal" in line
     orthogonal = {"train/collapse_ratio": 1.0, "val/embedding/uniformity": -4.0}
-    assert "no nearer than the others" in remarks(orthogonal, CRITERIA)["collapse"]
+    assert "no nearer than other pairs" in remarks(orthogonal, CRITERIA)["collapse"]
     assert "trainer.lambda_warmup_epochs" in line
     line = remarks({"val/embedding/effective_rank": 1.4}, CRITERIA)["rank"]
     assert "span 1.4 dimensions" in line

@@ -1,4 +1,9 @@
-"""Contrastive losses on votes, and the joint loss that training minimises."""
+"""Contrastive losses on votes, and the joint loss that training minimises.
+
+In: embeddings [batch, dim], logits [batch, criteria], yes_votes and num_votes [batch, criteria]. Out: scalars in nats.
+Four layers, each importing only those below: joint, strategies (which votes attract and repel), contrastive (the shared
+formula), pairs and streamed (its sums in O(batch) memory). It imports only runtime and `choices`; training imports it.
+"""
 
 from contrastive_learning.losses.contrastive import ContrastiveLoss, NotFiniteError
 from contrastive_learning.losses.joint import JointLoss, Losses, joint_loss

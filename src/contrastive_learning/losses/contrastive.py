@@ -1,4 +1,4 @@
-"""What all contrastive losses on votes share: multi-label, any number of annotators for each response and criterion.
+"""What all contrastive losses on votes share: multi-label, any number of annotators per response and criterion.
 
 With z the unit embeddings, s_ik = z_i . z_k / temperature and w_ip >= 0 the weight of a positive pair in criterion c,
 
@@ -6,11 +6,11 @@ With z the unit embeddings, s_ik = z_i . z_k / temperature and w_ip >= 0 the wei
     L_c(i) = log Z_c(i) - sum_{p != i} w_ip s_ip / P_c(i)          L_out of SupCon (Khosla et al. 2020)
     L      = mean over criteria c of the mean over anchors i of L_c(i)
 
-With one projection for each criterion, z and s are those of the criterion: its slice of the embedding.
-The denominator Z_c(i) is either sum_{k != i} exp(s_ik) over "all" other samples of the batch, whatever their votes in
-c, or over the "negatives" of the anchor alone (decoupled, Yeh et al. 2022; the value can then be negative).
+With one projection per criterion, z and s are those of the criterion: its slice of the embedding.
+The denominator Z_c(i) is either sum_{k != i} exp(s_ik) over "all" other responses of the batch, whatever their votes
+in c, or only over the "negatives" of the anchor (decoupled, Yeh et al. 2022; the value can then be negative).
 An anchor without a positive (or, for "negatives", without a negative) is in neither sum nor mean. A criterion in which
-the batch holds one level only is left out: its optimum would be the collapse of all embeddings.
+the batch holds only one level is left out: its optimum would be the collapse of all embeddings.
 
 Khosla et al. 2020: https://arxiv.org/abs/2004.11362, Yeh et al. 2022: https://arxiv.org/abs/2110.06848
 """
@@ -38,7 +38,7 @@ BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their l
 
 
 class NotFiniteError(ValueError):
-    """`rows`: those of the batch whose embeddings, or their norms, are NaN or inf."""
+    """Some embeddings are NaN or inf, or their norms are; `rows` of the batch are those."""
 
     def __init__(self, rows: list[int], batch_size: int) -> None:
         super().__init__(f"embeddings must be finite, got NaN or inf in {len(rows)} of {batch_size} rows: {rows[:8]}")
@@ -61,7 +61,7 @@ class ContrastiveLoss(nn.Module, ABC):
     num_votes 0 or not finite = not judged. Computes in float32 (float64 if the embeddings are) and normalises the
     embeddings itself. A batch in which no criterion counts gives exactly 0 with a zero gradient.
     `projection`: "shared" = every criterion sees the whole embedding; "per_criterion" = the embedding is cut into one
-    slice a criterion, each normalised on its own, so that criteria do not share their geometry (criteria x the time).
+    slice per criterion, each normalised on its own, so that criteria do not share their geometry (criteria x the time).
     `temperature` is the default that a call may replace, as a schedule does. `block_size` (rows of a tile, None = what
     suits the device) changes memory and time, not the value.
     """
@@ -78,7 +78,7 @@ class ContrastiveLoss(nn.Module, ABC):
 
     @abstractmethod
     def pairs(self, shares: Tensor) -> Pairs:
-        """Attracting and repelling pairs for shares of yes [batch, criteria], NaN where not judged."""
+        """Attracting and repelling pairs for shares of yes [batch, criteria], NaN = not judged."""
 
     def entry_names(self, criteria: Sequence[str]) -> tuple[str, ...]:
         """What the entries of the statistics and of the anchors [criteria] are called in the metrics."""
@@ -103,14 +103,14 @@ class ContrastiveLoss(nn.Module, ABC):
 
     @torch.no_grad()
     def valid_anchors(self, yes_votes: Tensor, num_votes: Tensor) -> tuple[Tensor, Tensor]:
-        """Who is an anchor [batch, criteria] and which criteria are counted [criteria]: a matter of the votes alone."""
+        """Who is an anchor [batch, criteria] and which criteria count [criteria]; both depend only on votes."""
         return self._anchors(self.pairs(yes_shares(yes_votes, num_votes, torch.float32)))
 
     @torch.no_grad()
     def statistics(
         self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
     ) -> dict[str, Tensor]:
-        """Per criterion [criteria], NaN in the first three where the criterion is not counted in this batch:
+        """Per criterion [criteria], NaN in the first three if the criterion is not counted in this batch:
 
         value               the loss of the criterion
         excess              value - mean log P_c(i), the part above the entropy of the positives. For "all" it is
@@ -118,7 +118,7 @@ class ContrastiveLoss(nn.Module, ABC):
         collapse_ratio      1 if positives are no nearer than others, as when all embeddings are equal, or orthogonal;
                             above 1 if they are farther; 0 if positives have cosine 1 and all others -1, which no
                             embedding beats. Weights strictly between 0 and 1 can beat it slightly
-        valid_anchor_share  share of the batch that is an anchor, 0 where the criterion is not counted
+        valid_anchor_share  share of the batch that is an anchor, 0 if the criterion is not counted
         counted             whether the criterion is in the mean (bool)
         """
         with autocast_off(embeddings.device):
@@ -161,7 +161,7 @@ class ContrastiveLoss(nn.Module, ABC):
         num_criteria = shares.shape[1]
         if embeddings.shape[1] < 2 * num_criteria:
             raise ValueError(
-                f"loss.contrastive.projection=per_criterion needs at least 2 dimensions a criterion, "
+                f"loss.contrastive.projection=per_criterion needs at least 2 dimensions per criterion, "
                 f"got {embeddings.shape[1]} for {num_criteria} criteria"
             )
         slices = embeddings.tensor_split(num_criteria, dim=1)
@@ -184,7 +184,7 @@ class ContrastiveLoss(nn.Module, ABC):
         return (weights * values).sum(), lambda grad: pullback(weights * grad)
 
     def _per_criterion(self, embeddings: Tensor, batch: _Batch) -> tuple[Tensor, Pullback]:
-        """Mean of L_c(i) over the anchors [criteria], 0 where there are none."""
+        """Mean of L_c(i) over the anchors [criteria], 0 if there are none, and its pullback."""
         mean = batch.anchors.to(embeddings.dtype)  # [batch, criteria]
         mean /= mean.sum(0).clamp_min(1)
         scale = mean / (batch.pairs.positive_weight.where(batch.anchors, 1.0) * batch.temperature)  # [batch, criteria]

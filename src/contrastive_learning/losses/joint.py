@@ -29,8 +29,20 @@ class JointLoss(nn.Module):
     """BCE on logits + lambda_contrastive x a contrastive loss on embeddings.
 
     `targets`: "soft" = the share of yes votes, "majority" = 0, 1 or, for a tie, 0.5. `pos_weight` weighs the yes side
-    as torch's BCEWithLogitsLoss does (a number, or one a criterion). `criterion_weights` are those of the BCE; the
+    as torch's BCEWithLogitsLoss does (a number, or one per criterion). `criterion_weights` are those of the BCE; the
     contrastive loss has its own.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import JointLoss, SupConLoss
+        >>> supcon = SupConLoss(temperature=0.5, denominator="all", projection="shared", criterion_weights=None)
+        >>> loss = JointLoss(
+        ...     contrastive=supcon, lambda_contrastive=0.1, targets="soft", criterion_weights=None, pos_weight=None
+        ... )
+        >>> logits, embeddings = torch.zeros(4, 1), torch.eye(4)[[0, 0, 1, 1]]
+        >>> losses = loss(logits, embeddings, torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3))
+        >>> [round(value.item(), 4) for value in losses]  # total, bce, contrastive
+        [0.7171, 0.6931, 0.2395]
     """
 
     def __init__(
@@ -60,7 +72,7 @@ class JointLoss(nn.Module):
 
     @property
     def weights(self) -> dict[str, Sequence[float]]:
-        """Those that are given one a criterion, by their option."""
+        """The per-criterion weights that were set, keyed by their config option."""
         options = {
             "loss.criterion_weights": self.criterion_weights,
             "loss.pos_weight": self.pos_weight,
@@ -69,7 +81,7 @@ class JointLoss(nn.Module):
         return {option: weights for option, weights in options.items() if isinstance(weights, tuple)}
 
     def check_criteria(self, num_criteria: int) -> None:
-        """Raises ValueError if weights are not as many as criteria."""
+        """Raises ValueError if an option has more or fewer weights than there are criteria."""
         for option, weights in self.weights.items():
             criterion_tensor(option, weights, torch.zeros(num_criteria))
 
@@ -101,7 +113,7 @@ class JointLoss(nn.Module):
         return loss
 
     def bce(self, logits: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
-        """Mean over the judged cells, weighted by criterion; exactly 0 with a zero gradient if there are none."""
+        """Mean over the judged cells in nats, weighted per criterion; exactly 0 with a zero gradient without them."""
         if not logits.shape == yes_votes.shape == num_votes.shape:
             raise ValueError(
                 "logits, yes_votes and num_votes must have one shape [batch, criteria], "
@@ -150,7 +162,9 @@ def _check_pos_weight(pos_weight: Sequence[float] | float | None) -> tuple[float
     try:
         checked = float(pos_weight) if isinstance(pos_weight, int | float) else tuple(map(float, pos_weight))
     except (TypeError, ValueError):
-        raise ValueError(f"loss.pos_weight must be a number, or a list of one a criterion, got {pos_weight}") from None
+        raise ValueError(
+            f"loss.pos_weight must be a number or a list with one number per criterion, got {pos_weight}"
+        ) from None
     if not all(0 < weight < math.inf for weight in (checked if isinstance(checked, tuple) else (checked,))):
         raise ValueError(f"loss.pos_weight must be positive, got {pos_weight}")
     return checked

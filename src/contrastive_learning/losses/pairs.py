@@ -19,7 +19,7 @@ Table = Sequence[Sequence[float]]  # [anchor level][key level]
 
 @dataclass(frozen=True)
 class Pairs:
-    """With w_ip the weight of p as a positive of anchor i in criterion c.
+    """Which pairs of a batch attract and repel; w_ip is the weight of p as a positive of anchor i in criterion c.
 
     `attraction(z, a)` is sum_i a_ic sum_{p != i} w_ip z_i . z_p [criteria] for anchor weights a [batch, criteria].
     """
@@ -31,13 +31,13 @@ class Pairs:
 
 
 def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: bool) -> Pairs:
-    """Pairs of levels. Weight of key k in the numerator of anchor i: membership_i . attract . membership_k, likewise
-    `repel` in the denominator, to which `everyone` adds 1 for each other sample.
+    """Pairs weighted by the levels of their votes: w_ik = m_i' A m_k in the numerator of anchor i, and m_i' R m_k
+    (+ 1 if `everyone`) in its denominator; m = membership, A = attract, R = repel.
 
-    membership: [batch, criteria, levels], sums to 1, or is all zero where a sample has no part in a criterion.
+    membership: [batch, criteria, levels], sums to 1, or to 0 if a response has no part in a criterion.
     """
     wanted = _by_table(membership, attract)  # [batch, criteria, levels]
-    own = (membership * wanted).sum(-1)  # [batch, criteria], weight of the pair of a sample with itself
+    own = (membership * wanted).sum(-1)  # [batch, criteria], weight of the pair of a response with itself
     return Pairs(
         attraction=partial(_level_attraction, membership=membership, wanted=wanted, own=own),
         positive_weight=(wanted * membership.sum(0)).sum(-1) - own,
@@ -49,7 +49,7 @@ def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: b
 def pattern_pairs(patterns: Tensor, judged: Tensor, dtype: torch.dtype, *, everyone: bool) -> Pairs:
     """One criterion: equal patterns are positives, different ones negatives. patterns, judged: [batch].
 
-    There can be as many patterns as samples, so they are numbers to gather by instead of columns of a membership.
+    There can be as many patterns as responses, so they are numbers to gather by instead of columns of a membership.
     """
     part = judged.to(dtype)[:, None]  # [batch, 1]
     counts = torch.zeros_like(part).index_add(0, patterns, part)
@@ -65,8 +65,8 @@ def pattern_pairs(patterns: Tensor, judged: Tensor, dtype: torch.dtype, *, every
 def _level_attraction(
     z: Tensor, anchor_weights: Tensor, *, membership: Tensor, wanted: Tensor, own: Tensor
 ) -> tuple[Tensor, Pullback]:
-    """sum_v S_v . Q_v - sum_i own_i z_i . z_i: S_v sums the keys of level v, Q_v the anchors that want it, and `own`
-    takes the pairs of a sample with itself out again.
+    """sum_v S_v . Q_v - sum_i own_i z_i . z_i: S_v sums the keys of level v, Q_v the anchors attracted by it; the `own`
+    term removes the pairs of a response with itself.
 
     d/dz_i = sum_v anchor_iv S_v + key_iv Q_v - 2 own_i z_i
     """
@@ -88,7 +88,7 @@ def _level_attraction(
 def _pattern_attraction(
     z: Tensor, anchor_weights: Tensor, *, patterns: Tensor, part: Tensor
 ) -> tuple[Tensor, Pullback]:
-    """The same for one criterion, whose levels are the patterns: gathered by number, not multiplied by a membership."""
+    """The same sum for one criterion whose levels are the patterns: gathered by number, not by a membership."""
     anchors = z * anchor_weights  # [batch, dim]
     key_sums, anchor_sums = (
         torch.zeros_like(z).index_add(0, patterns, summands).index_select(0, patterns)
@@ -111,7 +111,7 @@ def _level_denominator(membership: Tensor, repel: Table, *, everyone: bool) -> D
 
 
 def _by_table(membership: Tensor, table: Table) -> Tensor:
-    """membership . table, without a product where the table is the identity."""
+    """membership . table, without a product if the table is the identity."""
     if all(weight == (row == column) for row, weights in enumerate(table) for column, weight in enumerate(weights)):
         return membership
     return membership @ membership.new_tensor(table)

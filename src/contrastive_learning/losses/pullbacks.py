@@ -1,7 +1,7 @@
 """Functions that return their value together with its pullback, as one node of the autograd graph.
 
 A pullback takes the gradient of the value and returns that of the input. The few steps of a contrastive loss are
-chained by hand: a node of autograd each would cost more than their arithmetic at usual batch sizes.
+chained by hand: one autograd node for each would cost more than their arithmetic at usual batch sizes.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ SMALLEST_NORM = 1e-8
 
 
 def differentiable(function: Callable[[Tensor], tuple[Tensor, Pullback]], x: Tensor) -> Tensor:
+    """The value of function(x), as one node whose gradient is the pullback that the function returns with it."""
     value: Tensor = _Node.apply(x, function)  # type: ignore[no-untyped-call]
     return value
 

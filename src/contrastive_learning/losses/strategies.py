@@ -1,4 +1,4 @@
-"""The losses: each says which votes attract and which repel, as small tables over vote levels.
+"""The losses: each defines which votes attract and which repel, as small tables over vote levels.
 
 contrastive.py has the formula that they share.
 """
@@ -20,7 +20,19 @@ NO_LEVEL: Table = ((0, 0), (0, 0))
 
 
 class SupConLoss(ContrastiveLoss):
-    """Strategy 1: positives share the majority answer of a criterion; a tie is on neither side (Khosla et al. 2020)."""
+    """Strategy 1: positives share the majority answer of a criterion; a tie is on neither side (Khosla et al. 2020).
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import SupConLoss
+        >>> embeddings = torch.eye(4)[[0, 0, 1, 1]]  # [batch, dim]
+        >>> yes_votes, num_votes = torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3)  # [batch, criteria]
+        >>> loss = SupConLoss(
+        ...     temperature=0.5, denominator="all", projection="shared", criterion_weights=None
+        ... )
+        >>> round(loss(embeddings, yes_votes, num_votes).item(), 4)
+        0.2395
+    """
 
     def pairs(self, shares: Tensor) -> Pairs:
         everyone = self.denominator == "all"
@@ -34,6 +46,18 @@ class UnanimityLoss(ContrastiveLoss):
     A split response weighs `hard_negative_weight` in the denominators of its criterion (1 = like any other): its
     cosine counts as if it were temperature * log(hard_negative_weight) higher. `positives="yes_and_no"` makes unanimous
     no anchors and positives of each other too. A response with one vote is unanimous.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import UnanimityLoss
+        >>> embeddings = torch.eye(4)[[0, 0, 1, 1]]  # [batch, dim]
+        >>> yes_votes, num_votes = torch.tensor([[3], [3], [0], [1]]), torch.full((4, 1), 3)  # [batch, criteria]
+        >>> loss = UnanimityLoss(
+        ...     temperature=0.5, denominator="all", projection="shared", criterion_weights=None,
+        ...     hard_negative_weight=2.0, positives="yes"
+        ... )
+        >>> round(loss(embeddings, yes_votes, num_votes).item(), 4)
+        0.3408
     """
 
     def __init__(
@@ -68,10 +92,21 @@ class UnanimityLoss(ContrastiveLoss):
 
 
 class AgreementLoss(ContrastiveLoss):
-    """Positives weighted by the chance that two raters, one of each response, agree.
+    """Positives weighted by the chance that two raters, one per response, agree.
 
     With shares of yes a and b: w = ab + (1-a)(1-b); for "negatives" the key weighs 1 - w, the chance that they
-    disagree. It is the expected numerator of SupCon on the vote of one random rater of each response.
+    disagree. It is the expected numerator of SupCon on the vote of one random rater per response.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import AgreementLoss
+        >>> embeddings = torch.eye(4)[[0, 0, 1, 1]]  # [batch, dim]
+        >>> yes_votes, num_votes = torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3)  # [batch, criteria]
+        >>> loss = AgreementLoss(
+        ...     temperature=0.5, denominator="all", projection="shared", criterion_weights=None
+        ... )
+        >>> round(loss(embeddings, yes_votes, num_votes).item(), 4)
+        1.1113
     """
 
     def pairs(self, shares: Tensor) -> Pairs:
@@ -86,6 +121,15 @@ class ExactMatchLoss(ContrastiveLoss):
     A tie and a missing vote are answers of their own, so that "shares all" stays transitive: two responses match when
     the same criteria were judged in both and each came out the same. A response judged in no criterion matches
     nothing and is no negative either. The statistics have one entry.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import ExactMatchLoss
+        >>> embeddings = torch.eye(4)[[0, 0, 1, 1]]  # [batch, dim]
+        >>> yes_votes, num_votes = torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3)  # [batch, criteria]
+        >>> loss = ExactMatchLoss(temperature=0.5, denominator="all")
+        >>> round(loss(embeddings, yes_votes, num_votes).item(), 4)
+        0.2395
     """
 
     def __init__(self, *, temperature: float, denominator: str) -> None:

@@ -6,7 +6,7 @@ The pair weight is a product of something of the anchor and something of the key
 product E = exp(S) V. Backward computes the tiles again, as in flash attention (Dao et al. 2022); only a batch of one
 tile keeps it. S is symmetric, so only tiles on and above the diagonal are computed and each serves both of its sides.
 Time O(batch^2 dim), memory O(batch dim) and one tile. E and its gradient are plain sums over tiles, so they could also
-be shared out over processes and summed.
+be divided among processes and summed.
 """
 
 from collections.abc import Iterator
@@ -27,12 +27,14 @@ LARGEST_PLAIN_EXPONENT = {torch.float32: 64.0, torch.float64: 600.0}
 
 @dataclass(frozen=True)
 class Denominator:
-    """Which keys stand in an anchor's denominator, and with what weight."""
+    """Which keys stand in the denominator of an anchor, and with which weight."""
 
-    everyone: bool  # each other sample once, whatever its votes
-    levels: Tensor | None = None  # [batch, criteria, levels], membership of the sample as a key
-    weights: Tensor | None = None  # [batch, criteria, levels], weight that the sample as an anchor gives to each level
-    groups: Tensor | None = None  # [batch], samples of one group are not in each other's denominator
+    everyone: bool  # every other response once, whatever its votes
+    levels: Tensor | None = None  # [batch, criteria, levels], membership of the response as a key
+    weights: Tensor | None = (
+        None  # [batch, criteria, levels], weight that the response as an anchor gives to each level
+    )
+    groups: Tensor | None = None  # [batch], responses of one group are not in each other's denominator
 
     def total_weight(self, batch_size: int) -> Tensor | int:
         """Sum of an anchor's key weights [batch, criteria]: Z_c(i) if all embeddings were orthogonal."""
@@ -48,9 +50,9 @@ class Denominator:
 def log_denominators(
     z: Tensor, denominator: Denominator, temperature: float, block_size: int
 ) -> tuple[Tensor, Pullback]:
-    """log Z_c(i) [batch, criteria], or [batch, 1] where the criteria share it; its pullback takes [batch, criteria].
+    """log Z_c(i) [batch, criteria], or [batch, 1] if the criteria share it; its pullback takes [batch, criteria].
 
-    Finite but without meaning where no key has any weight. z: unit vectors [batch, dim], float32 or float64.
+    Finite but without meaning if no key has any weight. z: unit vectors [batch, dim], float32 or float64.
     """
     if 1 / temperature <= LARGEST_PLAIN_EXPONENT[z.dtype]:
         return _from_exp_sums(z, denominator, temperature, block_size)
@@ -58,7 +60,7 @@ def log_denominators(
 
 
 def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, block_size: int) -> tuple[Tensor, Pullback]:
-    """E = exp(S) V without the pairs left out, and log Z from its columns.
+    """E = exp(S) V over the pairs that count; log Z is read from its columns.
 
     With R = d / dE and W_ik = exp(s_ik) (R_i . V_k + R_k . V_i), the gradient of z_i is sum_k W_ik z_k / temperature.
     """
@@ -71,7 +73,7 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
         sums[rows].addmm_(tile, columns[cols])  # [rows, columns]
         if rows != cols:
             sums[cols].addmm_(tile.T, columns[rows])
-    total = sums[:, : int(everyone)]  # [batch, 1], or [batch, 0] where only levels count
+    total = sums[:, : int(everyone)]  # [batch, 1], or [batch, 0] if only levels count
     if weights is not None:
         by_level = (sums[:, int(everyone) :].view(weights.shape) * weights).sum(-1)  # [batch, criteria]
         total = by_level + total if everyone else by_level
@@ -102,7 +104,7 @@ def _columns(denominator: Denominator, z: Tensor) -> Tensor:
 
 
 def _tiles(z: Tensor, groups: Tensor | None, temperature: float, block_size: int) -> Iterator[Tile]:
-    """exp(S) of each block of rows and columns on or above the diagonal, 0 at the pairs left out."""
+    """exp(S) of each block of rows and columns on or above the diagonal, 0 for the pairs that do not count."""
     blocks = [slice(start, start + block_size) for start in range(0, len(z), block_size)]
     for index, rows in enumerate(blocks):
         scaled = z[rows] / temperature
@@ -118,7 +120,7 @@ def _tiles(z: Tensor, groups: Tensor | None, temperature: float, block_size: int
 def _from_row_blocks(
     z: Tensor, denominator: Denominator, temperature: float, block_size: int
 ) -> tuple[Tensor, Pullback]:
-    """The same by logsumexp, for temperatures at which exp(s) would leave the range of the type.
+    """The same value by logsumexp, for temperatures at which exp(s) would leave the range of the type.
 
     Slower, as each criterion needs its own maximum; autograd sees one block of rows at a time.
     """
@@ -152,6 +154,6 @@ def _log_rows(z: Tensor, rows: slice, denominator: Denominator, temperature: flo
 
 
 def _logsumexp(scores: Tensor) -> Tensor:
-    """0 with a zero gradient for a row of -inf, where torch.logsumexp has a NaN gradient."""
+    """logsumexp of each row, but 0 with a zero gradient for a row of -inf, whose gradient torch makes NaN."""
     empty = (scores == -torch.inf).all(1, keepdim=True)
     return scores.masked_fill(empty, 0.0).logsumexp(1).masked_fill(empty[:, 0], 0.0)

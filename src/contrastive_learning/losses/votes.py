@@ -1,6 +1,6 @@
 """Votes as shares of yes, and the levels that the strategies tell apart.
 
-A share is NaN where a response was not judged. Every comparison with NaN is false, so an unjudged response belongs to
+A share is NaN if a response was not judged. Every comparison with NaN is false, so an unjudged response belongs to
 no level of that criterion without any mask.
 """
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def yes_shares(yes_votes: Tensor, num_votes: Tensor, dtype: torch.dtype) -> Tensor:
-    """Share of yes in each cell [batch, criteria]; NaN where num_votes is 0 or not finite."""
+    """Share of yes in each cell [batch, criteria]; NaN if num_votes is 0 or not finite."""
     yes, num = yes_votes.to(dtype), num_votes.to(dtype)
     judged = (num > 0) & (num < torch.inf)
     return torch.where(judged, yes / num, torch.nan)
@@ -27,14 +27,14 @@ def unanimity_levels(shares: Tensor) -> Tensor:
 
 
 def rater_levels(shares: Tensor) -> Tensor:
-    """Chance that one rater of the response says (no, yes) [batch, criteria, 2]; both zero where unjudged."""
+    """Chance that one rater of the response says (no, yes) [batch, criteria, 2]; both zero if not judged."""
     return torch.stack((1 - shares, shares), dim=-1).nan_to_num(0.0)
 
 
 def majority_patterns(shares: Tensor) -> tuple[Tensor, Tensor]:
     """Number of each response's majority pattern over all criteria [batch], and whether it was judged at all [batch].
 
-    No, tie, yes and "not judged" are four different answers: two responses share a pattern when they agree in all of
+    No, tie, yes and "not judged" are four different answers: two responses share a pattern if they agree in all of
     them. On CUDA this waits for the device, as the number of patterns must be known.
     """
     judged = ~shares.isnan()

@@ -1,4 +1,4 @@
-"""Weights of criteria: checked once, applied as weighted means over what takes part."""
+"""Weights per criterion: checked once, applied as weighted means over what takes part."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def check_weights(name: str, weights: Sequence[float] | None) -> tuple[float, ..
     try:
         checked = tuple(float(weight) for weight in weights)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a list of numbers, one a criterion, got {weights}") from None
+        raise ValueError(f"{name} must be a list with one number per criterion, got {weights}") from None
     if not all(math.isfinite(weight) and weight >= 0 for weight in checked) or not any(checked):
         raise ValueError(f"{name} must be >= 0 and not all 0, got {list(checked)}")
     return checked
@@ -28,7 +28,9 @@ def mean_weights(taking_part: Tensor, weights: Sequence[float] | None, dtype: to
 
 
 def criterion_tensor(name: str, weights: Sequence[float], values: Tensor) -> Tensor:
-    """One weight a criterion [criteria], like the last dimension of `values`."""
+    """The weights as a tensor [criteria] of the type and device of `values`, whose last dimension they must fit."""
     if len(weights) != values.shape[-1]:
-        raise ValueError(f"{name} must have one weight a criterion, got {len(weights)} for {values.shape[-1]} criteria")
+        raise ValueError(
+            f"{name} must have one weight per criterion, got {len(weights)} for {values.shape[-1]} criteria"
+        )
     return torch.tensor(weights, dtype=values.dtype, device=values.device)

@@ -115,7 +115,7 @@ class SegmentedBert(BertModel):  # type: ignore[misc]  # transformers is untyped
         )
 
     def token_types(self, input_ids: Tensor) -> Tensor:
-        """0, 1 or 2 a token: [batch, tokens]."""
+        """0, 1 or 2 per token: [batch, tokens]."""
         is_separator = (input_ids == self.sep_token_id).long()  # [batch, tokens]
         separators_left = is_separator.flip(1).cumsum(1).flip(1)
         is_judged, is_context = separators_left == 1, separators_left > 1
@@ -132,7 +132,7 @@ def compile_blocks(encoder: nn.Module) -> None:
 
 
 def _check_reachable(name: str) -> None:
-    """One short attempt in place of the hub client's minutes of retries, unless the model is in its cache."""
+    """Raise OSError after one short attempt, not after minutes of the hub client's retries; not for a cached model."""
     if _is_path(name) or try_to_load_from_cache(name, "config.json") is not None:
         return
     try:

@@ -28,7 +28,7 @@ class ContrastiveQualityModel(nn.Module):
     """Judges a tokenised response on `num_labels` criteria.
 
     `normalization` stands between pooling and both heads: pretrained [CLS] vectors start nearly identical, and the
-    heads learn slowly from them as they are. `temperature` is what ContrastiveTrainer uses when it is given no loss.
+    heads learn slowly from them without it. `temperature` is what ContrastiveTrainer uses if it is given no loss.
     `encoder` replaces loading `model_name`: any module whose call returns `.last_hidden_state` and that has `.config`.
     """
 
@@ -71,7 +71,7 @@ class ContrastiveQualityModel(nn.Module):
         """input_ids, attention_mask: [batch, tokens], padded on the right.
 
         `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings; `passes` tells which
-        rows it sees at a time, all by default.
+        rows it sees at a time; None = all at once.
         """
         if passes is None:
             pooled = self.encode(input_ids, attention_mask)

@@ -15,8 +15,8 @@ MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def accelerator(device: str, precision: str) -> Accelerator:
-    """device: auto, cpu, cuda, mps; precision: auto, fp32, bf16, fp16. auto = the best that is there."""
-    # accelerate keeps one global state a process; a second trainer may want another device or precision
+    """device: auto, cpu, cuda, mps; precision: auto, fp32, bf16, fp16. auto = the best available."""
+    # accelerate keeps one global state per process; a second trainer may want another device or precision
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     device = resolve_device(device)
@@ -34,15 +34,18 @@ def join_processes(device: str) -> None:
 
 
 def leave_processes() -> None:
+    """Disconnect from the other processes, if there are any."""
     PartialState().destroy_process_group()
 
 
 def seed_everything(seed: int) -> None:
+    """Seed what this library draws from: Python's `random` and torch on every device; samplers have their own seed."""
     random.seed(seed)
     torch.manual_seed(seed)
 
 
 def random_state(device: torch.device) -> RandomState:
+    """The state from which torch draws dropout masks and shuffles on the CPU and on `device`."""
     return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
@@ -54,7 +57,7 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """cpu, cuda or mps."""
+    """The device (cpu, cuda or mps) that trainer.device asks for. Raises ValueError if torch does not find it."""
     kind = check_choice("trainer.device", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
     if kind == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -72,5 +75,5 @@ def _resolve_precision(precision: str, device: str) -> str:
 
 
 def cpu_multiplies_bf16() -> bool:
-    """It has instructions for it: about twice as fast as fp32. Elsewhere torch emulates bf16, far slower than fp32."""
+    """Whether this CPU has instructions for bf16: twice as fast as fp32, while torch emulates it slowly elsewhere."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (a preempted node), held back while they would leave a step half done."""
+"""Holds Ctrl-C and SIGTERM (a preempted node) back while they would leave a step half done."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Self
 class HeldSignals:
     """Notes SIGINT and SIGTERM while its block runs, and raises the last of them again at the end.
 
-    Leaves signals alone that are ignored, and all outside the main thread.
+    Signals that are ignored stay ignored. Outside the main thread it holds nothing back.
     """
 
     def __init__(self) -> None:

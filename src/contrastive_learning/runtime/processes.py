@@ -35,12 +35,13 @@ def broadcast_from_main(value: T) -> T:
 
 
 def check_shardable(model: nn.Module) -> None:
+    """Raises ValueError if a batch of this model cannot be divided among the processes."""
     if num_processes() > 1 and any(isinstance(module, nn.BatchNorm1d) for module in model.modules()):
-        raise ValueError("model.normalization=batch_norm would see the rows of one process alone; use layer_norm")
+        raise ValueError("model.normalization=batch_norm would see only the rows of one process; use layer_norm")
 
 
 def gather_columns(columns: list[Tensor]) -> list[Tensor]:
-    """The rows of all processes, by rank, on the CPU; a process without rows gives an empty list."""
+    """The rows of all processes in the order of their ranks, on the CPU; one without rows gives an empty list."""
     if num_processes() == 1:
         return columns
     parts = [part for part in gather_object([columns]) if part]

@@ -1,4 +1,4 @@
-"""How examples are shared out to batches: evenly, by group, and never the same text twice in one batch."""
+"""How examples are divided into batches: evenly, by group, and never the same text twice in one batch."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -18,7 +18,7 @@ def assemble(
     texts: IntArray,
     rng: np.random.Generator,
 ) -> list[list[int]]:
-    """The batches of an epoch: `build` makes those of each `window` batches' examples, then all are shuffled."""
+    """The batches of an epoch: `build` makes those of each `window` of batches, then all are shuffled."""
     order = spread(groups, rng)
     batches: list[list[int]] = []
     for first in range(0, len(sizes), window):
@@ -33,7 +33,7 @@ def assemble(
 def spread(groups: BoolArray, rng: np.random.Generator) -> NDArray[np.int64]:
     """A random order in which any stretch holds about the same share of each group (systematic sampling).
 
-    groups: [examples, groups]. The rarest group of an example is the one that counts.
+    groups: [examples, groups]. If an example is in several groups, its rarest one counts.
     """
     by_rarity = np.argsort(groups.sum(0), kind="stable")
     ordered = np.concatenate([groups[:, by_rarity], np.ones((len(groups), 1), dtype=bool)], axis=1)
@@ -49,7 +49,8 @@ def deal(groups: BoolArray, sizes: list[int], per_group: int) -> list[list[int]]
     """Cut positions 0, 1, … into batches of the given sizes, near to consecutive slices of them.
 
     Each batch first gets `per_group` members of every group [positions, groups], the rarest group first, the nearest
-    members first; a position counts for all groups that it is in. A scarce group goes to as many batches as it can.
+    members first; a position counts for all groups that it is in. A scarce group is
+    given to as many batches as possible.
     """
     ends = np.cumsum(sizes)
     centres = [int(end) - size // 2 for end, size in zip(ends, sizes, strict=True)]
@@ -81,9 +82,9 @@ def _nearest(members: list[int], centre: int) -> int:
 
 
 def separate_duplicates(batches: list[list[int]], texts: IntArray, groups: BoolArray) -> None:
-    """Swap repeated texts of a batch into other batches, in place; into those of like group where there is a choice.
+    """Swap repeated texts into other batches, in place, preferably for an example of the same groups.
 
-    A text that occurs more often than there are batches has to meet itself.
+    A text that occurs more often than there are batches stays repeated in some of them.
     """
     repeated = {text for text, count in Counter(texts.tolist()).items() if count > 1}
     if not repeated:

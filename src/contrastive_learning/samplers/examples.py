@@ -1,4 +1,4 @@
-"""What the samplers know of the training set."""
+"""What the samplers know of the training set, and what the trainer expects of a sampler."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +13,12 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Examples:
+    """Votes, lengths and identity of the responses of the training set, one row each."""
+
     yes_votes: IntArray  # [examples, criteria]
     num_votes: IntArray  # [examples, criteria], 0 = not judged
     lengths: IntArray  # [examples], tokens
-    texts: IntArray  # [examples], equal numbers for equal inputs: these never meet in a batch
+    texts: IntArray  # [examples], equal numbers for equal inputs: such responses never share a batch
 
     def __len__(self) -> int:
         return len(self.yes_votes)
@@ -28,11 +30,12 @@ class Examples:
 
     @property
     def no_side(self) -> BoolArray:
+        """Majority of no [examples, criteria]."""
         return 2 * self.yes_votes < self.num_votes
 
 
 class BatchSampler(Protocol):
-    """Yields lists of example indices; `set_epoch` before each pass."""
+    """Yields lists of example indices, one per batch. Call `set_epoch` before each pass."""
 
     batch_size: int
     examples: Examples
@@ -45,7 +48,7 @@ class BatchSampler(Protocol):
 
 
 def batch_sizes(num_examples: int, batch_size: int) -> list[int]:
-    """Sizes of the batches of an epoch. They differ by at most one, so there is no tiny last batch."""
+    """The sizes of the batches of an epoch. They differ by at most one, so there is no tiny last batch."""
     if batch_size < 2:
         raise ValueError(f"sampler.batch_size must be at least 2 (a pair needs two responses), got {batch_size}")
     num_batches = -(-num_examples // batch_size)

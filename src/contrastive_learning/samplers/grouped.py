@@ -1,4 +1,4 @@
-"""Batches of similar length that hold members of every group, as far as the data have them."""
+"""Batches of similar length that hold members of every group, as far as the data allow."""
 
 from collections.abc import Iterator
 
@@ -16,13 +16,23 @@ class GroupedBatchSampler:
 
     The order is random and each group is spread evenly over it. Within a window the examples are sorted by length and
     cut into batches, so that a batch is padded little; every batch then gets `PER_GROUP` members of every group before
-    the rest fills up. The batches of all windows are shuffled. `length_window` 1 leaves the lengths to chance.
+    the rest fills up. The batches of all windows are shuffled. With `length_window` 1 the lengths are left to chance.
+
+    Example:
+        >>> import numpy as np
+        >>> from contrastive_learning.samplers import Examples, GroupedBatchSampler
+        >>> yes_votes = np.array([[3], [3], [3], [2], [0], [1], [0], [0]])  # of three votes each
+        >>> examples = Examples(yes_votes, np.full_like(yes_votes, 3), lengths=np.full(8, 10), texts=np.arange(8))
+        >>> is_unanimous = np.isin(yes_votes, (0, 3))  # [examples, groups], here one group
+        >>> batches = GroupedBatchSampler(examples, is_unanimous, batch_size=4, seed=0, length_window=1)
+        >>> [len(batch) for batch in batches]
+        [4, 4]
     """
 
     def __init__(
         self, examples: Examples, groups: BoolArray, *, batch_size: int, seed: int, length_window: int
     ) -> None:
-        """groups: [examples, groups], who belongs to what; an example may be in several."""
+        """groups: [examples, groups], which example belongs to which group; it may be in several."""
         if length_window < 1:
             raise ValueError(f"sampler.length_window must be at least 1, got {length_window}")
         self.examples, self.groups = examples, groups
@@ -51,21 +61,50 @@ class GroupedBatchSampler:
 
 
 def random(examples: Examples, *, batch_size: int, seed: int, length_window: int) -> GroupedBatchSampler:
-    """No rule but similar lengths."""
+    """Batches of similar lengths, without any other rule.
+
+    Example:
+        >>> import numpy as np
+        >>> from contrastive_learning.samplers import Examples, random
+        >>> yes_votes = np.array([[3], [3], [3], [2], [0], [1], [0], [0]])  # of three votes each
+        >>> examples = Examples(yes_votes, np.full_like(yes_votes, 3), lengths=np.full(8, 10), texts=np.arange(8))
+        >>> batches = random(examples, batch_size=4, seed=0, length_window=1)
+        >>> sorted(row for batch in batches for row in batch)
+        [0, 1, 2, 3, 4, 5, 6, 7]
+    """
     no_groups = np.zeros((len(examples), 0), dtype=bool)
     return GroupedBatchSampler(examples, no_groups, batch_size=batch_size, seed=seed, length_window=length_window)
 
 
 def balanced(examples: Examples, *, batch_size: int, seed: int, length_window: int) -> GroupedBatchSampler:
-    """Two responses of both sides of every criterion in each batch, all criteria jointly."""
+    """At least two responses of each side of every criterion in each batch, as far as the data allow.
+
+    Example:
+        >>> import numpy as np
+        >>> from contrastive_learning.samplers import Examples, balanced
+        >>> yes_votes = np.array([[3], [3], [3], [2], [0], [1], [0], [0]])  # of three votes each
+        >>> examples = Examples(yes_votes, np.full_like(yes_votes, 3), lengths=np.full(8, 10), texts=np.arange(8))
+        >>> batches = balanced(examples, batch_size=4, seed=0, length_window=1)
+        >>> [int((yes_votes[batch] > 1).sum()) for batch in batches]  # responses with a majority of yes
+        [2, 2]
+    """
     sides = np.concatenate([examples.yes_side, examples.no_side], axis=1)
     return GroupedBatchSampler(examples, sides, batch_size=batch_size, seed=seed, length_window=length_window)
 
 
 def unanimity(examples: Examples, *, batch_size: int, seed: int, length_window: int) -> GroupedBatchSampler:
-    """Two unanimous yes and two split responses of every criterion in each batch.
+    """At least two unanimous yes and two split responses of every criterion in each batch, as far as the data allow.
 
     These are the positives and the hard negatives of the unanimity loss.
+
+    Example:
+        >>> import numpy as np
+        >>> from contrastive_learning.samplers import Examples, unanimity
+        >>> yes_votes = np.array([[3], [3], [3], [2], [0], [1], [0], [0]])  # of three votes each
+        >>> examples = Examples(yes_votes, np.full_like(yes_votes, 3), lengths=np.full(8, 10), texts=np.arange(8))
+        >>> batches = unanimity(examples, batch_size=4, seed=0, length_window=1)
+        >>> [int((yes_votes[batch] == 3).sum()) > 0 for batch in batches]  # unanimous yes
+        [True, True]
     """
     yes, num = examples.yes_votes, examples.num_votes
     groups = np.concatenate([(yes == num) & (num > 0), (yes > 0) & (yes < num)], axis=1)

@@ -1,4 +1,4 @@
-"""Batches built around pairs that the present model holds for alike and the votes tell apart."""
+"""Batches built around pairs that the current model embeds close together although their votes differ."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +20,17 @@ class HardNegativeBatchSampler:
 
     Near = largest cosine of the embeddings last given to `refresh`, among the free examples of a pool of `pool_batches`
     batches; so an epoch costs O(examples x pool x dim). Before the first `refresh` the batches are those of `balanced`.
-    As in ANCE (Xiong et al. 2021, https://arxiv.org/abs/2007.00808), but every example is seen once an epoch.
+    As in ANCE (Xiong et al. 2021, https://arxiv.org/abs/2007.00808), but every example is seen once per epoch.
+
+    Example:
+        >>> import numpy as np
+        >>> from contrastive_learning.samplers import Examples, HardNegativeBatchSampler
+        >>> yes_votes = np.array([[3], [3], [3], [2], [0], [1], [0], [0]])  # of three votes each
+        >>> examples = Examples(yes_votes, np.full_like(yes_votes, 3), lengths=np.full(8, 10), texts=np.arange(8))
+        >>> batches = HardNegativeBatchSampler(examples, batch_size=4, seed=0, pool_batches=2)
+        >>> batches.refresh(np.eye(8)[[0, 1, 2, 3, 0, 1, 2, 3]])  # [examples, dim]; rows 0 and 4 are equal, and so on
+        >>> all((row + 4) % 8 in batch for batch in batches for row in batch)
+        True
     """
 
     def __init__(self, examples: Examples, *, batch_size: int, seed: int, pool_batches: int) -> None:

@@ -11,7 +11,7 @@ from contrastive_learning.samplers.examples import BatchSampler
 
 
 def sharded(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """The same batches, of which this process gets its rows."""
+    """A loader over the same batches that yields only the rows of this process."""
     return DataLoader(
         loader.dataset,
         batch_sampler=ShardedBatches(loader.batch_sampler, rank(), num_processes()),  # type: ignore[arg-type]
@@ -26,7 +26,7 @@ def sharded(loader: DataLoader[Any]) -> DataLoader[Any]:
 
 
 class ShardedBatches:
-    """Every `num_shards`-th example of each batch, from the `shard`-th on."""
+    """Every `num_shards`-th example of each batch, beginning with the `shard`-th (from 0)."""
 
     def __init__(self, batches: BatchSampler, shard: int, num_shards: int) -> None:
         self.batches, self.shard, self.num_shards = batches, shard, num_shards
@@ -36,7 +36,7 @@ class ShardedBatches:
         self._num_done = 0
 
     def start(self, order: list[list[int]] | None, num_done: int) -> None:
-        """What the next pass yields: these batches, or the sampler's; without the first `num_done`."""
+        """Set what a pass yields: the batches of `order`, or of the sampler if None, after the first `num_done`."""
         self._order, self._num_done = order, num_done
 
     def __len__(self) -> int:

@@ -1,4 +1,7 @@
-"""Checkpoints that survive a crash: written beside, then renamed; `checkpoints.json` names the good ones."""
+"""Checkpoints that survive a crash: written to a temporary folder, then renamed.
+
+`checkpoints.json` names the last and the best one; all others are deleted.
+"""
 
 import json
 import shutil
@@ -14,9 +17,9 @@ INDEX = "checkpoints.json"
 
 
 def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, Any], *, best: bool) -> None:
-    """Write weights (safetensors) and training state, then make them the last (and, if so, the best) checkpoint.
+    """Write weights (safetensors) and training state, then make them the last checkpoint, and the best if `best`.
 
-    Raises ValueError when the disk does not take it; the earlier checkpoints are then still there.
+    Raises ValueError if they cannot be written; earlier checkpoints are then intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".writing-{name}"

@@ -1,4 +1,4 @@
-"""Does the contrastive loss have something to work on, and does it move? Said in numbers and in words."""
+"""Whether the contrastive loss has anchors and makes progress, as metrics and as warnings in words."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class EpochStatistics:
 
 
 def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str]) -> list[str]:
-    """One line on who will be an anchor in the coming batches, and a warning for each criterion that will starve."""
+    """The share of anchors in the coming batches in one line, and a warning for each criterion with too few of them."""
     contrastive = loss.contrastive_loss
     if contrastive is None or loss.lambda_contrastive == 0:
         return []
@@ -69,7 +69,7 @@ def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
     if min(anchors) > PLENTY_OF_ANCHORS:
         shares = f"more than {PLENTY_OF_ANCHORS:.0%} for every criterion"
-    lines = [f"valid anchors a batch: {shares}"]
+    lines = [f"valid anchors per batch: {shares}"]
     for name, share, batch_share in zip(names, anchors, counted, strict=True):
         if share < STARVING_ANCHORS or batch_share < STARVING_BATCHES:
             lines.append(
@@ -107,15 +107,15 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float]
 
 
 def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
-    """What a person should know about the embeddings after an epoch, in words: kind of trouble -> one line."""
+    """Warnings about the embeddings after an epoch: kind of trouble (collapse, starvation, rank) -> one line."""
     found = {}
     if metrics.get("train/collapse_ratio", 0.0) > NO_CLUSTERS_ABOVE:
-        alike = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE
-        state = "all embeddings are nearly alike" if alike else "responses of one side are no nearer than the others"
+        equal = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE
+        state = "all embeddings are nearly equal" if equal else "positives are no nearer than other pairs"
         found["collapse"] = (
-            f"warning: {state}: the contrastive loss does not move; "
+            f"warning: {state}: the contrastive loss makes no progress; "
             "let lambda warm up longer (trainer.lambda_warmup_epochs), raise optimizer.head_lr, set "
-            "model.normalization=batch_norm, or, where the criteria share one projection, give each its own "
+            "model.normalization=batch_norm, or, if the criteria share one projection, give each its own "
             "(loss.contrastive.projection=per_criterion)"
         )
     starving = [name for name in criteria if metrics.get(f"train/valid_anchors/{name}", 1.0) < STARVING_ANCHORS]

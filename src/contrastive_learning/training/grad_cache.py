@@ -5,7 +5,7 @@
 3. The encoder runs over the passes again, with the same dropout masks, and takes these gradients back.
 
 The gradients are those of the whole batch, for one more forward pass of the encoder (about a third of the compute).
-Accumulation is not the same thing: an anchor would then see the keys of its own part alone.
+Accumulation is not the same thing: an anchor would then see only the keys of its own part.
 """
 
 from collections.abc import Callable, Sequence

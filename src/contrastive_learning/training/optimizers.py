@@ -1,4 +1,7 @@
-"""Optimizers with the parameter groups and the schedule that fine-tuning wants. Each returns (optimizer, scheduler)."""
+"""Optimizers with parameter groups and a learning-rate schedule for fine-tuning.
+
+Each function builds (optimizer, scheduler) for `num_steps` optimizer steps.
+"""
 
 import re
 from typing import Any
@@ -73,7 +76,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Encoder parameters at `lr`, all others at `head_lr`; no decay on vectors (biases, norms).
 
-    `layer_decay` multiplies the encoder's lr once a layer from the top down (Howard & Ruder 2018); 1 = off.
+    `layer_decay` multiplies the encoder's lr once per layer from the top down (Howard & Ruder 2018); 1 = off.
     """
     for name, value in (("lr", lr), ("head_lr", head_lr)):
         if not value > 0:

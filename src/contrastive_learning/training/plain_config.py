@@ -1,4 +1,4 @@
-"""The plain dict of settings that ContrastiveTrainer also takes, with the project's defaults for the rest."""
+"""Turns the plain dict that ContrastiveTrainer accepts into settings, loss and optimizer."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What a person sees while training: a live bar on a terminal, one plain line an epoch elsewhere."""
+"""What a person sees while training: a live bar in a terminal, otherwise one plain line per epoch."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ Metrics = Mapping[str, float]
 
 
 class TrainingProgress:
-    """Wire `on_step` and `on_epoch` to the trainer; use as a context manager."""
+    """Prints to stderr. Call `on_step` and `on_epoch` from the trainer's hooks; use it as a context manager."""
 
     def __init__(self, epochs: int, monitor: str, *, first_epoch: int = 0, quiet: bool = False) -> None:
         self.console = Console(file=sys.stderr, quiet=quiet)
@@ -34,7 +34,7 @@ class TrainingProgress:
         self._task = self._bar.add_task("training", total=None, note="")
         self._loss = float("nan")
         self._value = float("nan")
-        self._said: set[str] = set()
+        self._shown_kinds: set[str] = set()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -44,11 +44,11 @@ class TrainingProgress:
         self._bar.stop()
 
     def remark_once(self, lines: Mapping[str, str]) -> None:
-        """kind -> line; of each kind the first is shown."""
+        """Show each line whose kind has not been shown yet. lines: kind -> line."""
         for kind, line in lines.items():
-            if kind not in self._said:
+            if kind not in self._shown_kinds:
                 self.remark(line)
-        self._said |= lines.keys()
+        self._shown_kinds |= lines.keys()
 
     def remark(self, line: str) -> None:
         self._bar.console.print(line, highlight=False, soft_wrap=True, style="yellow" * line.startswith("warning"))
@@ -79,7 +79,7 @@ class TrainingProgress:
 
 
 def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[str]) -> Table:
-    """One row a criterion, macro F1 and AUROC a split; the last row is the mean."""
+    """A table with one row per criterion: F1 and AUROC of each split; then their means and further metrics."""
     splits = list(splits)
     table = Table(title="Best epoch, per criterion: mean F1 of yes and no / AUROC", title_justify="left")
     table.add_column("criterion")

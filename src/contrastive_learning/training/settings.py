@@ -1,4 +1,4 @@
-"""What a `trainer` config holds, and how far its schedules have got."""
+"""The settings of training, and the values of its schedules at a given time."""
 
 import math
 from dataclasses import dataclass
@@ -11,24 +11,28 @@ TEMPERATURE_SCHEDULES = ("constant", "linear", "cosine")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """A `trainer` config."""
+    """What the `trainer` node of a config sets; conf/trainer/default.yaml has the defaults.
+
+    The schedules are functions of `epochs_done`, the epochs finished so far with fractions for batches: `lambda_scale`
+    and `encoder_share` in 0..1, `temperature` in the unit of loss.temperature.
+    """
 
     epochs: int
     precision: str  # auto, fp32, bf16, fp16
     device: str  # auto, cpu, cuda, mps
     max_grad_norm: float
     accumulation_steps: int
-    tokens_per_pass: int | None  # padded tokens that the encoder sees at a time, see passes.py; None = the whole batch
-    grad_cache_chunk: int | None  # rows that it sees at a time, see grad_cache.py; None = the whole batch
+    tokens_per_pass: int | None  # padded tokens per pass of the encoder, see passes.py; None = the whole batch
+    grad_cache_chunk: int | None  # rows per pass of the encoder, see grad_cache.py; None = the whole batch
     compile: bool  # torch.compile on the encoder
-    lambda_warmup_epochs: float  # lambda_contrastive rises linearly from 0 over so many epochs
-    encoder_share_warmup_epochs: float  # so does the part of the contrastive gradient that reaches the encoder
+    lambda_warmup_epochs: float  # lambda_contrastive rises linearly from 0 over this many epochs
+    encoder_share_warmup_epochs: float  # likewise the part of the contrastive gradient that reaches the encoder
     temperature_schedule: str  # constant, or linear or cosine from loss.temperature to temperature_end
     temperature_end: float | None
     monitor: str  # the metric that picks the best epoch
     direction: str  # of monitor: maximize, minimize
     patience: int | None  # epochs without a better monitor before training stops; None = never
-    held_out_each_epoch: bool  # False: the test sets are judged at the end alone
+    held_out_each_epoch: bool  # False: the test sets are evaluated only at the end
     seed: int
     resume_from: str | None = None  # output folder of an interrupted run
 
@@ -53,8 +57,8 @@ class TrainerSettings:
         self._check_temperature()
         if self.grad_cache_chunk is not None and self.compile:
             raise ValueError(
-                "trainer.compile=true draws other dropout masks with a gradient than without, which "
-                "trainer.grad_cache_chunk needs alike; use one of them"
+                "trainer.compile=true draws different dropout masks with and without a gradient, but "
+                "trainer.grad_cache_chunk needs equal ones; use only one of them"
             )
         if self.grad_cache_chunk is not None and self.accumulation_steps > 1:
             raise ValueError(
@@ -79,7 +83,7 @@ class TrainerSettings:
         return _ramp(epochs_done, self.encoder_share_warmup_epochs)
 
     def temperature(self, start: float, epochs_done: float) -> float:
-        """`start` is loss.temperature; `temperature_end` is reached with the last epoch."""
+        """From `start`, which is loss.temperature, to `temperature_end` at the end of the last epoch."""
         if self.temperature_end is None:
             return start
         done = epochs_done / self.epochs

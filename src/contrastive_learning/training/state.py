@@ -1,4 +1,4 @@
-"""Checkpoints of everything that training changes: weights, optimizer, schedule, random state of each process."""
+"""Saves and loads everything that training changes: weights, optimizer, schedule, random state of each process."""
 
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from contrastive_learning.training.checkpoints import load_state, load_weights, 
 
 
 class TrainingState:
+    """The parts whose state a checkpoint holds. The epoch's own state comes and goes as `progress`."""
+
     def __init__(
         self, accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler
     ) -> None:
@@ -22,16 +24,25 @@ class TrainingState:
         self._random_states: list[RandomState] = []  # of each process
 
     def note_random_states(self) -> None:
-        """For the next checkpoint. All processes must call this; then the main one can save without the others."""
+        """Collect the random state of every process, so that the main one can save them without the others.
+
+        All processes must call this together.
+        """
         self._random_states = gather_object([random_state(self.accelerator.device)])
 
     def restore_random_state(self) -> None:
-        """A process more than before keeps what its seed gave it."""
+        """Set the random state that was noted or loaded last. If there are more processes than were noted, the
+        additional ones keep the state that their seed gave them.
+        """
         if rank() < len(self._random_states):
             set_random_state(self._random_states[rank()], self.accelerator.device)
 
     def save(self, folder: Path, name: str, progress: dict[str, Any], *, best: bool) -> None:
-        """progress: how far training got, of numbers, tensors, lists and dicts."""
+        """Write a checkpoint, in the main process only.
+
+        progress: how far training got, made of numbers, tensors, lists and dicts. Raises ValueError if it cannot be
+        written.
+        """
         if not self.accelerator.is_main_process:
             return
         scaler = self.accelerator.scaler
@@ -44,7 +55,7 @@ class TrainingState:
         save_checkpoint(folder, name, self.accelerator.unwrap_model(self.model), state, best=best)
 
     def load(self, folder: Path) -> dict[str, Any]:
-        """Take on the last checkpoint. Returns its progress."""
+        """Load the last checkpoint. Returns the `progress` that was saved with it."""
         load_weights(folder, "last", self.accelerator.unwrap_model(self.model))
         progress = load_state(folder)
         self.optimizer.load_state_dict(progress.pop("optimizer"))
@@ -57,5 +68,5 @@ class TrainingState:
         return progress
 
     def load_best_weights(self, folder: Path) -> None:
-        self.accelerator.wait_for_everyone()  # the main process may still write
+        self.accelerator.wait_for_everyone()  # the main process may still be writing
         load_weights(folder, "best", self.accelerator.unwrap_model(self.model))

@@ -57,7 +57,25 @@ class ContrastiveTrainer:
 
     The loaders are iterables of dicts with `input_ids`, `attention_mask` [batch, tokens] and either `labels`
     [batch, criteria] in 0..1 (and `num_votes`, if known) or `yes_votes` and `num_votes`. `settings` is a
-    TrainerSettings, or a plain dict with `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`.
+    TrainerSettings, or a plain dict with `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`; with
+    TrainerSettings, `loss` and `optimizer`, which builds (optimizer, scheduler) from (model, num_steps), must be given.
+
+    Example:
+        >>> import torch
+        >>> from transformers import BertConfig, BertModel
+        >>> from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
+        >>> encoder = BertModel(BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
+        >>> model = ContrastiveQualityModel(num_labels=2, projection_dim=8, encoder=encoder)
+        >>> input_ids = torch.randint(5, 50, (8, 6))
+        >>> labels = torch.tensor([[0.0, 1.0], [1.0, 0.0]] * 4)
+        >>> batch = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": labels}
+        >>> trainer = ContrastiveTrainer(model, [batch], [batch], "cpu", {"learning_rate": 1e-4, "epochs": 2})
+        >>> sorted(name for name in trainer.train_epoch() if name.endswith("loss"))
+        ['bce_loss', 'contrastive_loss', 'total_loss']
+        >>> ["val/macro_f1" in epoch for epoch in trainer.fit()]  # the second of two epochs
+        [True]
+        >>> 0 <= trainer.evaluate()["macro_f1"] <= 1
+        True
     """
 
     def __init__(
@@ -113,8 +131,8 @@ class ContrastiveTrainer:
     def fit(self) -> list[Metrics]:
         """Train until `epochs` or out of patience; the best epoch's weights are in the model afterwards.
 
-        Returns the metrics of each epoch, `train/…` and `val/…`. A KeyboardInterrupt (Ctrl-C, or SIGTERM where its
-        handler raises it) leaves a checkpoint from which `resume` goes on as if nothing had happened.
+        Returns the metrics of each epoch, `train/…` and `val/…`. A KeyboardInterrupt (Ctrl-C, or SIGTERM if its
+        handler raises it) leaves a checkpoint; a run that resumes from it gives the same bits as an uninterrupted one.
         """
         if self.epoch == 0 and self._running is None:
             self._report(self.evaluate_start())
@@ -138,7 +156,7 @@ class ContrastiveTrainer:
         return history
 
     def _speed(self, seconds: float) -> Metrics:
-        """Nothing where an epoch was resumed behind its last batch."""
+        """Speed of the epoch; empty if the epoch was resumed after its last batch."""
         assert self._running is not None
         if self._running.num_examples == 0:
             return {}
@@ -152,8 +170,8 @@ class ContrastiveTrainer:
         return self._last_metrics
 
     def result(self) -> tuple[Metrics, dict[str, Evaluation], int]:
-        """Metrics and evaluations after `fit`, and the epoch they belong to: the best; where it was broken off, the
-        last.
+        """Metrics and evaluations by metric prefix, and the epoch they belong to: the best epoch after `fit`, the last
+        evaluated one if a hook or a signal ended `fit`.
         """
         if self._finished and self.best is not None:
             return *self.evaluate_all(), self.best[0]
@@ -161,7 +179,8 @@ class ContrastiveTrainer:
 
     def train_epoch(self) -> Metrics:
         """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
-        and the diagnostics of the contrastive loss, see EpochStatistics.
+        `grad_norm`, `lr` and the statistics of the contrastive loss, see EpochStatistics. Raises FloatingPointError for
+        a loss or embeddings that are not finite.
         """
         num_batches = len(self.train_loader)  # type: ignore[arg-type]
         if num_batches == 0:
@@ -199,7 +218,7 @@ class ContrastiveTrainer:
             raise FloatingPointError(f"{error}, in {running.place(index, rows)}") from error
 
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
-        if hasattr(self._sampler, "refresh"):  # hard negatives are looked for with the present weights
+        if hasattr(self._sampler, "refresh"):  # hard negatives are chosen with the current weights
             self._sampler.refresh(self.predict(self._whole_batches).embeddings)
         order = None
         if hasattr(self._sampler, "set_epoch"):
@@ -210,7 +229,7 @@ class ContrastiveTrainer:
         return RunningEpoch(self.epoch, order, statistics, torch.zeros(4, device=self.device))
 
     def _stop_if_told(self, signals: HeldSignals) -> None:
-        """Raises KeyboardInterrupt in all processes where one of them got a signal."""
+        """Raises KeyboardInterrupt in all processes if one of them received a signal."""
         told = signals.received is not None
         if num_processes() > 1:
             if told:
@@ -227,14 +246,14 @@ class ContrastiveTrainer:
         return shard
 
     def evaluate(self) -> Metrics:
-        """Metrics on the validation loader, without a prefix, at the thresholds that suit it best."""
+        """Metrics on the validation loader, without a prefix, at the decision thresholds that suit it best."""
         valid = self.predict(self.val_loader)
         return valid.metrics(self.criteria, valid.thresholds())
 
     def evaluate_all(self) -> tuple[Metrics, dict[str, Evaluation]]:
         """`val/…` and the metrics of every held-out set, at the thresholds chosen on the validation loader.
 
-        The evaluations come by metric prefix.
+        Returns the metrics, and the evaluations by metric prefix.
         """
         return self._evaluate(self.context.held_out)
 
@@ -260,12 +279,14 @@ class ContrastiveTrainer:
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
 
     def predict(self, loader: Loader) -> Evaluation:
+        """The model's probabilities, features and embeddings on a loader, in the order of its split."""
         model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
         with self.accelerator.autocast():
             return predict(model, loader, self.device)
 
     def resume(self, checkpoint_dir: Path) -> None:
-        """Continue from the last checkpoint, with its optimizer, schedule, random state and best epoch."""
+        """Load the last checkpoint, so that `fit` continues with the next batch: weights, optimizer, schedule, random
+        state, best epoch and, if it was saved within an epoch, the sums and the order of that epoch."""
         progress = self._state.load(checkpoint_dir)
         self.epoch, self.best = progress["epoch"], tuple(progress["best"]) or None
         if progress["running"] is not None:
@@ -295,7 +316,7 @@ class ContrastiveTrainer:
             self._best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def _save_running(self) -> None:
-        """A checkpoint after the last batch whose step is done; without the other processes, which may be gone."""
+        """A checkpoint after the last batch whose step is done; without the other processes, which may have ended."""
         running = self._running
         if self.context.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
             return
