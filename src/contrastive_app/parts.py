@@ -1,8 +1,8 @@
 """What a run is made of: the parts that its configuration names, its data, its objective."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -15,11 +15,15 @@ from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.responses import DataSource
     from contrastive_learning.data.tokenized import TokenizedData
-    from contrastive_learning.pictures import RunPictures
-    from contrastive_learning.samplers.examples import BatchSampler
+    from contrastive_learning.losses import JointLoss
+    from contrastive_learning.model import ModelRecipe
+    from contrastive_learning.pictures import PictureSettings, RunPictures
+    from contrastive_learning.samplers import BatchSampler, Examples
     from contrastive_learning.tracking import Tracker
-    from contrastive_learning.training import Hooks
+    from contrastive_learning.training import Hooks, TrainerSettings
+    from contrastive_learning.training.optimizers import Schedule
 
 PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
@@ -27,14 +31,16 @@ Objective = float | tuple[float, ...]
 
 
 class Parts(NamedTuple):
-    settings: Any  # TrainerSettings
-    recipe: Any  # ModelRecipe
-    loss: Any  # JointLoss
-    optimizer: Any
-    make_sampler: Any
-    source: Any  # DataSource
+    """What the nodes of the configuration build. `optimizer` and `make_sampler` still want the model, the responses."""
+
+    settings: "TrainerSettings"
+    recipe: "ModelRecipe"
+    loss: "JointLoss"
+    optimizer: "Callable[..., Schedule]"
+    make_sampler: "Callable[[Examples], BatchSampler]"
+    source: "DataSource"
     tracking: "Tracker"
-    pictures: Any  # PictureSettings
+    pictures: "PictureSettings"
 
 
 def build_parts(config: DictConfig) -> Parts:
@@ -60,9 +66,8 @@ def preflight(config: DictConfig) -> str:
     parts = build_parts(config)
     objective_names(config)
     if parts.loss.weights:
-        load_data(config, parts)  # only the data tell whether there is one weight a criterion
-    fingerprint: str = parts.source.fingerprint()
-    return fingerprint
+        load_data(config, parts)  # only the data tell whether there is one weight per criterion
+    return parts.source.fingerprint()
 
 
 def objective_names(config: DictConfig) -> tuple[str, ...]:
@@ -84,7 +89,7 @@ def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple
 
 
 def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
-    """Raises ConfigurationError where the loss has weights for other criteria."""
+    """Tokenise the data of a run. Raises ConfigurationError if the loss has weights for other criteria."""
     from contrastive_learning.data.tokenized import tokenize
 
     data = tokenize(

@@ -20,7 +20,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from contrastive_app.command_line import check_keys, explain, quoted
-from contrastive_app.launched import FOLLOWER_SECONDS, GIVE_WAY_SECONDS, follow, give_way, is_follower
+from contrastive_app.launched import (
+    FOLLOWER_WAIT_SECONDS,
+    WAIT_SECONDS,
+    become_follower,
+    is_follower,
+    wait_to_be_stopped,
+)
 from contrastive_app.parts import (
     Objective,
     build_parts,
@@ -150,7 +156,7 @@ def run_from_hydra(config: DictConfig) -> Objective:
         raise
     except RuntimeError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            give_way(error, FOLLOWER_SECONDS if is_follower() else GIVE_WAY_SECONDS)
+            wait_to_be_stopped(error, FOLLOWER_WAIT_SECONDS if is_follower() else WAIT_SECONDS)
         raise
     except KeyboardInterrupt:
         from contrastive_learning.training.checkpoints import INDEX
@@ -175,9 +181,11 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 def main() -> Any:
     """The console command."""
+    # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED
     if is_follower():
-        follow()
+        become_follower()
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
     try:
@@ -186,10 +194,10 @@ def main() -> Any:
     except KeyboardInterrupt as interrupt:
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)
     except (HydraException, OmegaConfBaseException) as error:
-        give_way(error)
+        wait_to_be_stopped(error)
         if not own:
             raise
         sys.exit(f"error: {_innermost(error)}")
     except BaseException as error:
-        give_way(error)
+        wait_to_be_stopped(error)
         raise

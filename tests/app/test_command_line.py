@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -6,6 +8,7 @@ from hydra.errors import HydraException
 
 from contrastive_app.command_line import explain
 from contrastive_app.places import CONF, STUDIES
+from contrastive_app.train import main
 
 
 @pytest.mark.parametrize(
@@ -42,3 +45,20 @@ def test_an_unknown_study_lists_the_studies_and_the_nearest():
         "there is no --config-name temperature_lambd (did you mean temperature_lambda?): borderline"
     )
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_wants_otherwise(given, expected, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is restored
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["contrastive-train", "--version"])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit):
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert os.environ["OMP_WAIT_POLICY"] == expected

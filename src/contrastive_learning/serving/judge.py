@@ -9,8 +9,12 @@ with judge.json, encoder.json, model.safetensors and tokenizer/.
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
+
+# before torch is loaded: OpenMP threads that spin while they wait would take the cores from other requests
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import mlflow
 import numpy as np
