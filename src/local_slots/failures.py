@@ -4,8 +4,11 @@ from hydra.errors import CompactHydraException
 class JobError(CompactHydraException):
     """Why a job has no result: `reason` in one line, `trace` as the job's process wrote it (may be empty).
 
-    Compact: where a sweeper raises it, Hydra prints the reason alone, the trace with HYDRA_FULL_ERROR=1.
+    Compact: if a sweeper raises it, Hydra prints only the reason; the trace with HYDRA_FULL_ERROR=1.
+    `end_state` tells a sweeper how the job ended.
     """
+
+    end_state = "failed"
 
     def __init__(self, reason: str, trace: str = "", cause: Exception | None = None) -> None:
         super().__init__(reason, trace, cause)
@@ -26,6 +29,10 @@ class JobFailed(JobError):  # noqa: N818  the state, as in JobStatus
 class JobDied(JobError):  # noqa: N818  the state, as in JobStatus
     """The job's process ended without a result: a signal, the out-of-memory killer, os._exit."""
 
+    end_state = "died"
+
 
 class JobTimedOut(JobError):  # noqa: N818  the state, as in JobStatus
     """The job ran past its time limit and was stopped."""
+
+    end_state = "timeout"

@@ -1,5 +1,24 @@
+"""Errors that a person at the command line reads, and warnings in place of errors that may not cost results."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from hydra.errors import CompactHydraException
 
 
 class SweepError(CompactHydraException):
     """What a person must change; Hydra prints it as one line, without a trace."""
+
+
+@contextmanager
+def warn_instead(message: str) -> Iterator[None]:
+    """Print `message: error` on stderr instead of raising, for steps that only help to look at results.
+
+    >>> with warn_instead("no report"):
+    ...     raise RuntimeError("nothing to say")  # prints: no report: RuntimeError: nothing to say
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  a plotting library, the app's report, a server that is away
+        print(f"{message}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The job's side of a trial: reports to the study, and a result file that outlives the process."""
+"""The job's side of a trial: its reports to the study, and a result file that outlives the process."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from optuna_sweep.states import EndState, end_state_of
 from optuna_sweep.study.reports import Reports, write_atomically
 
 RESULT_FILE = "result.json"
@@ -22,40 +23,57 @@ RESULT_FILE = "result.json"
 class TrialPruned(Exception):  # noqa: N818  named as in Optuna
     """Raised by a task to end its trial as PRUNED; optuna.TrialPruned does the same."""
 
+    end_state: EndState = "pruned"
+
 
 class ConfigurationError(ValueError):
-    """Raised by a task for what would fail every trial alike, a misspelt metric for one: it ends the sweep at once."""
+    """Raised by a task for what would fail every trial, for example a misspelt metric: it ends the sweep at once."""
+
+    end_state: EndState = "refused"
 
 
 class JobTimedOutError(Exception):
-    pass
+    """The task ran past hydra.sweeper.trial_timeout."""
+
+    end_state: EndState = "timeout"
 
 
 class CurrentTrial(Protocol):
-    """The trial that this process runs. Outside a sweep its methods do nothing."""
+    """The trial that this process runs. Outside a sweep its methods do nothing, so a task needs no branch.
 
-    number: int | None
-    run_name: str | None
-    parent_run_id: str | None
-    pruned: bool
-    continues: bool  # it was interrupted, and its folder holds what it had
+    trial = current_trial()
+    for epoch in range(1, epochs + 1):
+        trial.report(train_epoch(), epoch)
+        if trial.should_prune():
+            break
+    """
 
-    def report(self, value: float, step: int) -> None: ...
+    number: int | None  # None outside a sweep, like the next two
+    run_name: str | None  # for the job's MLflow run: 007 τ=0.083 λ=0.21
+    parent_run_id: str | None  # the sweep's MLflow run
+    pruned: bool  # whether should_prune has said True
+    continues: bool  # whether it was interrupted, and its folder has what it had written until then
+
+    def report(self, value: float, step: int) -> None:
+        """Tell the pruner and the live table the objective after a step. Steps count up."""
+        ...
 
     def should_prune(self) -> bool:
-        """True ends the trial as PRUNED, whatever the task returns."""
+        """Whether the pruner gives the trial up. After True it ends as PRUNED, whatever the task returns."""
         ...
 
     def set_constraint(self, name: str, value: float) -> None:
-        """Above 0 = violated."""
+        """Tell the study how far the trial is from a limit; a value above 0 makes the trial infeasible."""
         ...
 
     def tags(self) -> dict[str, str]:
-        """For the job's MLflow run."""
+        """Tags that the job must set on its MLflow run, so that the sweep can find it."""
         ...
 
 
 class NoTrial:
+    """The trial of a process that no sweep has started."""
+
     number: int | None = None
     run_name: str | None = None
     parent_run_id: str | None = None
@@ -76,6 +94,8 @@ class NoTrial:
 
 
 class SweepTrial:
+    """The trial of a job: conf is the job's `hydra.sweeper`, folder its output folder."""
+
     def __init__(self, conf: Mapping[str, Any], folder: Path) -> None:
         self.number: int | None = conf["trial_number"]
         self.run_name: str | None = conf["trial_name"]
@@ -109,7 +129,7 @@ class SweepTrial:
 
     @property
     def _may_report(self) -> bool:
-        """Of several seeds only the first reports; Optuna takes no reports for several objectives."""
+        """Only the job of the first seed reports; with several objectives none does, as Optuna takes no such report."""
         return bool(self._conf["trial_reports"]) and not isinstance(self._conf["direction"], list)
 
 
@@ -118,11 +138,12 @@ class _Current:
 
 
 def current_trial() -> CurrentTrial:
+    """The trial that this process runs; outside a sweep, one whose methods do nothing."""
     return _Current.trial
 
 
 class RecordedTask:
-    """The task, with its end written to result.json, so that no exception crosses a process boundary."""
+    """The task, but its end is written to result.json and returned, so that no exception crosses a process boundary."""
 
     def __init__(self, task: Callable[[DictConfig], Any]) -> None:
         self.task = task
@@ -152,29 +173,28 @@ class RecordedTask:
 
 
 def _is_follower() -> bool:
-    """Of a trial's several processes the first one gives its result."""
+    """Whether this is a process of rank > 0: if a trial has several processes, the first one gives the result."""
     return int(os.environ.get("RANK", 0)) > 0 and int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Where the clean-up after Ctrl-C failed, too, the sweep is to end all the same."""
+    """The Ctrl-C during whose clean-up the error was raised, if there was one: it must end the sweep all the same."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    if type(error).__name__ == "TrialPruned":
-        return {"state": "pruned", "value": None}
+    state = end_state_of(error) or "failed"
+    if state == "pruned":
+        return {"state": state, "value": None}
     reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-    kinds = {JobTimedOutError: "timeout", ConfigurationError: "refused"}
-    state = next((name for kind, name in kinds.items() if isinstance(error, kind)), "failed")
     reason = str(error) if state == "refused" else reason
     return {"state": state, "value": None, "reason": reason, "trace": "".join(traceback.format_exception(error))}
 
 
 def _plain(value: Any) -> Any:
-    """What JSON keeps: numbers (of numpy and torch too), lists of them and dicts of them, else the repr."""
+    """The value as JSON has it: numbers (also of numpy and torch), texts, lists and dicts of them, else the repr."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, Mapping):
@@ -189,7 +209,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _time_limit(seconds: float | None) -> Iterator[None]:
-    """Raises JobTimedOut inside the task; for launchers that cannot end a job themselves."""
+    """Raises JobTimedOutError inside the task, for launchers that cannot end a job themselves."""
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -11,7 +11,8 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 
-from optuna_sweep.study.patience import AwayError, Patience, PatientStorage
+from optuna_sweep.patience import AwayError, Patience
+from optuna_sweep.study.patient_storage import PatientStorage
 from optuna_sweep.study.storage import open_storage
 from support.sweeps import LOCAL, NAME, PRUNING, TRACKING, assert_mirrored, wait_for
 

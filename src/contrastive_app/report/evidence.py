@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from contrastive_app.record import METRICS_FILE
 from contrastive_app.resume import RUN_FILE
-from hydra_plugins.contrastive_sweeper.outcome import Comparison, Confirmation, Outcome, SeedRun, Tried, compare
+from hydra_plugins.contrastive_sweeper.outcome import Comparison, Confirmation, Outcome, SeedRun, TrialResult, compare
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def gather(outcome: Outcome) -> Evidence:
 
 def _arms_of_trials(outcome: Outcome) -> Iterator[Arm]:
     """Trials that differ in the seed alone are one arm."""
-    groups: dict[str, list[Tried]] = {}
+    groups: dict[str, list[TrialResult]] = {}
     for trial in outcome.trials:
         if trial.state == "COMPLETE" and trial.runs:
             groups.setdefault(repr(sorted(_params(outcome, trial).items())), []).append(trial)
@@ -140,7 +140,7 @@ def _ranked(outcome: Outcome, arms: Iterator[Arm]) -> list[Arm]:
     return sorted(arms, key=rank)
 
 
-def _params(outcome: Outcome, trial: Tried) -> dict[str, Any]:
+def _params(outcome: Outcome, trial: TrialResult) -> dict[str, Any]:
     return {name: value for name, value in trial.params.items() if name != outcome.seed_key}
 
 

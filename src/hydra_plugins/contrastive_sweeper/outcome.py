@@ -1,15 +1,21 @@
 """For a report: what a sweep found, and how two of its configurations compare over seeds."""
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from optuna_sweep.outcome import (
-    ENOUGH_SEEDS,
-    FEW_SEEDS,
-    Comparison,
-    Confirmation,
-    Outcome,
-    SeedRun,
-    Tried,
-    compare,
-)
+from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare
+from optuna_sweep.outcome import ArmMean, Confirmation, Findings, Outcome, SeedRun, TrialResult
 
-__all__ = ["ENOUGH_SEEDS", "FEW_SEEDS", "Comparison", "Confirmation", "Outcome", "SeedRun", "Tried", "compare"]
+Tried = TrialResult  # its former name
+
+__all__ = [
+    "ENOUGH_SEEDS",
+    "FEW_SEEDS",
+    "ArmMean",
+    "Comparison",
+    "Confirmation",
+    "Findings",
+    "Outcome",
+    "SeedRun",
+    "TrialResult",
+    "Tried",
+    "compare",
+]

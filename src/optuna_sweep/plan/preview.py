@@ -1,4 +1,4 @@
-"""hydra.sweeper.dry_run: what would run, without a store, a folder or a job."""
+"""hydra.sweeper.dry_run: prints what would run, without a store, a folder or a job."""
 
 import optuna
 
@@ -14,7 +14,8 @@ def print_preview(plan: Plan) -> None:
     adaptive = plan.points is None
     points = _first_points(plan) if adaptive else plan.points
     assert points is not None
-    print(f"study {plan.study_name}, {', '.join(plan.directions)} {', '.join(plan.metrics)}; nothing is run or stored")
+    aim = f"{', '.join(plan.objective.directions)} {', '.join(plan.metrics)}"
+    print(f"study {plan.study_name}, {aim}; nothing is run or stored")
     for name, description in plan.space.describe().items():
         print(f"  {name}: {description}")
     if adaptive:
@@ -30,7 +31,7 @@ def print_preview(plan: Plan) -> None:
 
 
 def _first_points(plan: Plan) -> list[Point]:
-    study = optuna.create_study(directions=list(plan.directions))
+    study = optuna.create_study(directions=list(plan.objective.directions))
     for point in plan.settings.enqueue:
         study.enqueue_trial(point)
     study.sampler = make_sampler(plan.settings.sampler, plan.sampler, len(study.trials))

@@ -1,4 +1,4 @@
-"""A sampler on a space of few points proposes some of them again; each is worth one run."""
+"""Asks the sampler for a point that no trial has yet: on small spaces samplers repeat themselves."""
 
 import optuna
 from optuna.trial import TrialState, create_trial
@@ -10,7 +10,10 @@ ATTEMPTS = 10
 
 
 def propose_unseen(study: optuna.Study, space: Space) -> Point | None:
-    """The sampler's next point that no trial has; None when all points are taken."""
+    """The next point that the sampler proposes and no trial has; None when every point has a trial.
+
+    After ATTEMPTS proposals of points that are taken, one of the rest is chosen, the same for the same study.
+    """
     trials = study.get_trials(deepcopy=False)
     taken = [planned_params(trial) for trial in trials if trial.state in (*DONE, *OPEN)]
     unseen = [point for point in space.points() if point not in taken]

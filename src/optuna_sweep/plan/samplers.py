@@ -1,6 +1,5 @@
-"""Samplers and pruners from their config groups."""
+"""The sampler, from its config group; `auto` is resolved here."""
 
-import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +10,7 @@ from hydra.utils import instantiate
 from optuna_sweep.errors import SweepError
 from optuna_sweep.plan.space import Space
 
-GP_DIMENSIONS = 6  # beyond, TPE is the better bet
+GP_DIMENSIONS = 6  # with more of them, TPE is the better bet
 GRID = ("grid", "optuna.samplers.GridSampler")
 
 
@@ -20,7 +19,9 @@ def is_grid(conf: Mapping[str, Any]) -> bool:
 
 
 def sampler_name(conf: Mapping[str, Any], space: Space, num_objectives: int, *, custom: bool) -> str:
-    """The class to use, `auto` resolved."""
+    """The path of the sampler's class. `auto` is the Gaussian process for continuous spaces of few dimensions with one
+    objective, else TPE.
+    """
     target = str(conf["_target_"])
     if target != "auto":
         return target
@@ -33,6 +34,7 @@ def sampler_name(conf: Mapping[str, Any], space: Space, num_objectives: int, *, 
 
 
 def check_sampler(target: str, space: Space) -> None:
+    """Raises SweepError if the sampler needs a package that is not installed, or a space that this one is not."""
     if not target.endswith(".CmaEsSampler"):
         return
     if find_spec("cmaes") is None:
@@ -47,7 +49,7 @@ def check_sampler(target: str, space: Space) -> None:
 
 
 def make_sampler(conf: Mapping[str, Any], target: str, num_trials: int) -> optuna.samplers.BaseSampler:
-    """`num_trials`: how many the study has; a resumed study must not repeat its first random points."""
+    """num_trials: how many the study has, which moves the seed: a resumed study must not repeat its first points."""
     arguments = {key: value for key, value in conf.items() if value is not None and key not in ("_target_", "seed")}
     arguments.pop("_partial_", None)
     seed = conf.get("seed") or 0
@@ -56,18 +58,3 @@ def make_sampler(conf: Mapping[str, Any], target: str, num_trials: int) -> optun
     sampler = instantiate({"_target_": target, "seed": seed, **arguments})
     assert isinstance(sampler, optuna.samplers.BaseSampler)
     return sampler
-
-
-def make_pruner(conf: Any) -> optuna.pruners.BasePruner:
-    if not isinstance(conf, Mapping):  # a pruner that is made already, or none
-        return conf or optuna.pruners.NopPruner()
-    arguments = {key: value for key, value in conf.items() if value is not None or key == "wrapped_pruner"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # PatientPruner, since 2.8
-        pruner = instantiate(arguments)
-    assert isinstance(pruner, optuna.pruners.BasePruner)
-    return pruner
-
-
-def prunes(conf: Any) -> bool:
-    return not isinstance(make_pruner(conf), optuna.pruners.NopPruner)

@@ -20,13 +20,15 @@ from optuna.distributions import (
 
 from optuna_sweep.errors import SweepError
 
-MOST_LISTED = 10_000  # points of a space with intervals of integers or steps; more are as good as a continuous space
-Point = dict[str, Any]
+MOST_LISTED = 10_000  # points of a space with intervals of integers or steps; one with more is treated as continuous
+Point = dict[str, Any]  # parameter -> value
 Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
 class Axis:
+    """One swept key. Its overrides are the texts of the command line, so that Hydra reads the same values back."""
+
     key: str  # as in the override, with its + or @
     distribution: BaseDistribution
     choices: Mapping[Any, str] | None  # value -> override text; None = an interval
@@ -37,7 +39,7 @@ class Axis:
 
     @property
     def values(self) -> Sequence[Any] | None:
-        """All of them, in their order; None = a continuous interval, or one of very many steps."""
+        """All values, in their order; None for a continuous interval, or one of very many steps."""
         if self.choices is not None:
             return list(self.choices)
         numbers = self.distribution
@@ -56,7 +58,7 @@ class Axis:
         return self.distribution.low
 
     def nearest(self, value: Any) -> Any:
-        """Of the values: a sampler adds up binary fractions."""
+        """The nearest of the values: a sampler adds up binary fractions, and misses them by a little."""
         values = self.values
         return value if values is None or value in values else min(values, key=lambda other: abs(other - value))
 
@@ -75,6 +77,12 @@ class Axis:
 
 @dataclass(frozen=True)
 class Space:
+    """All swept keys, and what every trial has in common.
+
+    `x=1,2 y=range(0,3) seed=7` is a space of 2 x 3 points, with `seed=7` fixed. A space of choices and ranges only is
+    discrete; one with few integers or steps is listed, too; with an interval of floats its size is infinite.
+    """
+
     axes: Mapping[str, Axis]  # by name
     fixed: tuple[str, ...]  # overrides that every trial gets, ~deletes too
 
@@ -89,7 +97,7 @@ class Space:
 
     @property
     def is_listed(self) -> bool:
-        """`points` is worth going through: it holds choices only, or few integers or steps too."""
+        """Whether its points can be listed: it has choices, and besides only few integers or steps."""
         return self.is_discrete or self.size <= MOST_LISTED
 
     @property
@@ -98,17 +106,17 @@ class Space:
 
     @property
     def first(self) -> Point:
-        """Each axis at its first value, or its lower end."""
+        """The point with each axis at its first value, or its lower end."""
         return {name: axis.first for name, axis in self.axes.items()}
 
     def points(self) -> Iterator[Point]:
-        """Every point of a listed space, the last axis fastest, as Hydra's own sweeper."""
+        """Every point of a listed space, the last axis fastest, as with Hydra's own sweeper."""
         values = [axis.values or () for axis in self.axes.values()]
         for combination in itertools.product(*values):
             yield dict(zip(self.axes, combination, strict=True))
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """The job's task overrides; a name that is no axis comes from the custom search space."""
+        """The task overrides for a trial's parameters; a name that is no axis comes from the custom search space."""
         swept = [
             self.axes[name].override(value) if name in self.axes else f"{name}={text(value)}"
             for name, value in params.items()
@@ -116,11 +124,12 @@ class Space:
         return [*self.fixed, *swept]
 
     def without_fixed(self, point: Mapping[str, Any]) -> Point:
-        """A starting point for what is left to search when an override fixes one of its keys."""
+        """A starting point without the keys that an override fixes: they are not searched."""
         fixed = {line.partition("=")[0].lstrip("+") for line in self.fixed}
         return {name: value for name, value in point.items() if name in self.axes or name not in fixed}
 
     def check_point(self, point: Mapping[str, Any]) -> None:
+        """Raises SweepError if a starting point has a key that is not swept, or a value outside the space."""
         for name, value in point.items():
             if name not in self.axes:
                 raise SweepError(f"enqueue: {name} is not swept; swept are {', '.join(self.axes) or 'no keys'}")
@@ -130,14 +139,18 @@ class Space:
                 raise SweepError(f"enqueue: {name}={value} is outside {axis.describe()}")
 
     def describe(self) -> dict[str, str]:
+        """Each parameter with what is searched, in words: {"x": "0.1 to 1.0, log"}."""
         return {name: axis.describe() for name, axis in self.axes.items()}
 
 
 def parse_space(
     params: Mapping[str, Any], search_space: Mapping[str, Any], arguments: Sequence[str], config_loader: ConfigLoader
 ) -> Space:
-    """`hydra.sweeper.params` and the older `search_space`, then the command line, which wins."""
-    parser = OverridesParser.create(config_loader)  # which lists the choices that a glob stands for
+    """The space of `hydra.sweeper.params`, the older `search_space` and the command line; the last one given wins.
+
+    Raises SweepError for an interval that goes down or a sweep over nothing.
+    """
+    parser = OverridesParser.create(config_loader)  # with the loader it can list the choices that a glob stands for
     axes = {key.lstrip("+"): _axis_from_mapping(key, value) for key, value in search_space.items()}
     fixed: dict[str, str] = {}
     lines = [f"{key}={_param_text(value)}" for key, value in params.items()]
@@ -215,7 +228,7 @@ def _interval(key: str, sweep: IntervalSweep) -> BaseDistribution:
 
 
 def _decimal_range(sweep: RangeSweep) -> list[str]:
-    """range(0.1, 0.4, 0.1) is 0.1, 0.2, 0.3; adding up binary fractions gives noise, and at times the end."""
+    """range(0.1, 0.4, 0.1) is 0.1, 0.2, 0.3; adding up binary fractions gives noise, and sometimes the end, too."""
     start, stop, step = (Decimal(repr(value)) for value in (sweep.start, sweep.stop, sweep.step))
     values = [repr(value) for value in _decimals(sweep.start, sweep.step, max(0, math.ceil((stop - start) / step)))]
     if sweep.shuffle:

@@ -1,42 +1,51 @@
-"""The sweep's parent run in MLflow, and the truth about its children."""
+"""The sweep's parent run in MLflow; keeps the status of each child run equal to the state of its Optuna trial."""
 
 import copy
 import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
 from mlflow_stores import creation_lock, experiment_id, metric_name, quiet_client_settings
-from optuna_sweep.record.show import Swept, base_address, show
-from optuna_sweep.study.patience import Patience
+from optuna_sweep.outcome import Outcome, TrialResult
+from optuna_sweep.patience import Patience
+from optuna_sweep.record.note import describe
+from optuna_sweep.record.show import base_address, show
+from optuna_sweep.states import SweepState
 
 MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
 
 Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
-STATUS = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+STATUS: Mapping[SweepState, str] = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 class Record(Protocol):
+    """Where the trials of a sweep are mirrored. A trial's children are the runs that its jobs opened."""
+
     parent_run_id: str | None
 
     def wait(self) -> None:
-        """Until it takes something; AwayError when that is too long."""
+        """Return when the record can be written to; AwayError if that takes longer than its patience."""
         ...
 
     def close_trial(self, trial: FrozenTrial) -> None:
-        """Children of a finished trial: no longer RUNNING, tagged with the trial's state."""
+        """Close the children of a finished trial, and tag them with its state."""
         ...
 
-    def reconcile(self, trials: Iterable[FrozenTrial]) -> None: ...
+    def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
+        """The same for all finished trials, for what an outage or a killed sweep has left open."""
+        ...
 
-    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None: ...
+    def finish(self, state: SweepState, best: TrialResult | None, files: Sequence[Path]) -> None:
+        """Close the parent, with the best trial's values and the files."""
+        ...
 
-    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+    def show(self, outcome: Outcome) -> Mapping[str, str]:
         """Make the comparison of the runs and describe the parent. Returns what a person can open, and where."""
         ...
 
@@ -46,6 +55,8 @@ class Record(Protocol):
 
 
 class NoRecord:
+    """For a sweep without hydra.sweeper.mlflow_uri."""
+
     parent_run_id: str | None = None
 
     def wait(self) -> None:
@@ -57,10 +68,10 @@ class NoRecord:
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
         return None
 
-    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
+    def finish(self, state: SweepState, best: TrialResult | None, files: Sequence[Path]) -> None:
         return None
 
-    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+    def show(self, outcome: Outcome) -> Mapping[str, str]:
         return {}
 
     def of_study(self, name: str, label: Label) -> "NoRecord":
@@ -68,6 +79,8 @@ class NoRecord:
 
 
 class MlflowRecord:
+    """One parent run per study; a command that continues the study opens its parent again."""
+
     def __init__(
         self,
         uri: str,
@@ -77,6 +90,7 @@ class MlflowRecord:
         facts: Mapping[str, str],
         *,
         ui: str,
+        images: Sequence[str],
         patience: Patience,
     ) -> None:
         quiet_client_settings()
@@ -84,7 +98,7 @@ class MlflowRecord:
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._study_name, self._label = study_name, label
-        self._ui, self._patience = base_address(uri, ui), patience
+        self._ui, self._images, self._patience = base_address(uri, ui), images, patience
         with creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = experiment_id(self._client, uri, experiment)
@@ -105,24 +119,25 @@ class MlflowRecord:
             if trial.state.is_finished():
                 self._close(trial, runs.get(str(trial.number), []))
 
-    def finish(self, outcome: str, best: FrozenTrial | None, files: list[Path]) -> None:
+    def finish(self, state: SweepState, best: TrialResult | None, files: Sequence[Path]) -> None:
         parent = self.parent_run_id
         if best is not None:
             for index, value in enumerate(best.values):
                 self._client.log_metric(parent, "best/value" if index == 0 else f"best/value_{index}", value)
             self._client.set_tag(parent, "best.trial", str(best.number))
-            self._client.set_tag(parent, "best.params", json.dumps(best.params, ensure_ascii=False, default=str))
+            self._client.set_tag(parent, "best.params", json.dumps(dict(best.params), ensure_ascii=False, default=str))
             for run in itertools.islice(self._children(f" and tags.`sweep.trial` = '{best.number}'"), 1):
                 self._client.set_tag(parent, "best.run_id", run.info.run_id)
         for file in files:
             self._client.log_artifact(parent, str(file))
-        self._client.set_terminated(parent, STATUS[outcome])
+        self._client.set_terminated(parent, STATUS[state])
 
-    def show(self, swept: Swept, note: str) -> Mapping[str, str]:
+    def show(self, outcome: Outcome) -> Mapping[str, str]:
         parent = self.parent_run_id
         assert parent is not None
-        addresses = show(self._client, self._experiment_id, parent, swept)
-        self._client.set_tag(parent, "mlflow.note.content", f"{addresses.markdown()}\n\n{note}"[:MAX_NOTE_LENGTH])
+        addresses = show(self._client, self._experiment_id, parent, outcome, self._images)
+        note = f"{addresses.markdown()}\n\n{describe(outcome)}"
+        self._client.set_tag(parent, "mlflow.note.content", note[:MAX_NOTE_LENGTH])
         self._client.set_tag(parent, "sweep.view", addresses.view)
         places = {"Comparison": addresses.view, "Best runs": addresses.compare}
         return {name: self._ui + place for name, place in places.items() if place is not None}

@@ -1,21 +1,17 @@
-"""Pictures of a study for its parent run: Optuna's, and what the app adds."""
+"""Optuna's plots of a study, for its parent run."""
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.types import HydraContext
-from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
+from optuna import Study
+from optuna.trial import FrozenTrial
 
-from optuna_sweep.outcome import Outcome
-from optuna_sweep.plan.plan import Plan, compose
-from optuna_sweep.study.ledger import Ledger
+from optuna_sweep.errors import warn_instead
+from optuna_sweep.outcome import Outcome, TrialResult
 
 MIN_TRIALS_FOR_IMPORTANCE = 10
 CAVEAT = (
@@ -27,62 +23,45 @@ CAVEAT = (
 Draw = Callable[[], Any]  # returns matplotlib axes, or an array of them
 
 
-@contextmanager
-def forgiving(what: str) -> Iterator[None]:
-    """What only helps to look at results must not cost them."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001  a plotting library, the app's report, a server that is away
-        print(f"no {what}: {type(error).__name__}: {error}", file=sys.stderr)
+def draw_study(outcome: Outcome, study: Study) -> Iterator[Path]:
+    """Yields the PNGs that it writes to the sweep's folder: those plots for which there are enough trials.
 
-
-def draw_study(plan: Plan, ledger: Ledger) -> Iterator[Path]:
-    """PNGs in the sweep's folder, those for which there are trials enough."""
-    if ledger.count(TrialState.COMPLETE) == 0:
+    study: Optuna's own, because its plots take nothing else.
+    """
+    if not outcome.complete:
         return
     import matplotlib as mpl
 
     mpl.use("Agg")
-    for name, draw in _plots(plan, ledger).items():
-        path = plan.sweep_dir / f"{name}.png"
-        with forgiving(path.name):
+    for name, draw in _plots(outcome, study).items():
+        path = outcome.sweep_dir / f"{name}.png"
+        with warn_instead(f"no {path.name}"):
             _save(draw, path)
             yield path
 
 
-def attach_report(plan: Plan, found: Outcome, context: HydraContext) -> Iterator[Path]:
-    """What `hydra.sweeper.report` makes of what was found."""
-    if plan.report is None:
-        return
-    with forgiving("report"):
-        config = OmegaConf.create(compose(context, plan.config, plan.space.fixed))
-        yield from plan.report(config, found, plan.sweep_dir)
-
-
-def _plots(plan: Plan, ledger: Ledger) -> dict[str, Draw]:
+def _plots(outcome: Outcome, study: Study) -> dict[str, Draw]:
     from optuna.visualization import matplotlib as plots
 
-    study, complete = ledger.study, [trial for trial in ledger.trials if trial.state == TrialState.COMPLETE]
-    varying = _varying(complete)
-    several = len(plan.metrics) > 1
+    count, varying = len(outcome.complete), _varying(outcome.complete)
+    several = len(outcome.metrics) > 1
     drawn: dict[str, Draw] = {}
-    for index, metric in enumerate(plan.metrics):
+    for index, metric in enumerate(outcome.metrics):
         of: dict[str, Any] = {"target": partial(_value, index=index) if several else None, "target_name": metric}
         end = f"_{index}" if several else ""
         drawn[f"history{end}"] = partial(_draw_history, study, **of)
         if varying:
             drawn[f"parallel_coordinates{end}"] = partial(plots.plot_parallel_coordinate, study, varying, **of)
-        if len(varying) > 1 and len(complete) > 2:
+        if len(varying) > 1 and count > 2:
             drawn[f"contour{end}"] = partial(plots.plot_contour, study, varying[:3], **of)
-        if len(varying) > 1 and len(complete) >= MIN_TRIALS_FOR_IMPORTANCE:
-            drawn[f"importance{end}"] = partial(_draw_importance, study, len(complete), varying, **of)
-    if len(plan.metrics) == 2:
-        names = list(plan.metrics)
-        drawn["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=names)
+        if len(varying) > 1 and count >= MIN_TRIALS_FOR_IMPORTANCE:
+            drawn[f"importance{end}"] = partial(_draw_importance, study, count, varying, **of)
+    if len(outcome.metrics) == 2:
+        drawn["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=list(outcome.metrics))
     return drawn
 
 
-def _draw_history(study: Any, **of: Any) -> Any:
+def _draw_history(study: Study, **of: Any) -> Any:
     from matplotlib.ticker import MaxNLocator
     from optuna.visualization.matplotlib import plot_optimization_history
 
@@ -91,7 +70,7 @@ def _draw_history(study: Any, **of: Any) -> Any:
     return axes
 
 
-def _draw_importance(study: Any, count: int, params: list[str], **of: Any) -> Any:
+def _draw_importance(study: Study, count: int, params: list[str], **of: Any) -> Any:
     from optuna.visualization.matplotlib import plot_param_importances
 
     axes = plot_param_importances(study, params=params, **of)
@@ -112,7 +91,9 @@ def _save(draw: Draw, path: Path) -> None:
         pyplot.close("all")
 
 
-def _varying(trials: list[FrozenTrial]) -> list[str]:
+def _varying(trials: list[TrialResult]) -> list[str]:
+    """Parameters with at least two values: a plot of the others shows nothing."""
+    trials = sorted(trials, key=lambda trial: trial.number)
     names = dict.fromkeys(name for trial in trials for name in trial.params)
     return [name for name in names if len({repr(trial.params.get(name)) for trial in trials}) > 1]
 

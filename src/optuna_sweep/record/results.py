@@ -1,126 +1,125 @@
-"""What a sweep leaves behind: a table on the screen, and files in the sweep's folder."""
+"""What a sweep leaves behind: files in the sweep's folder, and a table on the screen."""
 
 import csv
 import sys
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.types import HydraContext
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from mlflow_stores import redact
-from optuna_sweep.outcome import Confirmation
-from optuna_sweep.plan.plan import Plan, compact, compose
-from optuna_sweep.run.confirm import report
-from optuna_sweep.study.ledger import Ledger, is_feasible
+from optuna_sweep.outcome import Findings, Outcome, TrialResult
+from optuna_sweep.readable import compact
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The configuration that the sweep settles on."""
-
-    trial: FrozenTrial
-    confirmed: Mapping[str, Any] | None = None  # what the confirm stage found
-    confirmation: Confirmation | None = None  # and its runs
-
-
-def choose(ledger: Ledger) -> Choice | None:
-    best = ledger.best()
-    return None if best is None else Choice(best)
-
-
-def write_files(plan: Plan, ledger: Ledger, choice: Choice | None, context: HydraContext) -> list[Path]:
-    plan.sweep_dir.mkdir(parents=True, exist_ok=True)
-    files = [plan.sweep_dir / "trials.csv"]
-    _write_trials(plan, ledger, files[0])
-    if choice is not None:
-        files.append(plan.sweep_dir / "optimization_results.yaml")
-        files[-1].write_text(yaml.safe_dump(_summary(plan, ledger, choice), sort_keys=False, allow_unicode=True))
-        files.append(plan.sweep_dir / "best_config.yaml")
-        _write_best_config(plan, choice, context, files[-1])
-    OmegaConf.save(plan.config, plan.sweep_dir / "multirun.yaml")
+def write_files(outcome: Outcome) -> list[Path]:
+    """trials.csv, and if a trial is COMPLETE optimization_results.yaml and best_config.yaml, in the sweep's folder."""
+    outcome.sweep_dir.mkdir(parents=True, exist_ok=True)
+    files = [outcome.sweep_dir / "trials.csv"]
+    _write_trials(outcome, files[0])
+    best = outcome.best
+    if best is not None:
+        files.append(outcome.sweep_dir / "optimization_results.yaml")
+        summary = _summary(outcome, best)
+        files[-1].write_text(yaml.safe_dump(summary, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        files.append(outcome.sweep_dir / "best_config.yaml")
+        _write_best_config(outcome, best, files[-1])
     return files
 
 
-def print_summary(plan: Plan, ledger: Ledger, choice: Choice | None, places: Mapping[str, str]) -> None:
+def print_summary(outcome: Outcome, places: Mapping[str, str], *, num_rows: int) -> None:
+    """The `num_rows` best trials (the whole Pareto front, if that is more), and what a person can open next."""
     console = Console(file=sys.stderr)
-    console.print(_table(plan, ledger))
-    if choice is not None and choice.confirmed is not None:
-        report(choice.confirmed, partial(console.print, highlight=False, soft_wrap=True))
-    for name, place in {"Results": plan.sweep_dir, **places}.items():
-        console.print(f"{name}: {place}", highlight=False, soft_wrap=True, markup=False)
+    console.print(_table(outcome, num_rows))
+    say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
+    if outcome.findings is not None:
+        for line in _confirm_lines(outcome.findings):
+            say(line)
+    for name, place in {"Results": outcome.sweep_dir, **places}.items():
+        say(f"{name}: {place}")
 
 
-def _table(plan: Plan, ledger: Ledger) -> Table:
-    ranked = ledger.ranked()
-    several = len(plan.directions) > 1
-    front = {trial.number for trial in ledger.study.best_trials} if several and ranked else set()
-    shown = ranked[: max(plan.settings.top_k, len(front))]
+def _confirm_lines(findings: Findings) -> list[str]:
+    lines = [
+        f"confirm  {name}: mean {arm.mean:.4f}, sd {arm.sd:.4f} over {arm.num_seeds} fresh seeds"
+        for name, arm in findings.arms.items()
+    ]
+    lines.append(f"chosen by mean: {findings.chosen}")
+    return lines if findings.verdict is None else [*lines, f"verdict: {findings.verdict}"]
+
+
+def _table(outcome: Outcome, num_rows: int) -> Table:
+    several = len(outcome.directions) > 1
+    front = outcome.front if several else []
+    shown = outcome.complete[: max(num_rows, len(front))]
     names = list(dict.fromkeys(name for trial in shown for name in trial.params))
-    states = Counter(trial.state.name for trial in ledger.trials)
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
     kind = f"{len(front)} Pareto-optimal of" if several else f"best {len(shown)} of"
-    table = Table(title=f"{plan.study_name}: {kind} {counts}", title_justify="left")
-    for heading in ("trial", *map(plan.short, names), *plan.metrics, "behind", "seconds"):
+    table = Table(title=f"{outcome.study}: {kind} {counts}", title_justify="left")
+    for heading in ("trial", *(outcome.labels[name] for name in names), *outcome.metrics, "behind", "seconds"):
         table.add_column(heading, justify="right")
     for trial in shown:
         behind = "" if several else f"{abs(trial.values[0] - shown[0].values[0]):.4f}"
-        mark = "*" if trial.number in front else " infeasible" if not is_feasible(trial) else ""
+        mark = "*" if trial.number in front else "" if trial.is_feasible else " infeasible"
         cells = [compact(trial.params.get(name, "-")) for name in names]
         values = [f"{value:.4f}" for value in trial.values]
-        seconds = f"{trial.user_attrs.get('seconds', 0):.1f}"
-        table.add_row(f"{trial.number:03d}{mark}", *cells, *values, behind, seconds)
+        table.add_row(f"{trial.number:03d}{mark}", *cells, *values, behind, f"{trial.seconds:.1f}")
     return table
 
 
-def _summary(plan: Plan, ledger: Ledger, choice: Choice) -> dict[str, Any]:
+def _summary(outcome: Outcome, best: TrialResult) -> dict[str, Any]:
     """The official plugin's keys first."""
-    if len(plan.directions) == 1:
-        found: dict[str, Any] = {"best_params": dict(choice.trial.params), "best_value": choice.trial.values[0]}
+    several = len(outcome.directions) > 1
+    if several:
+        by_number = {trial.number: trial for trial in outcome.trials}
+        front = [by_number[number] for number in outcome.front]
+        found: dict[str, Any] = {"solutions": [{"params": dict(t.params), "values": list(t.values)} for t in front]}
     else:
-        found = {"solutions": [{"params": dict(t.params), "values": list(t.values)} for t in ledger.study.best_trials]}
-    states = Counter(trial.state.name for trial in ledger.trials)
+        found = {"best_params": dict(best.params), "best_value": best.values[0]}
     more = {
-        "best_trial": choice.trial.number,
-        "output_dir": choice.trial.user_attrs.get("output_dir"),
-        "study_name": plan.study_name,
-        "storage": redact(plan.storage) if isinstance(plan.storage, str) else plan.storage,
-        "metric": list(plan.metrics) if len(plan.metrics) > 1 else plan.metrics[0],
-        "direction": list(plan.directions) if len(plan.directions) > 1 else plan.directions[0],
-        "sampler": plan.sampler if plan.points is None else "grid",
-        "trials": dict(sorted(states.items())),
+        "best_trial": best.number,
+        "output_dir": None if best.folder is None else str(best.folder),
+        "study_name": outcome.study,
+        "storage": outcome.storage,
+        "metric": list(outcome.metrics) if several else outcome.metrics[0],
+        "direction": list(outcome.directions) if several else outcome.directions[0],
+        "sampler": outcome.sampler,
+        "trials": outcome.counts,
     }
-    if choice.confirmed is not None:
-        more["confirm"] = dict(choice.confirmed)
+    if outcome.findings is not None:
+        more["confirm"] = _confirm_summary(outcome.findings)
     return {"name": "optuna", **found, **more}
 
 
-def _write_trials(plan: Plan, ledger: Ledger, file: Path) -> None:
-    trials = ledger.trials
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+def _confirm_summary(findings: Findings) -> dict[str, Any]:
+    arms = {name: {"mean": arm.mean, "sd": arm.sd, "seeds": arm.num_seeds} for name, arm in findings.arms.items()}
+    summary: dict[str, Any] = {"chosen": findings.chosen, "arms": arms}
+    if findings.verdict is not None:
+        gain = findings.gain
+        numbers = {} if gain is None else {"mean_gain": gain.mean_gain, "interval_95": [gain.low, gain.high]}
+        summary["against_baseline"] = {**numbers, "verdict": findings.verdict}
+    return summary
+
+
+def _write_trials(outcome: Outcome, file: Path) -> None:
+    trials = [trial for trial in outcome.by_number if trial.state != "WAITING"]
+    names = list(dict.fromkeys(name for trial in outcome.by_number for name in trial.params))
     notes = ("seconds", "retry_of", "reused_from", "output_dir", "reason")
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["trial", "state", *names, *plan.metrics, "last_step", *notes])
+        writer.writerow(["trial", "state", *names, *outcome.metrics, "last_step", *notes])
         for trial in trials:
-            if trial.state == TrialState.WAITING:
-                continue
-            values = list(trial.values or [""] * len(plan.metrics))
-            attributes = [trial.user_attrs.get(note, "") for note in notes]
-            row = [trial.number, trial.state.name, *(trial.params.get(name, "") for name in names)]
-            writer.writerow([*row, *values, "" if trial.last_step is None else trial.last_step, *attributes])
+            values: Sequence[float | str] = trial.values or [""] * len(outcome.metrics)
+            seconds = "" if trial.folder is None else trial.seconds  # one that never ran took none
+            row = [trial.number, trial.state, *(trial.params.get(name, "") for name in names), *values, trial.last_step]
+            writer.writerow([*row, seconds, trial.retry_of, trial.reused_from, trial.folder, trial.reason])
 
 
-def _write_best_config(plan: Plan, choice: Choice, context: HydraContext, file: Path) -> None:
-    config = compose(context, plan.config, plan.space.overrides(choice.trial.params))
-    values = ", ".join(f"{name} {value:.6g}" for name, value in zip(plan.metrics, choice.trial.values, strict=True))
-    heading = f"# trial {choice.trial.number} of study {plan.study_name}: {values}\n"
-    file.write_text(heading + OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+def _write_best_config(outcome: Outcome, best: TrialResult, file: Path) -> None:
+    values = ", ".join(f"{name} {value:.6g}" for name, value in zip(outcome.metrics, best.values, strict=True))
+    heading = f"# trial {best.number} of study {outcome.study}: {values}\n"
+    file.write_text(heading + OmegaConf.to_yaml(OmegaConf.create(dict(outcome.best_config))), encoding="utf-8")

@@ -1,4 +1,15 @@
-"""Ask, launch, tell, until the plan is done or a limit says stop."""
+"""Ask, launch, tell, until the plan is done or a limit says stop:
+
+recover what a killed sweep has left RUNNING
+while trials are left, or jobs run:
+    for each free slot:
+        under the lock, claim a trial: a queued one, else one that the sampler proposes
+        complete it at once if its result is known; else start its first job
+    for each job that has ended:
+        send the study the reports that the job could not send
+        start the job of the trial's next seed; after the last, tell the study the mean of the values
+        (or PRUNED or FAIL; a trial whose process died is enqueued again), and close its MLflow run
+"""
 
 import sys
 import time
@@ -12,33 +23,51 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_sweep.errors import SweepError
+from optuna_sweep.errors import SweepError, warn_instead
+from optuna_sweep.plan.job import Job
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.proposals import propose_unseen
 from optuna_sweep.plan.samplers import make_sampler
 from optuna_sweep.record.parent import Record
-from optuna_sweep.record.pictures import forgiving
 from optuna_sweep.run.limits import Limits
 from optuna_sweep.run.progress import Progress
-from optuna_sweep.run.slots import Ending, Job, Slots, saved_ending
+from optuna_sweep.run.slots import Ending, Slots, saved_ending
 from optuna_sweep.study.ledger import DONE, Ledger
 from optuna_sweep.study.reports import UNSENT_FILE, open_trial, unsent
 from optuna_sweep.trial import RESULT_FILE
 
 POLL_SECONDS = 0.5
-SIGNING_SECONDS = 5.0  # by far more than a command needs between claiming a trial and signing it
+CLAIMING_SECONDS = 5.0  # by far more than a command needs to put its name into a trial that it has asked for
 
 
 @dataclass
 class OpenTrial:
+    """A trial that this command runs."""
+
     params: Mapping[str, Any]
     is_retry: bool = False
     continues: bool = False
     started: float = field(default_factory=time.time)
-    values: list[list[float]] = field(default_factory=list)  # of each seed that is done
+    values: list[list[float]] = field(default_factory=list)  # the objectives, for each seed that is done
 
 
 class Loop:
+    """Keeps the slots busy with the trials of a plan; the module's docstring has the steps.
+
+    The study in the ledger is the truth; the loop only remembers which trials are its own. So several commands can
+    run loops on one study, and a new one can take over from one that was killed:
+
+        loop = Loop(plan, ledger, record, slots, progress)
+        loop.recover()
+        ledger.add_missing(plan.points or [])
+        try:
+            stopped_by = loop.run()
+        except KeyboardInterrupt:
+            slots.stop()
+            loop.abandon("interrupted")
+            raise
+    """
+
     def __init__(self, plan: Plan, ledger: Ledger, record: Record, slots: Slots, progress: Progress) -> None:
         self.plan, self.ledger, self.record, self.slots, self.progress = plan, ledger, record, slots, progress
         self.limits = Limits(plan.settings, slots.num_slots)
@@ -47,29 +76,29 @@ class Loop:
         self._sampler_made = False
 
     def recover(self) -> None:
-        """Settle what a killed sweep left RUNNING: take its results, fail and repeat the rest."""
+        """For trials that a killed sweep has left RUNNING: take their results, or repeat or continue them."""
         with self.ledger.locked():
             for trial in self.ledger.abandoned():
-                self._settle(trial, counts=True)
+                self._recover_abandoned(trial, counts=True)
             self.record.reconcile(self.ledger.trials)
 
     def run(self) -> str | None:
-        """Returns why it ended early, if it did; SweepError when failures ended it."""
+        """Returns which limit ended the search early, if one did. Raises SweepError if failures ended it."""
         stop: str | None = None
         while True:
             while len(self.slots.running) < self.slots.num_slots:
-                stop = stop or self.limits.stops(self.ledger)
+                stop = stop or self.limits.reason_to_stop(self.ledger)
                 job = self._next_job(stop)
                 if job is None:
-                    stop = stop or self.limits.stops(self.ledger)
+                    stop = stop or self.limits.reason_to_stop(self.ledger)
                     break
                 for file in (RESULT_FILE, UNSENT_FILE):
                     (job.folder / file).unlink(missing_ok=True)
                 self.slots.start(job)
-            if not self.slots.running and not self._found_unsigned():
+            if not self.slots.running and not self._recovered_ownerless():
                 break
             for job, ending in self.slots.wait(POLL_SECONDS):
-                self._take(job, ending)
+                self._on_job_end(job, ending)
             with self.ledger.storage.patience.unless_away():
                 self.progress.update(self.ledger, list(self._open))
         if self.limits.broken is not None:
@@ -77,16 +106,16 @@ class Loop:
         return stop
 
     def abandon(self, reason: str) -> None:
-        """The jobs are gone: their trials are queued again for the next start, as they are or as new ones."""
+        """The jobs are gone: enqueue their trials for the next start, as they are or as new ones."""
         for number in list(self._open):
             trial = self.ledger.trials[number]
             if self.plan.settings.continue_interrupted:
-                self._settle(trial, counts=False)
+                self._recover_abandoned(trial, counts=False)
             else:
                 self.ledger.fail(number, reason)
                 self.ledger.requeue(trial, counts=False)
             finished = self.ledger.trials[number]
-            with forgiving(f"record of trial {number} yet"):
+            with warn_instead(f"trial {number} is not recorded yet"):
                 self.record.close_trial(finished)
         self._open.clear()
 
@@ -94,8 +123,8 @@ class Loop:
         if self._next_seeds:
             return self._next_seeds.popleft()
         while stop is None and self._has_next():
-            self.record.wait()  # a trial fails that cannot open its run
-            with self.ledger.locked():  # whoever asks next sees these parameters, and proposes others
+            self.record.wait()  # a job that cannot open its MLflow run would fail
+            with self.ledger.locked():  # the next command that asks sees these parameters, and proposes others
                 trial = self._claim() if self._has_next() else None
                 if trial is None:
                     return None
@@ -104,13 +133,13 @@ class Loop:
                 except BaseException as error:
                     self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
                     raise
-                if not self._settled_without_a_job(trial):
+                if not self._finished_without_a_job(trial):
                     return self._opened(trial, params)
-            stop = self.limits.stops(self.ledger)
+            stop = self.limits.reason_to_stop(self.ledger)
         return None
 
-    def _settled_without_a_job(self, trial: optuna.Trial) -> bool:
-        """Whether it was a trial that this command need not, or cannot, run."""
+    def _finished_without_a_job(self, trial: optuna.Trial) -> bool:
+        """Finish the trial here if this command need not, or cannot, run it. Returns whether it did."""
         if "continues" in trial.user_attrs:
             if (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists():
                 return False
@@ -119,11 +148,11 @@ class Loop:
             )
             self.ledger.requeue(self.ledger.trials[trial.number], counts=False)
             return True
-        twin = self.ledger.twin(trial.params)
-        if twin is not None:  # a sampler that has converged, at a corner of the space for one
-            self.ledger.reuse(trial.number, twin)
+        known = self.ledger.find_complete(trial.params)
+        if known is not None:  # the sampler has converged, for example at a corner of the space
+            self.ledger.reuse(trial.number, known)
             self.progress.finished(self.ledger, self.ledger.trials[trial.number])
-        return twin is not None
+        return known is not None
 
     def _opened(self, trial: optuna.Trial, params: Mapping[str, Any]) -> Job:
         continues = "continues" in trial.user_attrs
@@ -132,11 +161,11 @@ class Loop:
         self._open[trial.number] = OpenTrial(params, is_retry, continues, values=done)
         return self._job(trial.number, len(done))
 
-    def _found_unsigned(self) -> bool:
-        """The answer to a claim can be lost in an outage: such a trial is settled here, and its place filled again."""
-        if not self.ledger.unsigned():
+    def _recovered_ownerless(self) -> bool:
+        """Recover trials whose claim was lost in an outage. Returns whether there were any: others take their place."""
+        if not self.ledger.has_ownerless():
             return False
-        time.sleep(SIGNING_SECONDS)
+        time.sleep(CLAIMING_SECONDS)
         self.record.wait()
         self.recover()
         return True
@@ -165,7 +194,7 @@ class Loop:
         if not self._sampler_made:
             trials = self.ledger.trials
             owners = {trial.user_attrs["owner"] for trial in trials if "owner" in trial.user_attrs}
-            seed = len(trials) + len(owners)  # no two commands have the same, as each signs a trial in its turn
+            seed = len(trials) + len(owners)  # two commands never have the same: each claims a trial in its turn
             sampler = make_sampler(self.plan.settings.sampler, self.plan.sampler, seed)
             self.ledger.study.sampler = sampler
             self._sampler_made = True
@@ -186,21 +215,21 @@ class Loop:
         job = self.plan.job(number, trial.params, seed_index, parent=parent, alarm=alarm, continues=trial.continues)
         return replace(job, is_retry=trial.is_retry)
 
-    def _take(self, job: Job, ending: Ending) -> None:
+    def _on_job_end(self, job: Job, ending: Ending) -> None:
         trial = self._open[job.trial_number]
-        self._deliver(job.trial_number, job.folder)
+        self._send_late_reports(job.trial_number, job.folder)
         if ending.state == "ok":
             try:
-                trial.values.append(self.plan.values(ending.value))
+                trial.values.append(self.plan.objective.values(ending.value))
             except ValueError as error:
                 ending = Ending("failed", reason=str(error))
         if ending.state == "ok" and len(trial.values) < len(self.plan.seeds):
             self._next_seeds.append(self._job(job.trial_number, len(trial.values)))
             return
-        self._tell(job.trial_number, trial, ending)
+        self._finish_trial(job.trial_number, trial, ending)
         del self._open[job.trial_number]
 
-    def _tell(self, number: int, trial: OpenTrial, ending: Ending) -> None:
+    def _finish_trial(self, number: int, trial: OpenTrial, ending: Ending) -> None:
         study = self.ledger.study
         folder = str(self.plan.job(number, trial.params, 0, parent=None, alarm=False).folder)
         self._note(number, output_dir=folder, seconds=round(time.time() - trial.started, 3))
@@ -220,17 +249,17 @@ class Loop:
                 self.ledger.requeue(self.ledger.trials[number], counts=False)
         reason = f"trial {number}: {ending.reason}"
         if ending.state == "refused":
-            self.limits.refuse(reason)
+            self.limits.stop_as_misconfigured(reason)
         if ending.state != "lost":
             self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
         finished = self.ledger.trials[number]
-        # MLflow cannot take one new tag of a run from two processes at once; reconcile mends what it did not take
-        with self.ledger.locked(), forgiving(f"record of trial {number} yet"):
+        # locked, because MLflow fails if two processes set a new tag of a run at once; `reconcile` repeats what failed
+        with self.ledger.locked(), warn_instead(f"trial {number} is not recorded yet"):
             self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 
-    def _deliver(self, number: int, folder: Path) -> None:
-        """What the job could not tell the study while that was away; what the study refuses is said and left out."""
+    def _send_late_reports(self, number: int, folder: Path) -> None:
+        """Send the reports that the job could not send during an outage. What the study refuses is printed."""
         calls = unsent(folder)
         if calls and not self.ledger.trials[number].state.is_finished():
             trial = open_trial(self.ledger.storage, self.plan.study_name, number)
@@ -241,17 +270,20 @@ class Loop:
                     print(f"trial {number}: the study refuses {call}{tuple(arguments)}: {error}", file=sys.stderr)
         (folder / UNSENT_FILE).unlink(missing_ok=True)
 
-    def _settle(self, trial: FrozenTrial, *, counts: bool) -> None:
-        """Take what a trial without a process has left, else have it run again; `counts` towards the retries."""
+    def _recover_abandoned(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """Finish a trial without a process from what its jobs have left, or have it run again.
+
+        counts: whether that is one of the max_retries.
+        """
         for seed_index in range(len(self.plan.seeds)):
-            self._deliver(trial.number, self.plan.sweep_dir / self.plan.folder(trial.number, seed_index))
-        has_params = trial.params.keys() >= set(self.plan.space.axes)  # else it was killed before it was a job
+            self._send_late_reports(trial.number, self.plan.sweep_dir / self.plan.folder(trial.number, seed_index))
+        has_params = trial.params.keys() >= set(self.plan.space.axes)  # else it was killed before its job started
         values = self._saved_values(trial.number) if has_params else []
         first = self._saved_ending(trial.number, 0) if has_params else None
         if len(values) == len(self.plan.seeds):
-            self._tell(trial.number, OpenTrial(trial.params, values=values), Ending("ok"))
+            self._finish_trial(trial.number, OpenTrial(trial.params, values=values), Ending("ok"))
         elif first is not None and first.state == "pruned":
-            self._tell(trial.number, OpenTrial(trial.params), first)
+            self._finish_trial(trial.number, OpenTrial(trial.params), first)
         elif has_params and self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
             self.ledger.pause(trial, counts=counts)
         else:
@@ -259,14 +291,14 @@ class Loop:
             self._retry(trial)
 
     def _saved_values(self, number: int) -> list[list[float]]:
-        """Of the first seeds that are done."""
+        """The objectives of the first seeds whose jobs have ended well, up to the first that has not."""
         values: list[list[float]] = []
         for index in range(len(self.plan.seeds)):
             ending = self._saved_ending(number, index)
             if ending is None or ending.state != "ok":
                 break
             try:
-                values.append(self.plan.values(ending.value))
+                values.append(self.plan.objective.values(ending.value))
             except ValueError:
                 break
         return values

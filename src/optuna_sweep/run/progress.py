@@ -1,4 +1,4 @@
-"""What a person sees meanwhile: a live table on a terminal, one line a finished trial elsewhere."""
+"""What a person sees during the search: a live table on a terminal, elsewhere one line per finished trial."""
 
 import sys
 import time
@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from optuna_sweep.plan.plan import Plan, compact
+from optuna_sweep.plan.plan import Plan
+from optuna_sweep.readable import compact
 from optuna_sweep.study.ledger import DONE, Ledger
 
 RECENT = 8  # finished trials in the live table
 
 
 class Progress:
+    """Prints to stderr. live: whether the trials of a batch end one by one, so that a live table is worth it."""
+
     def __init__(self, plan: Plan, num_slots: int, *, live: bool) -> None:
         self.console = Console(file=sys.stderr)
         self._plan, self._num_slots = plan, num_slots

@@ -1,4 +1,7 @@
-"""One view of every launcher: slots that take jobs and give back how they ended."""
+"""One view of every launcher: slots that take jobs and return how they ended.
+
+A launcher with `start`, `wait` and `stop` gets its next job as soon as a slot is free; any other one gets batches.
+"""
 
 import json
 import logging
@@ -12,38 +15,31 @@ import psutil
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
+from optuna_sweep.plan.job import Job
+from optuna_sweep.states import EndState, end_state_of
 from optuna_sweep.trial import RESULT_FILE
 
 log = logging.getLogger(__name__)
-BATCH_JOBS = 2  # as the official plugin
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of one trial; a trial with several seeds has several."""
-
-    trial_number: int
-    index: int  # unique in the study; Hydra's job number
-    seed: int | None
-    overrides: tuple[str, ...]
-    folder: Path
-    is_retry: bool = False
+BATCH_JOBS = 2  # as with the official plugin
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job ended: ok, pruned, timeout, failed (it raised), refused (all others would too), died (its process is
-    gone), lost (with its batch, by the death of one of them)."""
+    """How a job ended; `result.json` has the same fields."""
 
-    state: str
-    value: Any = None
-    reason: str = ""
+    state: EndState
+    value: Any = None  # what the task returned, if it is ok or pruned
+    reason: str = ""  # in one line, if it is neither
     trace: str = ""
 
 
 @runtime_checkable
 class StreamingLauncher(Protocol):
-    """A launcher that takes a job whenever a slot is free."""
+    """A launcher that takes a job whenever a slot is free.
+
+    If a job failed, its JobReturn has the exception, which may say with the attribute `end_state` how the job ended,
+    and with `trace` where.
+    """
 
     num_slots: int
 
@@ -57,16 +53,23 @@ class StreamingLauncher(Protocol):
 class Slots(Protocol):
     num_slots: int
     running: dict[int, Job]  # by index
-    streams: bool
+    streams: bool  # whether a slot can be filled while others are busy
 
-    def start(self, job: Job) -> None: ...
+    def start(self, job: Job) -> None:
+        """Give a free slot a job."""
+        ...
 
-    def wait(self, timeout_seconds: float) -> list[tuple[Job, Ending]]: ...
+    def wait(self, timeout_seconds: float) -> list[tuple[Job, Ending]]:
+        """The jobs that have ended, as soon as there is one; none when the time is over."""
+        ...
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """End all processes that still run."""
+        ...
 
 
 def slots_of(launcher: Launcher, num_jobs: int | None, trial_timeout: float | None) -> Slots:
+    """num_jobs: `hydra.sweeper.n_jobs`; trial_timeout: seconds, which only a streaming launcher enforces itself."""
     if isinstance(launcher, StreamingLauncher):
         return StreamingSlots(launcher, num_jobs, trial_timeout)
     in_process = type(launcher).__name__ == "BasicLauncher"
@@ -74,6 +77,8 @@ def slots_of(launcher: Launcher, num_jobs: int | None, trial_timeout: float | No
 
 
 class StreamingSlots:
+    """The slots of a StreamingLauncher, or fewer if n_jobs says so."""
+
     streams = True
 
     def __init__(self, launcher: StreamingLauncher, num_jobs: int | None, trial_timeout: float | None) -> None:
@@ -110,8 +115,8 @@ class BatchSlots:
     def wait(self, timeout_seconds: float) -> list[tuple[Job, Ending]]:
         batch = list(self.running.values())
         together = [job for job in batch if not job.is_retry]
-        alone = [[job] for job in batch if job.is_retry]  # whatever ended the worker must not take others with it again
-        ended = [pair for group in (together, *alone) if group for pair in self._launch(group)]
+        apart = [[job] for job in batch if job.is_retry]  # what ended its worker must not take others with it again
+        ended = [pair for group in (together, *apart) if group for pair in self._launch(group)]
         self.running.clear()
         return ended
 
@@ -123,12 +128,12 @@ class BatchSlots:
         except BaseException as error:  # noqa: BLE001  a lost worker or an exit must not end the sweep
             log.warning("the launcher gave up on a batch of %d", len(batch))
             saved = {job: saved_ending(job.folder) for job in batch}
-            state = "died" if list(saved.values()).count(None) == 1 else "lost"
+            state: EndState = "died" if list(saved.values()).count(None) == 1 else "lost"
             return [(job, ending or _gone(state, error)) for job, ending in saved.items()]
         return [(job, _ending(answer, job)) for job, answer in zip(batch, answers, strict=True)]
 
     def stop(self) -> None:
-        """End what the launcher has left behind."""
+        """End the processes that the launcher has left behind."""
         children = [child for child in psutil.Process().children(recursive=True) if child not in self._bystanders]
         for child in children:
             _send(child, psutil.Process.terminate)
@@ -137,7 +142,7 @@ class BatchSlots:
 
 
 def saved_ending(folder: Path) -> Ending | None:
-    """What a job wrote before its process or its sweep was lost."""
+    """What a job in this folder wrote about its end; None if it wrote nothing."""
     try:
         return Ending(**json.loads((folder / RESULT_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -151,18 +156,18 @@ def _ending(answer: JobReturn, job: Job) -> Ending:
     saved = saved_ending(job.folder)
     if saved is not None:
         return saved
-    kind = type(value).__name__
+    state = end_state_of(value)
+    if state == "pruned":
+        return Ending(state)
     trace = getattr(value, "trace", "")
     if isinstance(value, BaseException) and not trace:
         trace = "".join(traceback.format_exception(value))
-    if kind in ("JobDied", "JobTimedOut"):
-        return Ending("died" if kind == "JobDied" else "timeout", reason=str(value), trace=trace)
-    if kind == "TrialPruned":
-        return Ending("pruned")
-    return Ending("failed", reason=str(value) if kind == "JobFailed" else f"{kind}: {value}", trace=trace)
+    if state is None:
+        return Ending("failed", reason=f"{type(value).__name__}: {value}", trace=trace)
+    return Ending(state, reason=str(value), trace=trace)
 
 
-def _gone(state: str, error: BaseException) -> Ending:
+def _gone(state: EndState, error: BaseException) -> Ending:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return Ending(state, reason=reason, trace="".join(traceback.format_exception(error)))
 

@@ -4,38 +4,37 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mlflow_stores import redact
 from optuna_sweep.errors import SweepError
-from optuna_sweep.plan.space import Point, Space
-from optuna_sweep.study.patience import Patience, PatientStorage
-from optuna_sweep.study.storage import (
-    Lock,
-    held,
-    is_alive,
-    open_storage,
-    storage_lock,
-    this_owner,
-)
+from optuna_sweep.patience import Patience
+from optuna_sweep.states import Direction
+from optuna_sweep.study.patient_storage import PatientStorage
+from optuna_sweep.study.storage import Lock, held, is_alive, open_storage, storage_lock, this_owner
 
 IDENTITY = "identity"
-NOBODY = ""  # the owner of a trial whose sweep was killed between asking for it and signing it
+NOBODY = ""  # the owner of a trial whose sweep was killed after it asked for the trial and before it claimed it
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values")
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
-Direction = Literal["minimize", "maximize"]
+Params = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
 Identity = dict[str, Any]  # what all trials of a study share
 
 
 @dataclass
 class Ledger:
-    """A study with its lock and this process's name in it."""
+    """A study, its lock, and the name under which this process owns trials.
+
+    A trial belongs to the process in its attribute `owner`. Trials are claimed under the lock, so that two commands
+    never run the same one; a RUNNING trial whose owner is dead is abandoned, and the next command recovers it.
+    """
 
     study: optuna.Study
     lock: Lock
@@ -65,13 +64,13 @@ class Ledger:
         return int(self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))
 
     def add_missing(self, points: Iterable[Mapping[str, Any]]) -> int:
-        """Queue the points that no trial has, or has tried in vain."""
+        """Enqueue every point that has no trial, or only failed ones. Returns how many."""
         with self.locked():
             tried = [planned_params(trial) for trial in self.trials if trial.state in (*DONE, *OPEN)]
             known: dict[frozenset[str], set[Key]] = {}
             missing = []
             for point in points:
-                names = frozenset(point)  # it may leave some to the sampler
+                names = frozenset(point)  # a point may leave some to the sampler
                 if names not in known:
                     known[names] = {_key(params, names) for params in tried if names <= params.keys()}
                 if _key(point, names) not in known[names]:
@@ -81,26 +80,27 @@ class Ledger:
         return len(missing)
 
     def requeue(self, trial: FrozenTrial, *, counts: bool) -> None:
-        """The same parameters once more; `counts` towards the limit of retries."""
+        """Enqueue the trial's parameters once more. counts: whether it is one of the max_retries."""
         attributes = {"retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + int(counts)}
         self.study.enqueue_trial(planned_params(trial), user_attrs=attributes)
 
     def pause(self, trial: FrozenTrial, *, counts: bool) -> None:
-        """Back to the queue with what it has, to go on where it was interrupted."""
+        """Put the trial itself back into the queue, to continue where it was interrupted."""
         retries = trial.user_attrs.get("retries", 0) + int(counts)
         self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
         self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
-    def twin(self, params: Mapping[str, Any]) -> FrozenTrial | None:
-        """A COMPLETE trial with these parameters, whose result another one with them may take."""
+    def find_complete(self, params: Mapping[str, Any]) -> FrozenTrial | None:
+        """A COMPLETE trial with the same parameters, whose result can be reused."""
         complete = (trial for trial in self.trials if trial.state == TrialState.COMPLETE and not trial.constraints)
         return next((trial for trial in complete if _key(trial.params, trial.params) == _key(params, params)), None)
 
-    def reuse(self, number: int, twin: FrozenTrial) -> None:
-        for name, value in _result_of(twin, self.study.study_name).items():
+    def reuse(self, number: int, source: FrozenTrial) -> None:
+        """Complete the trial with the result of another one."""
+        for name, value in _result_of(source, self.study.study_name).items():
             self.storage.set_trial_user_attr(self.trial_id(number), name, value)
-        self.study.tell(number, twin.values, skip_if_finished=True)
+        self.study.tell(number, source.values, skip_if_finished=True)
 
     def fail(self, number: int, reason: str, trace: str = "") -> None:
         trial_id = self.trial_id(number)
@@ -110,18 +110,19 @@ class Ledger:
         self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def abandoned(self) -> list[FrozenTrial]:
-        """Trials that are RUNNING, but whose sweep is gone. Needs the lock, under which trials are signed."""
+        """RUNNING trials whose sweep is gone. Call it with the lock held, under which trials are claimed."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
 
-    def unsigned(self) -> bool:
-        """A trial is RUNNING, but nobody's: a command signs it this moment, or was cut off before it could."""
+    def has_ownerless(self) -> bool:
+        """Whether a RUNNING trial has no owner: another command is about to claim it, or died before it could."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return any("owner" not in trial.user_attrs for trial in running)
 
     def ranked(self) -> list[FrozenTrial]:
-        """COMPLETE trials, feasible ones first, best first; of several objectives the Pareto front first, each
-        by the first objective.
+        """COMPLETE trials, best first, feasible ones before the others.
+
+        With several objectives: the Pareto front, then the rest, both by the first objective.
         """
         complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         sign = 1 if self.directions[0] == "minimize" else -1
@@ -135,7 +136,7 @@ class Ledger:
         return ranked[0] if ranked else None
 
     def since_best(self) -> int:
-        """Finished trials after the best one."""
+        """How many trials have finished after the best one."""
         best = self.best()
         if best is None or best.datetime_complete is None:
             return 0
@@ -144,7 +145,7 @@ class Ledger:
 
 
 def open_patiently(storage: Any, seconds: float) -> PatientStorage:
-    """`storage` as `resolve` gives it. One that is away now is an error; only later it is waited for."""
+    """Open a resolved storage. If it is away now, that is an error; later, it is waited for."""
     name = redact(storage) if isinstance(storage, str) else str(storage.get("_target_"))
     with held(storage_lock(storage)):
         return PatientStorage(open_storage(storage), Patience(f"hydra.sweeper.storage: {name}", seconds))
@@ -158,7 +159,7 @@ def open_ledger(
     identity: Mapping[str, Any],
     pruner: optuna.pruners.BasePruner,
 ) -> Ledger:
-    """Make or load the study; SweepError with the difference where it holds trials of something else."""
+    """Make or load the study. Raises SweepError with the differences if it has trials of something else."""
     with held(lock):
         names = optuna.get_all_study_names(storage)
         if name in names:
@@ -186,10 +187,10 @@ def free_name(storage: Any, name: str) -> str:
     return f"{name}-{number}" if name in taken else name
 
 
-def import_known(ledger: Ledger, space: Space) -> None:
-    """COMPLETE points of this grid that another study of the storage has, all else being equal."""
+def import_known(ledger: Ledger, points: Iterable[Params], distributions: dict[str, BaseDistribution]) -> None:
+    """Add the points that are COMPLETE in another study of the storage which differs in nothing but the space."""
     storage, same = ledger.storage, ledger.study.user_attrs[IDENTITY]
-    wanted = {_key(point, point): point for point in space.points()}
+    wanted = {_key(point, point): point for point in points}
     with ledger.locked():
         planned = [planned_params(trial) for trial in ledger.trials if trial.state in (*DONE, *OPEN)]
         have = {_key(params, params) for params in planned}
@@ -200,17 +201,19 @@ def import_known(ledger: Ledger, space: Space) -> None:
             for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
                 key = _key(trial.params, trial.params)
                 if key in wanted and key not in have:
-                    ledger.study.add_trial(_linked(trial, name, wanted[key], space))
+                    ledger.study.add_trial(_linked(trial, name, wanted[key], distributions))
                     have.add(key)
 
 
-def _linked(trial: FrozenTrial, study_name: str, point: Point, space: Space) -> FrozenTrial:
-    attributes, distributions = _result_of(trial, study_name), space.distributions
+def _linked(
+    trial: FrozenTrial, study_name: str, point: Params, distributions: dict[str, BaseDistribution]
+) -> FrozenTrial:
+    attributes = _result_of(trial, study_name)
     return create_trial(params=point, distributions=distributions, values=trial.values, user_attrs=attributes)
 
 
 def _result_of(trial: FrozenTrial, study_name: str) -> dict[str, Any]:
-    """What is noted at a trial that takes the result of this one."""
+    """The attributes of a trial that takes the result of this one."""
     origin = trial.user_attrs.get("reused_from", f"{study_name}/{trial.number}")
     return {name: value for name, value in trial.user_attrs.items() if name in RESULT_ATTRIBUTES} | {
         "reused_from": origin
@@ -221,18 +224,19 @@ def _differ_in_space_only(one: Identity | None, other: Identity) -> bool:
     return one is not None and {**one, "space": None} == {**other, "space": None}
 
 
-def planned_params(trial: FrozenTrial) -> Point:
-    """Of a queued trial, what it will be."""
-    queued: Point = trial.system_attrs.get("fixed_params", {})
+def planned_params(trial: FrozenTrial) -> Params:
+    """A trial's parameters, and those that a queued trial will have."""
+    queued: Params = trial.system_attrs.get("fixed_params", {})
     return {**queued, **trial.params}
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether it meets its constraints: Optuna counts a value above 0 as violated."""
     return all(value <= 0 for value in trial.constraints.values())
 
 
-def is_better(value: float, than: float, direction: str) -> bool:
-    """Or equal."""
+def is_as_good(value: float, than: float, direction: Direction) -> bool:
+    """Whether `value` is at least as good."""
     return value <= than if direction == "minimize" else value >= than
 
 
@@ -241,7 +245,7 @@ def _key(params: Mapping[str, Any], names: Collection[str]) -> Key:
 
 
 def _as_stored(value: Any) -> Any:
-    """1 is 1.0 once it is a point of an interval."""
+    """1 as 1.0, which it is once it is a point of an interval."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -255,13 +259,15 @@ def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
         for label, old, new in _differences(part, stored.get(part), identity.get(part))
     ]
     trials = study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING))
-    if changes and (trials or any(part == "direction" for part, _ in changes)):  # Optuna's studies keep theirs
+    if changes and (
+        trials or any(part == "direction" for part, _ in changes)
+    ):  # a study's directions cannot be changed
         raise SweepError(
             f"study {study.study_name} has trials of something else, and mixing them would mislead: "
             f"{'; '.join(sorted(change for _, change in changes))}. "
             "Choose another hydra.sweeper.study_name, or hydra.sweeper.fresh=true for the next free one"
         )
-    if changes:  # what is queued is of the former space
+    if changes:  # the queued points belong to the former space
         for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 

@@ -1,4 +1,4 @@
-"""What a trial tells its study; while the study's storage is away it is kept beside the trial."""
+"""What a job reports to the study; while its storage is away, reports are kept in a file of the job's folder."""
 
 import json
 import os
@@ -17,8 +17,10 @@ RETRY_SECONDS = 10.0
 
 
 class Reports:
-    """Calls of an Optuna trial in their order. Those that the study has not taken are in a file in `folder`, from
-    which the sweeper delivers them once the job has ended.
+    """Calls of an Optuna trial, made in their order.
+
+    The calls that the study has not taken yet are in unsent.json in `folder`; the sweeper sends those that are left
+    when the job has ended.
     """
 
     def __init__(self, folder: Path, conf: Mapping[str, Any]) -> None:
@@ -28,7 +30,7 @@ class Reports:
         self._opened: optuna.Trial | None = None
 
     def put(self, call: str, *arguments: Any) -> None:
-        """Send it, after what waits, if it may be time. What the study refuses is raised and not kept."""
+        """Add a call, and send all that wait, unless the storage is away. Raises what the study refuses."""
         self._unsent.append([call, *arguments])
         try:
             self._unless_away(self._send)
@@ -40,7 +42,7 @@ class Reports:
                 write_atomically(self._path, json.dumps(self._unsent))
 
     def should_prune(self) -> bool:
-        """False, too, while the study lacks a report or cannot be asked."""
+        """Whether the pruner would stop the trial; False while the storage is away."""
         return not self._unsent and self._unless_away(lambda trial: trial.should_prune())
 
     def _send(self, trial: "optuna.Trial") -> bool:
@@ -52,7 +54,7 @@ class Reports:
         return True
 
     def _unless_away(self, ask: Callable[["optuna.Trial"], bool]) -> bool:
-        """False where the storage is away; it is asked again so rarely that at most a tenth of the time is lost."""
+        """False while the storage is away; it is asked again so rarely that at most a tenth of the time is lost."""
         began = time.monotonic()
         if began < self._next_try:
             return False
@@ -61,12 +63,12 @@ class Reports:
                 self._opened = _open(self._conf)
             answer = ask(self._opened)
         except Exception as error:
-            from optuna_sweep.study.patience import is_outage, reason_of
+            from optuna_sweep.patience import is_outage, reason_of
 
             if not is_outage(error):
                 raise
             if self._next_try == 0.0:
-                print(f"training goes on, the study takes no reports: {reason_of(error)}", file=sys.stderr)
+                print(f"training continues, the study takes no reports: {reason_of(error)}", file=sys.stderr)
             now = time.monotonic()
             self._next_try = now + max(RETRY_SECONDS, 10 * (now - began))
             return False
@@ -77,6 +79,7 @@ class Reports:
 
 
 def unsent(folder: Path) -> list[list[Any]]:
+    """The calls that a job in this folder could not send: name of the trial's method, then its arguments."""
     path = folder / UNSENT_FILE
     calls: list[list[Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     return calls
@@ -87,7 +90,7 @@ def open_trial(
 ) -> "optuna.Trial":
     import optuna
 
-    sampler = optuna.samplers.RandomSampler()  # asks for nothing; spares the making of a default one
+    sampler = optuna.samplers.RandomSampler()  # never asked; given, so that Optuna makes no default sampler
     study = optuna.load_study(study_name=study_name, storage=storage, sampler=sampler, pruner=pruner)
     return optuna.Trial(study, storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
@@ -99,7 +102,7 @@ def write_atomically(path: Path, content: str) -> None:
 
 
 def _open(conf: Mapping[str, Any]) -> "optuna.Trial":
-    from optuna_sweep.plan.samplers import make_pruner
+    from optuna_sweep.study.pruner import make_pruner
     from optuna_sweep.study.storage import open_storage
 
     return open_trial(

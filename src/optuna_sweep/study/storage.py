@@ -1,4 +1,4 @@
-"""Where the study lives: a journal file or a database, created by one process at a time."""
+"""Opens what holds the study, a journal file or a database, and the lock that commands on it share."""
 
 import hashlib
 import os
@@ -22,17 +22,17 @@ from sqlalchemy.pool import NullPool
 
 from mlflow_stores import redact
 from optuna_sweep.errors import SweepError
-from optuna_sweep.study.patience import reason_of
+from optuna_sweep.patience import reason_of
 
 DEFAULT_JOURNAL = "optuna.journal"
 SQLITE_TIMEOUT_SECONDS = 60
-# s, s, ms: else it takes minutes to notice that a host is gone
+# seconds, seconds, milliseconds; with the defaults it takes minutes to notice that a host is gone
 POSTGRESQL_TIMEOUTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
 POSTGRESQL_LOCK = int.from_bytes(hashlib.sha256(b"contrastive-sweeper").digest()[:7], "big")
 
 
 def resolve(storage: Any) -> Any:
-    """A journal file as an absolute path, a sqlite URL with an absolute path; anything else as it is."""
+    """`hydra.sweeper.storage` with a journal file or sqlite URL made absolute; None is the default journal file."""
     if storage is None:
         return str(Path(DEFAULT_JOURNAL).resolve())
     if not isinstance(storage, str):
@@ -43,8 +43,9 @@ def resolve(storage: Any) -> Any:
 
 
 def check_apart(storage: Any, mlflow_uri: str | None) -> None:
+    """Raises SweepError if the study and MLflow would use the same database: both call their tables alike."""
     if mlflow_uri is not None and resolve(mlflow_uri) == storage:
-        raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {storage}")
+        raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {redact(str(storage))}")
 
 
 def open_storage(storage: Any) -> BaseStorage:
@@ -70,6 +71,8 @@ def _explained(url: str) -> Iterator[None]:
 
 
 class JournalFile(JournalFileBackend):
+    """Reports a file that is no journal in one line."""
+
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         try:
             yield from super().read_logs(log_number_from)
@@ -79,7 +82,7 @@ class JournalFile(JournalFileBackend):
 
 
 class JournalLock(JournalFileSymlinkLock):
-    """Cuts off the half of a line that a full disk leaves, behind which nobody could read on."""
+    """Cuts off the incomplete last line that a full disk leaves: no reader could get past it."""
 
     def release(self) -> None:
         try:
@@ -107,7 +110,7 @@ def _engine_arguments(url: str) -> dict[str, Any]:
 
 
 class Lock(Protocol):
-    """May be acquired again by its holder."""
+    """A lock between processes. Its holder may acquire it again, and releases it as often."""
 
     def acquire(self) -> Any: ...
 
@@ -115,8 +118,10 @@ class Lock(Protocol):
 
 
 class PostgresLock:
-    """Between all commands on a database, wherever they run. The server frees it when the connection is gone: a command
-    that holds it while the server restarts may see another beside it, and then a trial more than asked for is run.
+    """One lock for all commands on a database, on any machine.
+
+    The server frees it when the connection is gone. So while a server restarts, two commands can hold it at once, and
+    one trial more than asked for may run.
     """
 
     def __init__(self, url: str) -> None:
@@ -147,8 +152,9 @@ class PostgresLock:
 
 
 def storage_lock(storage: Any) -> Lock:
-    """Held while a study is made and a trial is claimed. Of another database than PostgreSQL between commands on one
-    machine, not across machines.
+    """The lock that is held while a study is made and while a trial is claimed.
+
+    With PostgreSQL it works across machines, with any other storage only between commands on one machine.
     """
     if isinstance(storage, str) and storage.startswith("postgresql"):
         return PostgresLock(storage)
@@ -170,11 +176,12 @@ def held(lock: Lock) -> Iterator[None]:
 
 
 def this_owner() -> str:
+    """This process as host:pid:start, which no other process ever has."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def is_alive(owner: str) -> bool:
-    """Of another machine nothing is known: its sweep counts as alive."""
+    """Whether the process of `this_owner()` runs. One on another machine counts as alive: nothing is known of it."""
     if not owner:
         return False
     host, pid, started = owner.rsplit(":", 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_plugins.contrastive_sweeper.outcome import Confirmation, Outcome, SeedRun, Tried
+from hydra_plugins.contrastive_sweeper.outcome import Confirmation, Outcome, SeedRun, TrialResult
 
 METRIC = "val/macro_f1"
 LABELS = {"loss.temperature": "τ", "loss.lambda_contrastive": "λ"}
@@ -42,7 +42,7 @@ class Sweep:
         params = {"loss.temperature": temperature, "loss.lambda_contrastive": lambda_contrastive}
         mean = (sum(values) / len(values),) if state == "COMPLETE" else ()
         self.trials.append(
-            Tried(
+            TrialResult(
                 number, f"{number:03d} trial", state, params, mean, 1, 7.0, "<i>no memory</i>" * (state == "FAIL"), runs
             )
         )

@@ -9,12 +9,13 @@ from optuna_sweep.plan.space import Space
 WITHOUT_WORKERS = {
     "JoblibLauncher": "joblib",
     "RayLauncher": "ray",
-}  # DataLoader workers fail in one, hang in the other
+}  # DataLoader workers fail in the first and hang in the second
 WORKERS_KEY = "num_workers"
 
 
-def check_launcher(target: str, base: Mapping[str, Any], space: Space) -> None:
-    name = WITHOUT_WORKERS.get(target.rpartition(".")[2])
+def check_conflicts(launcher: str, base: Mapping[str, Any], space: Space) -> None:
+    """Raises SweepError for a launcher (the path of its class) whose jobs would fail or hang."""
+    name = WITHOUT_WORKERS.get(launcher.rpartition(".")[2])
     if name is None:
         return
     for key, values in _every_value(base, space):

@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+from optuna_sweep.comparison import Comparison
+from optuna_sweep.outcome import ArmMean, Findings
+from optuna_sweep.record.note import describe
+
+
+def test_it_says_what_was_swept_what_is_best_and_how_to_continue(outcome):
+    note = describe(outcome)
+    assert note.startswith(
+        "Study `s`: a search by TPESampler, to minimize `loss`. "
+        "2 COMPLETE, 1 PRUNED, 1 FAIL (1 reused from runs of the same point).\n\n"
+    )
+    assert "- `loss.temperature`: 0.05 to 0.5, log\n- `x`: 3, 4" in note
+    assert "**The best**\n\n| trial | `loss.temperature` | `x` | `loss` |\n| --- | --- | --- | --- |\n" in note
+    assert "| 002 | 0.07 | 3 | 0.5000 |\n| 000 | 0.1 | 3 | 0.6250 |" in note
+    assert note.endswith("```\npython -m src.train -m x=3,4\n```")
+
+
+def test_a_grid_with_seeds_and_two_objectives(pareto):
+    note = describe(replace(pareto, sampler="grid", seeds=[1, 2]))
+    assert note.startswith(
+        "Study `s`: every point of a grid, each with seeds 1, 2, to minimize `loss` and minimize `brier`."
+    )
+    assert "**The Pareto front**" in note
+    assert "| 002 | 0.07 | 3 | 0.5000 | 0.2000 |" in note
+
+
+def test_a_sweep_without_a_complete_trial_has_no_table(outcome):
+    note = describe(replace(outcome, trials=[], chosen=None, front=[]))
+    assert "Nothing finished." in note
+    assert "|" not in note
+
+
+def test_what_the_confirm_stage_said(outcome):
+    found = Findings("trial 2", {"trial 2": ArmMean(0.5, 0.1, 6)}, None, None)
+    assert "**Confirmed on fresh seeds**: trial 2\n" in describe(replace(outcome, findings=found))
+    gain = Comparison(0.1, 0.05, 0.15, 6)
+    found = replace(found, verdict=f"{gain.word}: {gain}", gain=gain)
+    assert "trial 2; a gain: +0.1000 [+0.0500, +0.1500]" in describe(replace(outcome, findings=found))
