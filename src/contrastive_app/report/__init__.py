@@ -1,4 +1,8 @@
-"""What the parent run of a sweep shows besides its own plots: above all report.html."""
+"""Makes what the parent run of a sweep shows besides Optuna's plots: above all report.html.
+
+In: the Outcome of a sweep and the files that its runs have left. Out: files in the sweep's folder (`report`).
+evidence gathers, verdict, tables and chart turn it into words and numbers, page puts them together.
+"""
 
 import json
 from collections.abc import Iterator
@@ -15,8 +19,11 @@ MAX_GRID = 120  # runs in one picture
 
 
 def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]:
-    """Makes the files of a sweep; registers its best model where `tracking.register` names one."""
-    # imported here: every start of a sweep asks for this function, few need it
+    """`hydra.sweeper.report`: yields the files that it makes; registers the best model if `tracking.register` says so.
+
+    config: the application's, without the swept values; folder: the sweep's.
+    """
+    # imported here, because every start of a sweep looks this function up, and few call it
     from contrastive_app.report.page import render
     from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
 

@@ -1,4 +1,4 @@
-"""How the objective moves with each swept parameter: points for an SVG."""
+"""The objective over each swept parameter, as points of an SVG chart."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ from contrastive_app.report.verdict import compact
 
 WIDTH, HEIGHT = 300, 170  # of the plotting area, in the SVG's own units
 MAX_CHARTS = 4
-LOG_FROM = 3  # largest to smallest
-LETTER = 6.5  # width of one in a tick's label, on average
+LOG_FROM = 3  # a ratio of the largest to the smallest value from which the axis is logarithmic
+LETTER = 6.5  # average width of a letter in a tick's label
 
 
 class Point(NamedTuple):
@@ -34,7 +34,7 @@ class Chart(NamedTuple):
 
 
 def charts(evidence: Evidence) -> Iterator[Chart]:
-    """Of two objectives, one over the other first."""
+    """One chart per parameter with several values; with two objectives, one objective over the other comes first."""
     outcome = evidence.outcome
     if len(outcome.metrics) > 1:
         yield _chart(
@@ -61,11 +61,11 @@ def _chart(evidence: Evidence, name: str, arms: Sequence[Arm], values: Sequence[
         for arm, value, place, mean in zip(arms, values, places, means, strict=True)
     ]
     y_ticks = [Tick(HEIGHT * (1 - _share(mean, low, high)), f"{mean:.3f}") for mean in dict.fromkeys((low, high))]
-    return Chart(name, sorted(points, key=lambda point: point.mark != ""), x_ticks, y_ticks)  # the marked ones on top
+    return Chart(name, sorted(points, key=lambda point: point.mark != ""), x_ticks, y_ticks)  # marked points on top
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:
-    """Where each value stands, 0 to 1: a number on its axis, anything else by turns."""
+    """The place of each value on the axis, 0 to 1, and the ticks: numbers to scale, other values evenly spaced."""
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(values):
         names = list(dict.fromkeys(map(str, values)))
@@ -79,7 +79,7 @@ def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:
 
 
 def _short(name: str, width: float) -> str:
-    """Without its middle where it is too long."""
+    """The name without its middle, if it is too long."""
     most = max(int(width / LETTER), 3)
     half = most // 2
     return name if len(name) <= most else f"{name[: most - half]}…{name[len(name) - half + 1 :]}"

@@ -1,4 +1,4 @@
-"""Which configuration, against which other, over which seeds: what the report is made of."""
+"""Gathers what the report is made of: which configuration is compared with which other, over which seeds."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +24,12 @@ class Arm:
 
     @cached_property
     def metrics(self) -> dict[int, dict[str, float]]:
-        """Of each seed, those of the epoch that was kept, with their prefixes."""
+        """Per seed, the metrics of the epoch that was kept, with their prefixes: {seed: {"val/macro_f1": 0.8}}."""
         return {seed: _read(run.folder / METRICS_FILE).get("metrics", {}) for seed, run in self.runs.items()}
 
     @cached_property
     def lambda_contrastive(self) -> float | None:
-        """None where the run left nothing to read."""
+        """As the first run was configured; None if it left no file that says so."""
         value = _read(self.folder / RUN_FILE).get("config", {}).get("loss.lambda_contrastive")
         return None if value is None else float(value)
 
@@ -39,18 +39,22 @@ class Arm:
 
     @property
     def folder(self) -> Path:
-        """Of its first seed."""
+        """The output folder of the first seed's run."""
         return next(iter(self.runs.values())).folder
 
     def objective(self, index: int) -> dict[int, float]:
+        """One objective's value per seed."""
         return {seed: run.values[index] for seed, run in self.runs.items()}
 
     def metric(self, name: str) -> dict[int, float]:
+        """One metric's value per seed, without the seeds whose runs lack it."""
         return {seed: metrics[name] for seed, metrics in self.metrics.items() if name in metrics}
 
 
 @dataclass(frozen=True)
 class Spread:
+    """One value per seed, summed up."""
+
     mean: float
     sd: float | None  # None with one seed
     num_seeds: int
@@ -65,16 +69,18 @@ class Spread:
 
 @dataclass(frozen=True)
 class Evidence:
+    """The configurations of a sweep, and the two that the verdict compares."""
+
     outcome: Outcome
     arms: Sequence[Arm]  # of the search, best first
-    judged: Sequence[Arm]  # that the verdict is about: of the confirm stage where there is one
+    compared: Sequence[Arm]  # what the verdict is about: of the confirm stage, if there was one, else of the search
     best: Arm
-    contrastive: Arm  # the best with a contrastive term; the best where no other is known
-    baseline: Arm | None  # the best without
+    contrastive: Arm  # the best with a contrastive term; the best of all if none has one
+    baseline: Arm | None  # the best without a contrastive term
 
     @property
     def is_fresh(self) -> bool:
-        """Seeds that the search has not seen."""
+        """Whether the compared runs have seeds that the search has not seen."""
         return self.outcome.confirmation is not None
 
     @property
@@ -82,37 +88,38 @@ class Evidence:
         return len(self.best.runs)
 
     def gain(self, index: int = 0) -> Comparison | None:
-        """Of the contrastive term, in an objective."""
+        """What the contrastive term gains in an objective, with an interval; None with fewer than two paired seeds."""
         if self.baseline is None:
             return None
         values, baseline = (arm.objective(index) for arm in (self.contrastive, self.baseline))
         return compare(values, baseline, self.outcome.directions[index])
 
     def difference(self, index: int = 0) -> float:
-        """The same without an interval."""
+        """The same without an interval, which one seed is enough for. Positive = the contrastive term is better."""
         assert self.baseline is not None
         sign = 1 if self.outcome.directions[index] == "maximize" else -1
         own, other = (fmean(arm.objective(index).values()) for arm in (self.contrastive, self.baseline))
         return sign * (own - other)
 
     def runner_up_gap(self) -> float | None:
-        """Between the two best configurations of the search."""
+        """How far the two best configurations of the search are apart; None if there is only one."""
         means = [fmean(arm.objective(0).values()) for arm in self.arms]
         return next((abs(first - second) for first, second in pairwise(means)), None)
 
 
 def gather(outcome: Outcome) -> Evidence:
+    """Reads the files that the runs have left; a run whose folder is gone counts with its objective values only."""
     arms = _ranked(outcome, _arms_of_trials(outcome))
-    judged = arms if outcome.confirmation is None else [*_confirmed_arms(outcome, outcome.confirmation, arms)]
-    best = next(arm for arm in judged if outcome.chosen in arm.trials)
-    without = [arm for arm in judged if arm.is_baseline]
-    contrastive = next((arm for arm in (best, *judged) if not arm.is_baseline), best)
+    compared = arms if outcome.confirmation is None else [*_confirmed_arms(outcome, outcome.confirmation, arms)]
+    best = next(arm for arm in compared if outcome.chosen in arm.trials)
+    without = [arm for arm in compared if arm.is_baseline]
+    contrastive = next((arm for arm in (best, *compared) if not arm.is_baseline), best)
     baseline = next((arm for arm in without if arm is not contrastive), None)
-    return Evidence(outcome, arms, judged, best, contrastive, baseline)
+    return Evidence(outcome, arms, compared, best, contrastive, baseline)
 
 
 def _arms_of_trials(outcome: Outcome) -> Iterator[Arm]:
-    """Trials that differ in the seed alone are one arm."""
+    """Trials that differ only in the seed are one arm."""
     groups: dict[str, list[TrialResult]] = {}
     for trial in outcome.trials:
         if trial.state == "COMPLETE" and trial.runs:
@@ -130,7 +137,7 @@ def _confirmed_arms(outcome: Outcome, confirmation: Confirmation, arms: Sequence
 
 
 def _ranked(outcome: Outcome, arms: Iterator[Arm]) -> list[Arm]:
-    """Best first; of several objectives the Pareto front first, each by the first objective."""
+    """Best first. With several objectives: the Pareto front, then the rest, both by the first objective."""
     sign = -1 if outcome.directions[0] == "maximize" else 1
     several = len(outcome.metrics) > 1
 
@@ -145,7 +152,7 @@ def _params(outcome: Outcome, trial: TrialResult) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Empty where the run left none: its folder may be gone."""
+    """The content of a JSON file; empty if there is none, as the run's folder may be gone."""
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

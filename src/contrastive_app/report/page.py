@@ -18,7 +18,7 @@ from contrastive_app.report.tables import (
     quality_table,
     trials_table,
 )
-from contrastive_app.report.verdict import judge, setting
+from contrastive_app.report.verdict import setting, verdict_of
 from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_map, draw_reliability
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
 
@@ -27,17 +27,20 @@ TEMPLATE = Path(__file__).with_name("report.html")
 
 class Picture(NamedTuple):
     caption: str
-    png: str  # as a data: address
+    png: str  # as a data: URL
 
 
 def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
-    """The page. criterion: that colours the maps; epochs: of a whole run."""
+    """The page as HTML.
+
+    criterion: the one whose votes colour the maps, None for no maps; epochs: of a run that is not pruned.
+    """
     evidence = gather(outcome)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         outcome=outcome,
         evidence=evidence,
-        verdict=judge(evidence),
+        verdict=verdict_of(evidence),
         setting=setting(evidence.best.params, outcome.labels),
         charts=list(charts(evidence)),
         intervals=has_intervals(evidence),
@@ -54,7 +57,7 @@ def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
 
 
 def _maps(evidence: Evidence, criterion: str) -> Iterator[Picture]:
-    """The best and the worst of the search, and the best without a contrastive term."""
+    """Maps of the best and the worst configuration of the search, and of the best without a contrastive term."""
     best = next(arm for arm in evidence.arms if evidence.outcome.chosen in arm.trials)
     drawn: list[Arm] = []
     for title, arm in {"Best": best, "Worst": evidence.arms[-1], "λ = 0": evidence.baseline}.items():

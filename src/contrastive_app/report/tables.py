@@ -1,4 +1,4 @@
-"""The report's tables, as rows of texts."""
+"""The report's tables, as rows of text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -26,13 +26,13 @@ class Table(NamedTuple):
 
 
 def arms_table(evidence: Evidence) -> Table:
-    """Mean and standard deviation over the seeds, of what the verdict weighs."""
+    """Mean and standard deviation over the seeds, for the configurations that the verdict compares."""
     outcome = evidence.outcome
     heading = ["configuration"]
     for metric in outcome.metrics:
         heading += [metric, "sd"]
     rows = []
-    for arm in evidence.judged[:MAX_ARMS]:
+    for arm in evidence.compared[:MAX_ARMS]:
         cells: list[str] = []
         for index in range(len(outcome.metrics)):
             spread = Spread.of(arm.objective(index))
@@ -63,12 +63,13 @@ def quality_table(evidence: Evidence) -> Table:
 
 
 def has_intervals(evidence: Evidence) -> bool:
+    """Whether there are enough paired seeds for a confidence interval."""
     gain = evidence.gain()
     return gain is not None and gain.num_seeds >= FEW_SEEDS
 
 
 def criteria_table(evidence: Evidence) -> Table:
-    """F1, the mean of yes and no, per criterion and split; how much better than the baseline."""
+    """Per criterion and split: the mean of F1(yes) and F1(no), and how much better that is than the baseline's."""
     arm, baseline = evidence.contrastive, evidence.baseline
     splits = [split for split in SPLITS if arm.metric(f"{split}/macro_f1")]
     heading = ["criterion"]
@@ -106,7 +107,7 @@ def trials_table(evidence: Evidence) -> Table:
 
 
 def cost_lines(evidence: Evidence, epochs: int) -> Iterator[str]:
-    """epochs: of a whole run."""
+    """What the sweep cost, and what pruning saved. epochs: of a run that is not pruned."""
     trials, confirmation = evidence.outcome.trials, evidence.outcome.confirmation
     states = [trial.state for trial in trials]
     kinds = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}

@@ -12,7 +12,8 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def judge(evidence: Evidence) -> Verdict:
+def verdict_of(evidence: Evidence) -> Verdict:
+    """Whether the contrastive term helps, as far as the sweep asked; with several objectives, what trades with what."""
     if len(evidence.outcome.metrics) > 1:
         return _of_a_front(evidence)
     if evidence.baseline is None or evidence.baseline is evidence.contrastive:
@@ -22,7 +23,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def setting(params: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """τ = 0.07, λ = 0.1"""
+    """The parameters as a person reads them: τ = 0.07, λ = 0.1"""
     return ", ".join(f"{labels.get(name, name)} = {compact(value)}" for name, value in params.items())
 
 
@@ -31,7 +32,7 @@ def compact(value: Any) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Without a sign where nothing but zeros is shown."""
+    """With its sign, unless all digits that are shown are zeros."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
@@ -57,7 +58,7 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
     where = "ahead of" if difference > 0 else "behind" if difference < 0 else "from"
     return Verdict(
         f"Not decided: {contrastive} is {abs(difference):.4f} {where} λ = 0 in {metric}, with one seed.",
-        "Another seed alone can move a run by as much; the study contrastive_or_not asks with eight fresh ones.",
+        "Another seed can move a run by as much; the study contrastive_or_not compares the two with eight fresh seeds.",
     )
 
 
@@ -80,7 +81,7 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         f"({interval}{gain.num_seeds} paired seeds)."
     ]
     if gain.num_seeds < ENOUGH_SEEDS and not gain.low <= 0 <= gain.high:
-        reasons.append(f"So few agree by chance alone in one of {2 ** (gain.num_seeds - 1)} comparisons.")
+        reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
     return Verdict(headline, " ".join(reasons))
@@ -101,5 +102,5 @@ def _of_a_front(evidence: Evidence) -> Verdict:
         reason = "λ = 0 is among them: nothing beats it in both."
     else:
         reason = "λ = 0 is not among them: some contrastive run beats it in both."
-    few = f"{evidence.num_seeds} seed{'s' * (evidence.num_seeds > 1)} a configuration"
+    few = f"{evidence.num_seeds} seed{'s' * (evidence.num_seeds > 1)} per configuration"
     return Verdict(headline, f"{reason} With {few}, neighbours on the front may trade places.")

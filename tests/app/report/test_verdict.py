@@ -6,7 +6,7 @@ import pytest
 
 from contrastive_app.report.evidence import gather
 from contrastive_app.report.page import render
-from contrastive_app.report.verdict import judge, signed
+from contrastive_app.report.verdict import signed, verdict_of
 
 from .conftest import METRIC
 
@@ -18,7 +18,7 @@ def shifted(by, noise=0.0):
 
 
 def verdict(outcome):
-    return judge(gather(outcome))
+    return verdict_of(gather(outcome))
 
 
 def test_without_a_baseline_one_seed_names_the_best_and_no_more(sweep):
@@ -58,7 +58,7 @@ def test_few_seeds_are_a_hint_however_clear(sweep, count, start):
     sweep.trial(0.07, 0.1, 0.9)
     found = verdict(sweep.outcome(sweep.confirmation(0, shifted(0.1, noise=0.01)[:count], BASE[:count])))
     assert found.headline.startswith(start)
-    assert ("by chance alone" in found.reason) == (count < 6)
+    assert ("by chance in one of" in found.reason) == (count < 6)
 
 
 def test_seeds_that_chose_flatter(sweep):
@@ -70,13 +70,13 @@ def test_seeds_that_chose_flatter(sweep):
     assert "flatters" in found.reason
 
 
-def test_trials_that_differ_in_the_seed_alone_are_one_configuration(sweep):
+def test_trials_that_differ_only_in_the_seed_are_one_configuration(sweep):
     for seed, value in enumerate(BASE):
         sweep.trial(0.07, 0.1, value + 0.05, seeds=(seed,))
         sweep.trial(0.07, 0.0, value, seeds=(seed,))
     evidence = gather(sweep.outcome())
     assert [len(arm.runs) for arm in evidence.arms] == [8, 8]
-    assert judge(evidence).headline.startswith("A gain")
+    assert verdict_of(evidence).headline.startswith("A gain")
 
 
 def test_runs_whose_folders_are_gone_are_no_baseline(sweep):
