@@ -1,0 +1,116 @@
+"""The confirm stage: its plan, and what its runs say."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from optuna_sweep.outcome import ArmMean, Confirmation, SeedRun
+from optuna_sweep.run.confirm import arms_of, confirm_plan, confirmation_of, findings, fresh_seeds
+from optuna_sweep.study.ledger import open_ledger, open_patiently
+from optuna_sweep.study.storage import storage_lock
+from support.plans import planned
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def ledger_of(plan, results=()):
+    """The plan's study, with a COMPLETE trial for each value and its parameters."""
+    lock, storage = storage_lock(plan.storage), open_patiently(plan.storage, 1.0)
+    ledger = open_ledger(
+        storage, lock, plan.study_name, plan.objective.directions, plan.identity(None), optuna.pruners.NopPruner()
+    )
+    for value, params in results:
+        ledger.study.enqueue_trial(params)
+        trial = ledger.study.ask(plan.space.distributions)
+        trial.set_user_attr("output_dir", f"/sweep/{trial.number:03d}")
+        trial.set_user_attr("seconds", 2.0)
+        ledger.study.tell(trial, value)
+    return ledger
+
+
+CONFIRM = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=3")
+
+
+def test_the_best_distinct_points_and_the_baseline_are_run_with_every_fresh_seed():
+    baseline = "hydra.sweeper.confirm.baseline={x:9,w:null}"
+    with planned("x=1,2,3", "y=5", "hydra.sweeper.study_name=s", "hydra.sweeper.timeout=60", *CONFIRM, baseline) as (
+        plan,
+        _,
+    ):
+        ledger = ledger_of(plan, [(3.0, {"x": 3}), (1.0, {"x": 1}), (1.0, {"x": 1}), (2.0, {"x": 2})])
+        arms = arms_of(plan, ledger)
+        stage = confirm_plan(plan, arms)
+    assert [(arm.name, arm.overrides) for arm in arms] == [
+        ("trial 1", ["y=5", "x=1"]),
+        ("trial 3", ["y=5", "x=2"]),
+        ("baseline", ["y=5", "x=9", "w=null"]),
+    ]
+    assert stage.points == [
+        {"arm": arm, "seed": seed} for arm in ("trial 1", "trial 3", "baseline") for seed in (1, 2, 3)
+    ]
+    assert stage.num_trials == 9
+    assert stage.study_name.startswith("s-confirm-")
+    assert stage.settings.timeout is None
+    job = stage.job(8, stage.points[8], 0, parent=None, alarm=False)
+    assert job.overrides[:4] == ("y=5", "x=9", "w=null", "seed=3")
+    assert job.folder == plan.sweep_dir / stage.folder_prefix / "008"
+    assert "hydra.sweeper.trial_reports=false" in job.overrides
+
+
+@pytest.mark.parametrize(
+    ("override", "seeds"), [("seed=7", [8, 9, 10]), ("hydra.sweeper.seeds=[3,11]", [12, 13, 14]), ("y=1", [1, 2, 3])]
+)
+def test_fresh_seeds_come_after_those_of_the_search(override, seeds):
+    with planned("x=1,2", override, *CONFIRM) as (plan, _):
+        assert fresh_seeds(plan) == seeds
+
+
+def test_the_runs_of_an_arm_are_those_that_ended_well():
+    with planned("x=1,2", *CONFIRM) as (plan, _):
+        arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]))
+        stage = confirm_plan(plan, arms)
+        trials = ledger_of(stage, [(float(index), point) for index, point in enumerate(stage.points[:4])]).trials
+    found = confirmation_of(arms, trials)
+    assert found.arms == {
+        1: {seed: SeedRun([float(seed - 1)], Path(f"/sweep/{seed - 1:03d}")) for seed in (1, 2, 3)},
+        0: {1: SeedRun([3.0], Path("/sweep/003"))},
+    }
+    assert found.seconds == 8.0
+
+
+def confirmation(**arms):
+    def runs(values):
+        return {10 + index: SeedRun([value], Path("run")) for index, value in enumerate(values)}
+
+    return Confirmation({None if name == "baseline" else int(name[1:]): runs(arms[name]) for name in arms}, 1.0)
+
+
+def test_the_best_mean_is_chosen_and_never_the_baseline():
+    found = findings(confirmation(t3=[1.0, 3.0], t5=[1.0, 2.0], baseline=[0.0, 0.0]), "minimize")
+    assert found.chosen == "trial 5"
+    assert found.arms["trial 3"] == ArmMean(2.0, pytest.approx(2**0.5), 2)
+    assert findings(confirmation(t3=[1.0, 3.0], t5=[1.0, 2.0]), "maximize").chosen == "trial 3"
+
+
+def test_the_gain_over_the_baseline_is_paired_and_positive_if_better():
+    better = confirmation(t3=[0.5 + seed for seed in range(6)], baseline=[1.0 + seed for seed in range(6)])
+    found = findings(better, "minimize")
+    assert found.gain == (0.5, 0.5, 0.5, 6)
+    assert found.verdict == "a gain: +0.5000 [+0.5000, +0.5000] over 6 paired seeds"
+    assert findings(better, "maximize").verdict.startswith("a loss: -0.5000")
+
+
+def test_too_few_seeds_decide_nothing():
+    found = findings(confirmation(t3=[1.0, 1.0], baseline=[2.0, 2.0]), "minimize")
+    assert found.verdict == "not decided: +1.0000 over 2 paired seeds, and 4 are the least"
+    found = findings(confirmation(t3=[1.0], baseline=[2.0, 2.0]), "minimize")
+    assert (found.verdict, found.gain) == ("nothing can be said: fewer than two paired seeds", None)
+
+
+def test_without_a_baseline_there_is_no_verdict_and_without_a_run_no_choice():
+    assert findings(confirmation(t3=[1.0], t4=[], baseline=[]), "minimize").verdict is None
+    assert findings(confirmation(t3=[], baseline=[1.0]), "minimize") is None
