@@ -1,3 +1,5 @@
+"""Which GPUs, threads and variables of the environment each slot and process gets."""
+
 import os
 import shutil
 import socket

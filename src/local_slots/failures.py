@@ -1,3 +1,5 @@
+"""Why a job has no result."""
+
 from hydra.errors import CompactHydraException
 
 

@@ -30,7 +30,7 @@ from local_slots.devices import (
 )
 from local_slots.failures import JobDied, JobError, JobFailed, JobTimedOut
 from local_slots.job import Request, compose
-from local_slots.process import Running, Spare, Worker, spare_process
+from local_slots.process import IdleWorker, Running, Worker, idle_worker
 from local_slots.server import ensure_server, stop_server
 from local_slots.transport import pack
 
@@ -42,6 +42,13 @@ TRACE_LINES, TRACE_BYTES = 30, 20_000  # of a dead job's output
 
 
 class Pool:
+    """The slots of one sweep and the jobs that run in them.
+
+    A job gets a free slot with `start`, as one process or several; `wait` returns the jobs that have ended, each with
+    its result or with the reason why it has none (raised, died, past its time limit). While it waits, it forks the
+    next idle worker. `stop` ends everything: SIGTERM, then SIGKILL after `grace_seconds`. Not for several threads.
+    """
+
     def __init__(
         self, context: HydraContext, task_function: TaskFunction, config: DictConfig, conf: "LocalLauncherConf"
     ) -> None:
@@ -57,7 +64,7 @@ class Pool:
         self._num_threads = threads_per_process(self.num_slots, self._num_processes, conf.threads_per_trial)
         self._context, self._task_function, self._config, self._conf = context, task_function, config, conf
         self._running: dict[int, Running] = {}  # by slot
-        self._spares: list[Spare] = []
+        self._idle: list[IdleWorker] = []
         atexit.register(self.stop)  # ahead of multiprocessing's own hook, which waits for every process
         ensure_server(conf.preload)  # it imports while the sweeper gets ready
 
@@ -100,12 +107,12 @@ class Pool:
             start_method=multiprocessing.get_start_method(allow_none=True),
             job_log=self._conf.job_log,
         )
-        spares = [self._take_spare() for _ in range(self._num_processes)]
-        for rank, (spare, own) in enumerate(zip(spares, process_environments(self._num_processes), strict=True)):
+        idle_workers = [self._take_idle_worker() for _ in range(self._num_processes)]
+        for rank, (idle, own) in enumerate(zip(idle_workers, process_environments(self._num_processes), strict=True)):
             with suppress(BrokenPipeError):  # it will be found dead
-                spare.requests.send(replace(request, environment=environment | own, is_follower=rank > 0))
-            spare.requests.close()
-        main, *followers = [Worker(spare.process, spare.results) for spare in spares]
+                idle.requests.send(replace(request, environment=environment | own, is_follower=rank > 0))
+            idle.requests.close()
+        main, *followers = [Worker(idle.process, idle.results) for idle in idle_workers]
         ends = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         self._running[free[0]] = Running(
             job_idx, list(overrides), main, dict(enumerate(followers, 1)), timeout_seconds, ends
@@ -120,8 +127,8 @@ class Pool:
             now = time.monotonic()
             if now >= give_up:
                 break
-            if len(self._spares) < self._num_processes:
-                self._spares.append(spare_process(self._conf.preload, self._conf.grace_seconds))
+            if len(self._idle) < self._num_processes:
+                self._idle.append(idle_worker(self._conf.preload, self._conf.grace_seconds))
                 continue
             wake = min(give_up, *(min(running.ends, running.killed) for running in self._running.values()))
             workers = [worker for running in self._running.values() for worker in running.workers()]
@@ -132,10 +139,10 @@ class Pool:
 
     def stop(self) -> None:
         running = list(self._running.values())
-        spares, self._spares = self._spares, []
+        idle_workers, self._idle = self._idle, []
         try:
-            for spare in spares:
-                spare.process.kill()
+            for idle in idle_workers:
+                idle.process.kill()
             for job in running:
                 job.main.send(signal.SIGTERM)
             give_up = time.monotonic() + self._conf.grace_seconds
@@ -147,12 +154,12 @@ class Pool:
             self._running.clear()
             stop_server()
 
-    def _take_spare(self) -> Spare:
-        while self._spares:
-            spare = self._spares.pop()
-            if spare.process.is_alive():
-                return spare
-        return spare_process(self._conf.preload, self._conf.grace_seconds)
+    def _take_idle_worker(self) -> IdleWorker:
+        while self._idle:
+            idle = self._idle.pop()
+            if idle.process.is_alive():
+                return idle
+        return idle_worker(self._conf.preload, self._conf.grace_seconds)
 
     def _has_ended(self, running: Running) -> bool:
         running.main.read()

@@ -21,15 +21,15 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 
 
 @dataclass
-class Spare:
-    """A process that has all but its job, so that a free slot need not wait for the fork."""
+class IdleWorker:
+    """A process that is already forked and waits for a job, so that a free slot need not wait for the fork."""
 
     process: ForkServerProcess
     requests: Connection
     results: Connection
 
 
-def spare_process(preload: Sequence[str], grace_seconds: float) -> Spare:
+def idle_worker(preload: Sequence[str], grace_seconds: float) -> IdleWorker:
     ensure_server(preload)
     requests_end, requests = FORKSERVER.Pipe(duplex=False)
     results, results_end = FORKSERVER.Pipe(duplex=False)
@@ -44,7 +44,7 @@ def spare_process(preload: Sequence[str], grace_seconds: float) -> Spare:
     finally:
         requests_end.close()
         results_end.close()
-    return Spare(process, requests, results)
+    return IdleWorker(process, requests, results)
 
 
 @dataclass

@@ -1,3 +1,5 @@
+"""Starts and stops the fork server, from which the processes of the jobs come."""
+
 import ctypes
 import json
 import multiprocessing
