@@ -106,7 +106,7 @@ def test_no_dialogue_in_two_splits(splits):
     contexts = {}
     for item in splits.train:
         assert contexts.setdefault(item.group, item.context) == item.context
-    assert len(contexts) < len(splits.train)  # some dialogues have several judged responses
+    assert len(contexts) < len(splits.train)  # some dialogues have several rated responses
 
 
 def test_no_text_twice(rows):

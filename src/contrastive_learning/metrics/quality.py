@@ -48,7 +48,8 @@ def quality_metrics(
     - `criteria_with_both_classes`: the number of criteria with a majority of each kind, over which F1, AUROC and
       average precision are averaged.
     - `borderline/share`: share of split votes, over the votes of all criteria.
-    - `mean_probability/votes_<k>_of_<n>`: mean probability where k of the commonest number of votes n are yes.
+    - `mean_probability/votes_<k>_of_<n>`: mean probability of the responses with k yes votes of n, n being the
+      commonest number of votes.
 
     Raises ValueError for other shapes, probabilities outside 0..1 and yes_votes outside 0..num_votes.
 

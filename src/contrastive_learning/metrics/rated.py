@@ -1,4 +1,4 @@
-"""Probabilities beside the votes that they are measured against, checked and without the responses that have none."""
+"""Probabilities with the votes that they are compared to: checked, and without the responses that have no votes."""
 
 from typing import Any, NamedTuple, Self
 

@@ -28,7 +28,7 @@ class Metric(NamedTuple):
 
 
 def _f1(rated: Rated) -> float | None:
-    """Mean of F1(yes) and F1(no) at the threshold: F1(yes) alone is nearly free if most responses are good."""
+    """Mean of F1(yes) and F1(no) at the threshold; if most responses are good, a high F1(yes) is nearly free."""
     if not rated.has_both_classes:
         return None
     f1_yes, f1_no = f1_of_both(rated.yes, rated.predicted)
