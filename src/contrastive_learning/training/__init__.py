@@ -16,7 +16,8 @@ With another number of processes the run continues with the same batches, but no
 none of our samplers, an interrupted epoch begins anew.
 """
 
+from contrastive_learning.training.context import Hooks, RunContext
 from contrastive_learning.training.settings import TrainerSettings
-from contrastive_learning.training.trainer import ContrastiveTrainer, Hooks, RunContext
+from contrastive_learning.training.trainer import ContrastiveTrainer
 
 __all__ = ["ContrastiveTrainer", "Hooks", "RunContext", "TrainerSettings"]

@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,36 +19,12 @@ from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import check_shardable, num_processes
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.training import optimizers, plain_config
+from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import RunningEpoch
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
 from contrastive_learning.training.step import BatchResult, TrainingStep
-
-Metrics = dict[str, float]
-Loader = Iterable[Mapping[str, Tensor]]
-
-
-def _ignore(*event: object) -> None:
-    pass
-
-
-class Hooks(NamedTuple):
-    """Whom the trainer tells what happens, in each process. An exception that a hook raises ends `fit`."""
-
-    on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
-    on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
-    log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunContext:
-    """What surrounds a training run: names of the criteria, further sets to evaluate, a folder, hooks."""
-
-    criteria: Sequence[str] | None = None  # None = criterion_0, criterion_1, ...
-    held_out: Mapping[str, Loader] = field(default_factory=dict)  # metric prefix -> loader, evaluated beside `val`
-    checkpoint_dir: Path | None = None  # None = no checkpoints; the best weights are kept in memory
-    hooks: Hooks = field(default_factory=Hooks)
 
 
 class ContrastiveTrainer:
@@ -59,6 +34,7 @@ class ContrastiveTrainer:
     [batch, criteria] in 0..1 (and `num_votes`, if known) or `yes_votes` and `num_votes`. `settings` is a
     TrainerSettings, or a plain dict with `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`; with
     TrainerSettings, `loss` and `optimizer`, which builds (optimizer, scheduler) from (model, num_steps), must be given.
+    `context` names the criteria, adds sets to evaluate, and has the folder for checkpoints and the hooks.
 
     Example:
         >>> import torch
@@ -88,7 +64,7 @@ class ContrastiveTrainer:
         *,
         loss: JointLoss | None = None,
         optimizer: Callable[..., optimizers.Schedule] | None = None,
-        context: RunContext = RunContext(),
+        context: RunContext | None = None,
     ) -> None:
         if not isinstance(settings, TrainerSettings):
             loss = loss or plain_config.loss_of(settings, model.temperature)
@@ -99,8 +75,9 @@ class ContrastiveTrainer:
         self.settings = settings
         self.loss = loss
         self.train_loader, self.val_loader = train_loader, val_loader
-        self.context = context
-        self.criteria = _numbered(model) if context.criteria is None else tuple(context.criteria)
+        self.context = context or RunContext()
+        names = self.context.criteria
+        self.criteria = _numbered(model) if names is None else tuple(names)
         loss.check_criteria(len(self.criteria))
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device

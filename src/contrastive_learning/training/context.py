@@ -1,0 +1,35 @@
+"""What surrounds a training run: the trainer's optional companions, none of which changes what is learned."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from contrastive_learning.metrics.evaluation import Evaluation
+
+Metrics = dict[str, float]
+Loader = Iterable[Mapping[str, Tensor]]
+
+
+def _ignore(*event: object) -> None:
+    pass
+
+
+class Hooks(NamedTuple):
+    """Whom the trainer tells what happens, in each process. An exception that a hook raises ends `fit`."""
+
+    on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
+    on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
+    log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What surrounds a training run: names of the criteria, further sets to evaluate, a folder, hooks."""
+
+    criteria: Sequence[str] | None = None  # None = criterion_0, criterion_1, ...
+    held_out: Mapping[str, Loader] = field(default_factory=dict)  # metric prefix -> loader, evaluated beside `val`
+    checkpoint_dir: Path | None = None  # None = no checkpoints; the best weights are kept in memory
+    hooks: Hooks = field(default_factory=Hooks)
