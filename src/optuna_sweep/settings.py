@@ -1,4 +1,7 @@
-"""What `hydra/sweeper: optuna`, its samplers and its pruners can be told."""
+"""The options of `hydra/sweeper: optuna`, of its samplers and of its pruners.
+
+Hydra imports this at each start, so it imports nothing heavy.
+"""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,15 +11,34 @@ from omegaconf import MISSING
 
 @dataclass
 class ConfirmConf:
-    """After the search, the best again with seeds that it has not seen; the mean over them decides."""
+    """After the search, run the best again with seeds that the search has not seen; the mean over them decides."""
 
     top_k: int = 0  # 0 = no confirm stage
     num_seeds: int = 3
-    baseline: Any = None  # what makes the best's opponent of it: {loss.lambda_contrastive: 0}
+    baseline: Any = None  # what to change in the best one, to compare it with: {loss.lambda_contrastive: 0}
 
 
 @dataclass
 class OptunaSweeperConf:
+    """One study. The keys of the official Optuna plugin mean what they mean there.
+
+    A primary configuration for `python -m src.train --config-dir sweeps --config-name NAME`:
+
+        defaults:
+          - train
+          - override hydra/sweeper: optuna
+          - _self_
+        hydra:
+          mode: MULTIRUN
+          sweeper:
+            direction: maximize
+            metric: val/macro_f1
+            n_trials: 30
+            params:
+              loss.temperature: tag(log, interval(0.03, 0.5))
+              loss.lambda_contrastive: choice(0, 0.1, 0.3)
+    """
+
     _target_: str = "hydra_plugins.contrastive_sweeper.sweeper.OptunaSweeper"
     _recursive_: bool = False
     _convert_: str = "all"
@@ -25,43 +47,45 @@ class OptunaSweeperConf:
     sampler: Any = MISSING
     pruner: Any = MISSING
     direction: Any = "minimize"  # minimize or maximize, or a list for several objectives
-    metric: Any = None  # of what the task returns, where that is a dict; else its name in tables
-    storage: Any = None  # null: the journal file optuna.journal here; a file, or a database URL
-    study_name: str | None = None  # null: from the configuration, so that the same command finds its study
-    n_trials: int | None = None  # a total, COMPLETE and PRUNED; null: a grid whole, else 20
-    n_jobs: int | None = None  # trials at a time; null: the launcher's slots; in batches 2, or 1 in this process
+    metric: Any = None  # the key to read if the task returns a dict; else only a name for tables
+    storage: Any = None  # a journal file or a database URL; null: optuna.journal in the working directory
+    study_name: str | None = None  # null: made from the configuration, so that the same command finds its study
+    n_trials: int | None = None  # COMPLETE and PRUNED ones of all commands together; null: all of a grid, else 20
+    n_jobs: int | None = None  # trials at a time; null: the launcher's slots; 2 for a launcher of batches, 1 for basic
     # key: interval(0.1, 1), choice(a, b), range(1, 4), tag(log, interval(1, 9))
     params: dict[str, Any] | None = field(default_factory=dict)
     search_space: dict[str, Any] | None = field(default_factory=dict)  # the older form of params
-    custom_search_space: str | None = None  # path of a function (config, trial) that suggests more
+    custom_search_space: str | None = None  # path of a function (config, trial) that suggests further parameters
 
     enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to start with
-    seeds: list[int] = field(default_factory=list)  # each configuration with each of them; its value is the mean
+    seeds: list[int] = field(default_factory=list)  # run each configuration with each seed; its value is the mean
     seed_key: str = "seed"
     confirm: ConfirmConf = field(default_factory=ConfirmConf)
-    fresh: bool = False  # under the next free name, with nothing reused from older studies
+    fresh: bool = False  # take the next free name, and reuse nothing from older studies
 
-    timeout: float | None = None  # seconds; no trial starts later
+    timeout: float | None = None  # seconds after which no trial starts
     trial_timeout: float | None = None  # seconds
-    target: float | None = None  # stop when the best is as good
+    target: float | None = None  # stop when the best trial is at least as good
     patience: int | None = None  # stop after so many trials without a better one
-    max_failure_rate: float = 1.0  # among each n_jobs trials
+    max_failure_rate: float = 1.0  # of each n_jobs trials in turn
     max_failures: int | None = 10
     max_consecutive_failures: int | None = 3
-    storage_patience: float = 600.0  # seconds to wait for a storage, or MLflow server, that goes away in mid-sweep
+    storage_patience: float = 600.0  # seconds to wait if the storage or the MLflow server goes away in mid-sweep
     max_retries: int = 1  # of a trial whose process died
-    continue_interrupted: bool = False  # as the same trial, in its folder: the task looks at current_trial().continues
+    continue_interrupted: bool = False  # as the same trial in its folder; the task asks current_trial().continues
 
     dry_run: bool = False
     top_k: int = 5  # rows of the table at the end
     labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
-    ignored_keys: list[str] = field(default_factory=list)  # configuration that may differ between the trials of a study
+    ignored_keys: list[str] = field(default_factory=list)  # keys whose values may differ between the trials of a study
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
     report: str | None = None  # path of a function (config, Outcome, folder) that makes more files
     mlflow_uri: str | None = None
     mlflow_experiment: str | None = None
-    mlflow_ui: str = "http://127.0.0.1:5000"  # where the UI is opened, unless mlflow_uri is itself a server
-    mlflow_images: list[str] = field(default_factory=list)  # series of pictures that jobs log, for the comparison
+    mlflow_ui: str = "http://127.0.0.1:5000"  # where the UI answers, unless mlflow_uri is itself a server
+    mlflow_images: list[str] = field(
+        default_factory=list
+    )  # series of pictures that jobs log, to show in the comparison
 
     # set by the sweeper for each job
     trial_number: int | None = None
@@ -189,7 +213,7 @@ class SuccessiveHalvingPrunerConf:
 @dataclass
 class PatientPrunerConf:
     _target_: str = "optuna.pruners.PatientPruner"
-    wrapped_pruner: Any = field(default_factory=lambda: asdict(MedianPrunerConf()))  # null: patience alone decides
+    wrapped_pruner: Any = field(default_factory=lambda: asdict(MedianPrunerConf()))  # null: only patience decides
     patience: int = 2
     min_delta: float = 0.0
 

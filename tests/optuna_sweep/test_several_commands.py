@@ -101,7 +101,7 @@ def test_what_one_machine_interrupts_another_repeats(tmp_path):
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("postgresql://nobody@127.0.0.1:1/none", "hydra.sweeper.storage: postgresql://nobody@127.0.0.1:1/none: "),
+        ("postgresql://nobody@127.0.0.1:1/none", "hydra.sweeper.storage: postgresql://***@127.0.0.1:1/none: "),
         ("nosuchdatabase://host/name", "hydra.sweeper.storage: nosuchdatabase://host/name: "),
     ],
 )

@@ -1,4 +1,4 @@
-"""For a report: what a sweep found, and how two of its configurations compare over seeds."""
+"""What a report may import: what a sweep found, and how two of its configurations compare over seeds."""
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
 from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare

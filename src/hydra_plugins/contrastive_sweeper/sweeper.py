@@ -1,4 +1,4 @@
-"""`hydra/sweeper: optuna`. Hydra imports this at each start: the engine, optuna_sweep, comes after the scan."""
+"""`hydra/sweeper: optuna`. Hydra imports this at each start: the engine, optuna_sweep, is imported after the scan."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class OptunaSweeper(Sweeper):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
-        from optuna_sweep.run.sweep import sweep  # after Hydra's scan, which every start pays for
+        from optuna_sweep.run.sweep import sweep  # here: Hydra's scan for plugins imports this file at every start
 
         sweep(self.settings, self.hydra_context, self.task_function, self.config, arguments)
 

@@ -1,4 +1,4 @@
-"""For a task: the trial that it runs as.
+"""What a task may import: the trial that it runs as.
 
 trial = current_trial()
 for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""`hydra/launcher: local`. Hydra imports this at each start: the engine, local_slots, comes after the scan."""
+"""`hydra/launcher: local`. Hydra imports this at each start: the engine, local_slots, is imported after the scan."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ class LocalLauncher(Launcher):
         return self._ready().run_all(job_overrides, initial_job_idx)
 
     def start(self, overrides: Sequence[str], job_idx: int, *, timeout_seconds: float | None) -> None:
-        """Start a job in a free slot. RuntimeError where none is free."""
+        """Start a job in a free slot. RuntimeError if none is free."""
         self._ready().start(overrides, job_idx, timeout_seconds)
 
     def wait(self, timeout_seconds: float | None) -> list[tuple[int, JobReturn]]:
@@ -60,7 +60,7 @@ class LocalLauncher(Launcher):
 
 
 class LocalLauncherConfigs(SearchPathPlugin):
-    """`hydra/launcher: local` is a file, as Hydra warns of one that has the name of a stored config."""
+    """`hydra/launcher: local` is a file, because Hydra warns of a file that has the name of a stored config."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("local_launcher", "pkg://hydra_plugins.local_launcher.conf")

@@ -1,4 +1,4 @@
-"""A sweep as the MLflow UI is to open it: addresses, and a saved view with its columns and charts.
+"""How the MLflow UI shows a sweep: addresses, and a saved view with its columns and charts.
 
 Saved views are MLflow's own, but their format is undocumented: tags of the experiment, as MLflow 3.17 writes them.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 TAG = "mlflow.sharedViewState."
-MAX_TAG_LENGTH = 5000  # of an experiment's tag in a PostgreSQL store
+MAX_TAG_LENGTH = 5000  # of the value of an experiment's tag, in a PostgreSQL store
 MAX_COMPARED = 10
 MAX_CHARTED = 20
 SWEEP, CURVES, IMAGES = "sweep", "curves", "images"  # sections of the page
@@ -22,22 +22,22 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class View:
-    """What is compared, by the names that MLflow has for it."""
+    """What is compared. All names are those of MLflow's params and metrics."""
 
     experiment_id: str
     parent_run_id: str
     name: str
     params: Sequence[str]
-    numbers: Sequence[str]  # of the params, those with an axis of their own
-    objectives: Sequence[str]  # metrics, the one to sort by first
+    numbers: Sequence[str]  # those params that are numbers, with a chart for each
+    objectives: Sequence[str]  # metrics; runs are sorted by the first
     ascending: bool
-    curves: Sequence[str]  # metrics with a value each epoch
+    curves: Sequence[str]  # metrics with a value per epoch
     images: Sequence[str]  # series of pictures
     image_step: int
 
     @property
     def key(self) -> str:
-        """The same for the same sweep: a continued one replaces its view."""
+        """The name of the saved view. A continued sweep has the same, and so replaces its view."""
         return f"sweep{self.parent_run_id}"
 
     @property
@@ -46,7 +46,7 @@ class View:
 
     @property
     def plain_address(self) -> str:
-        """Documented filters only: the same runs in the same order, without the columns and charts."""
+        """The same runs in the same order, without columns and charts: an address with documented filters only."""
         where = quote(_filter(self.parent_run_id))
         order = quote(f"metrics.`{self.objectives[0]}`")
         ascending = str(self.ascending).lower()
@@ -54,7 +54,7 @@ class View:
         return f"{page}&searchFilter={where}&orderByKey={order}&orderByAsc={ascending}"
 
     def tag(self) -> tuple[str, str] | None:
-        """Of the experiment; None where the view has too much in it to be saved."""
+        """The experiment's tag that saves the view, as key and value; None if the view is too large for a tag."""
         now = int(time.time() * 1000)
         packed = base64.b64encode(zlib.compress(json.dumps(self._state()).encode(), 9)).decode()
         view = {"name": self.name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
