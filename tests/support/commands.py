@@ -1,11 +1,22 @@
-"""The real command in a subprocess, and the runs that it records."""
+"""Commands under test, and the runs that they record."""
 
+import atexit
+import functools
+import json
 import os
+import select
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
+
+from local_slots.devices import THREAD_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -17,21 +28,144 @@ SMALL = [
     "model.encoder.vocab_size=800",
     "trainer.epochs=2",
 ]
+IMPORTABLE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+ENVIRONMENT = IMPORTABLE | {"CUDA_VISIBLE_DEVICES": ""}
+TRAIN = ("-m", "src.train")
 
 
-def command(*overrides):
-    return [sys.executable, "-m", "src.train", *overrides]
+@dataclass
+class Finished:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Command:
+    """A running command: what tests need of subprocess.Popen. Its output goes to files, so that no pipe fills."""
+
+    def __init__(self, argv, cwd, env):
+        self._out, self._errors = tempfile.TemporaryFile("a+b"), tempfile.TemporaryFile("a+b")
+        self._answer, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for mine in (self._out, self._errors, self._answer):
+            weakref.finalize(self, mine.close)
+        message = {"argv": [str(item) for item in argv], "cwd": str(cwd), "env": env}
+        descriptors = [self._out.fileno(), self._errors.fileno(), its.fileno()]
+        socket.send_fds(_fork_server().requests, [json.dumps(message).encode()], descriptors)
+        its.close()
+        self.pid, self.returncode = int(self._answer.recv(64)), None
+
+    def poll(self):
+        return self._look(0)
+
+    def wait(self, timeout=None):
+        if self._look(timeout) is None:
+            raise subprocess.TimeoutExpired(f"command {self.pid}", timeout, self.out(), self.errors())
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        self.wait(timeout)
+        return self.out(), self.errors()
+
+    def send_signal(self, signum):
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+    def kill(self):
+        self.send_signal(9)
+
+    def out(self):
+        """What it has printed so far."""
+        return _content(self._out)
+
+    def errors(self):
+        return _content(self._errors)
+
+    def _look(self, timeout):
+        if self.returncode is None and select.select([self._answer], [], [], timeout)[0]:
+            self.returncode = int(self._answer.recv(64))
+        return self.returncode
+
+
+def start(*argv, cwd, **environment):
+    """Start `python ARGV` in the folder `cwd`, forked from a process that has imported what it needs."""
+    return Command(argv, cwd, os.environ | ENVIRONMENT | environment)
+
+
+def run(*argv, cwd, timeout=300, check=False, **environment):
+    command = start(*argv, cwd=cwd, **environment)
+    try:
+        out, errors = command.communicate(timeout)
+    finally:
+        command.kill()
+    if check:
+        assert command.returncode == 0, out + errors
+    return Finished(command.returncode, out, errors)
+
+
+def run_in_new_interpreter(*argv, cwd, timeout=300, **environment):
+    """As a user starts it; seconds slower, as it must import everything first."""
+    return subprocess.run(
+        [sys.executable, *map(str, argv)],
+        cwd=cwd,
+        env=os.environ | ENVIRONMENT | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 def train(folder, *overrides, check=True):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command(*overrides), cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    """Run the training command to its end; if `check`, it must succeed."""
     if check:
-        assert done.returncode == 0, done.stderr
-    return done
+        provide_store(folder)
+    return run(*TRAIN, *overrides, cwd=folder, check=check)
 
 
 def runs(folder):
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("contrastive-quality")
     return client, client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+def provide_store(folder):
+    """An empty MLflow store at mlflow.db, unless there is one: to create its tables takes MLflow seconds."""
+    file = Path(folder, "mlflow.db")
+    if not file.exists():
+        shutil.copyfile(_empty_store(), file)
+
+
+@functools.cache
+def _empty_store():
+    folder = Path(tempfile.mkdtemp(prefix="empty-store-"))
+    MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return folder / "mlflow.db"
+
+
+class ForkServer:
+    """Ends when `requests` is closed: at the latest with this process."""
+
+    def __init__(self):
+        self.requests, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        threads = dict.fromkeys(THREAD_VARIABLES, "1")  # a process with a thread pool must not fork
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("fork_server.py"), str(its.fileno())],
+            env=os.environ | IMPORTABLE | threads | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
+            pass_fds=[its.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the tests
+        )
+        its.close()
+        atexit.register(self._end)
+
+    def _end(self):
+        self.requests.close()
+        self._process.wait(10)
+
+
+@functools.cache
+def _fork_server():
+    return ForkServer()
+
+
+def _content(file):
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()

@@ -1,10 +1,7 @@
-"""The real command in a subprocess, and the real stores that it leaves."""
+"""Sweeps of a small app or of the real model, and the real stores that they leave."""
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import optuna
 import psutil
@@ -12,8 +9,10 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.pool import NullPool
 
-ROOT = Path(__file__).parents[2]
+from support.commands import ROOT, provide_store, start
+
 APP = ROOT / "tests/optuna_sweep/app"
+PATHS = os.pathsep.join(map(str, (ROOT / "src", ROOT, APP)))
 NAME = "hydra.sweeper.study_name=s"
 TRACKING = "tracking=sqlite:///mlflow.db"
 MODULES = (
@@ -36,34 +35,25 @@ class Sweeps:
         self.folder = folder
         self._started = []
 
-    def start(self, *overrides, app=None):
-        paths = [str(path) for path in (ROOT / "src", ROOT, APP)]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
-            "CUDA_VISIBLE_DEVICES": "",
-        }
-        command = [sys.executable, str(APP / "app.py"), "-m"] if app is None else [sys.executable, "-m", app]
-        process = subprocess.Popen(
-            [*command, *overrides],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._started.append(process)
-        return process
+    def start(self, *overrides, app=None, store=True):
+        """Start the small app's sweep, or the module `app`. `store`: what is recorded finds a store."""
+        if store and TRACKING in overrides:
+            provide_store(self.folder)
+        argv = (APP / "app.py", "-m") if app is None else ("-m", app)
+        command = start(*argv, *overrides, cwd=self.folder, PYTHONPATH=PATHS)
+        self._started.append(command)
+        return command
 
     def end(self):
         """Kill what a failed test has left."""
-        for process in self._started:
-            process.kill()
-            process.communicate()
+        for command in self._started:
+            command.kill()
+            command.wait()
 
     def run(self, *overrides, app=None, code=0):
-        process = self.start(*overrides, app=app)
-        out, errors = process.communicate(timeout=300)
-        assert process.returncode == code, out + errors
+        command = self.start(*overrides, app=app)
+        out, errors = command.communicate(timeout=300)
+        assert command.returncode == code, out + errors
         return out + errors
 
     def study(self, name="s", storage=None):
