@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 STUDY ?= temperature_lambda
 ARGS ?=
+WORKERS ?= -n 2 --dist loadgroup
 
 .PHONY: help install train sweep sync test test-fast lint format bench ui clean
 
@@ -31,10 +32,10 @@ sync: $(INSTALLED)  ## send what a tracking server that was away has not taken y
 	$(BIN)/python -m src.sync $(ARGS)
 
 test: $(INSTALLED)  ## every test, the slow ones too
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-fast: $(INSTALLED)  ## the tests that take seconds, before each commit
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check .

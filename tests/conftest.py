@@ -1,6 +1,12 @@
 """Settings of the whole suite."""
 
+import os
 import signal
+
+# before torch is loaded: threads that wait for work must not keep a processor from the other processes of a test
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
@@ -9,6 +15,14 @@ from support.servers import PostgresServer
 
 # a shell that starts the suite in the background has it ignore SIGINT, which the commands under test would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers, tests that share a fixture of their module run in one worker, which makes it once."""
+    for item in items:
+        fixtures = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
+        if any(fixture.scope == "module" for fixture in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])

@@ -1,30 +1,22 @@
 """A sweep that is interrupted in mid-trial: the same command goes on with the same trial and the same MLflow run."""
 
-import os
 import signal
-import subprocess
-import time
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from support.commands import ROOT, SMALL, command, runs
+from support.commands import SMALL, TRAIN, provide_store, runs, wait_while_running
+from support.commands import start as start_command
 
 SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
 SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=6", "tracking.log_model=false"]
 
 
 def start(folder, processes):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        command(*SWEEP, f"hydra.launcher.processes_per_trial={processes}"),
-        cwd=folder,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    provide_store(folder)
+    return start_command(*TRAIN, *SWEEP, f"hydra.launcher.processes_per_trial={processes}", cwd=folder)
 
 
 @pytest.mark.slow
@@ -32,9 +24,7 @@ def start(folder, processes):
 def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
     process = start(tmp_path, processes)
     index = tmp_path / "multirun/s/000/checkpoints/checkpoints.json"
-    while not index.exists():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    wait_while_running(process, index.exists)
     process.send_signal(signum)
     process.communicate(timeout=60)
     assert process.returncode == (143 if signum == signal.SIGTERM else -signal.SIGKILL)

@@ -1,35 +1,26 @@
 """The real command under torchrun: two gloo processes do what one does."""
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing
 
 import pytest
 
 from contrastive_app.launched import FOLLOWER_OVERRIDES, as_follower
-from support.commands import ROOT, SMALL, runs
+from support.commands import SMALL, TRAIN, provide_store, run, runs, start, wait_while_running
 
 EXACT = [*SMALL, "model.encoder.dropout=0", "model.dropout=0", "trainer.epochs=3", "sampler.batch_size=14"]  # 21 steps
 EXACT += ["tracking.system_metrics=false", "trainer.precision=fp32"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-
-
-ENVIRONMENT = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 
 
 def launch(folder, launcher, *overrides, check=True):
-    command = [*(launcher or [sys.executable]), "-m", "src.train", *overrides]
-    environment = os.environ | ENVIRONMENT
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
+    """`launcher`: the arguments of Python that start it with several processes; none for one process."""
+    provide_store(folder)
+    argv, new = (*launcher, *TRAIN, *overrides), bool(launcher)
+    return run(*argv, cwd=folder, timeout=500, check=check, new_interpreter=new, OMP_NUM_THREADS="1")
 
 
 def history(folder):
@@ -56,7 +47,7 @@ def test_the_overrides_of_a_follower_stand_beside_the_others():
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    return folder, launch(folder, None, *EXACT)
+    return folder, launch(folder, (), *EXACT)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +69,7 @@ def test_two_processes_are_one_run_with_the_metrics_of_one_process(one, two):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(one, two):
-    for (folder, _), launcher in ((one, TORCHRUN), (two, None)):
+    for (folder, _), launcher in ((one, TORCHRUN), (two, ())):
         output = next(folder.glob("outputs/*/*"))
         launch(folder, launcher, *EXACT, "trainer.epochs=4", f"trainer.resume_from={output}")
     assert history(two[0]) == pytest.approx(history(one[0]), rel=1e-4, abs=1e-4)
@@ -88,18 +79,16 @@ def test_a_run_goes_on_with_another_number_of_processes(one, two):
 @pytest.mark.slow
 def test_sigterm_in_mid_epoch_changes_nothing(two, tmp_path):
     """The launcher hands it on to both processes; a preempted node does the same."""
-    command = [*TORCHRUN, "-m", "src.train", *EXACT]
-    process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-    while not (indices := list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json"))):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    process = start(*TORCHRUN, *TRAIN, *EXACT, cwd=tmp_path, new_interpreter=True, OMP_NUM_THREADS="1")
+    wait_while_running(process, lambda: list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")))
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
+    (index,) = tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")
     assert errors.count("interrupted; to continue") == 1
     assert "src/train.py" not in errors
     assert runs(tmp_path)[1][0].info.status == "KILLED"
-    assert json.loads(indices[0].read_text())["last"].startswith("epoch_002_batch_")
-    launch(tmp_path, TORCHRUN, *EXACT, f"trainer.resume_from={indices[0].parents[1]}")
+    assert json.loads(index.read_text())["last"].startswith("epoch_002_batch_")
+    launch(tmp_path, TORCHRUN, *EXACT, f"trainer.resume_from={index.parents[1]}")
     found = history(tmp_path)
     expected = {key: value for key, value in history(two[0]).items() if key in found}
     assert found == expected

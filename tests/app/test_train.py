@@ -1,22 +1,18 @@
-"""The real command in a subprocess, then a look into the real stores."""
+"""The command, then a look into its real stores."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pyarrow.parquet as pq
 import pytest
 
-from support.commands import ROOT, SMALL, command, runs, train
+from support.commands import SMALL, TRAIN, provide_store, run, runs, start, train, wait_while_running
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
-    return folder, train(folder, *SMALL, "tracking.register=judge")
+    return folder, run(*TRAIN, *SMALL, "tracking.register=judge", cwd=folder, check=True, new_interpreter=True)
 
 
 @pytest.mark.slow
@@ -73,32 +69,24 @@ def interrupt(connection, cursor, statement, *rest):
     if statement.startswith("INSERT INTO runs"):
         os.kill(os.getpid(), signal.SIGINT)
 
-runpy.run_module("src.train", run_name="__main__")
+runpy.run_module("src.train", run_name="__main__", alter_sys=True)
 """
 
 
 @pytest.mark.slow
 def test_an_interrupt_while_the_run_is_opened_closes_it(tmp_path):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
-    arguments = [sys.executable, "-c", INTERRUPTED_WHILE_OPENED, *SMALL]
-    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
-    assert done.returncode == 130
-    _, (run,) = runs(tmp_path)
-    assert run.info.status == "KILLED"
+    provide_store(tmp_path)
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED_WHILE_OPENED)
+    assert run(script, *SMALL, cwd=tmp_path).returncode == 130
+    _, (interrupted,) = runs(tmp_path)
+    assert interrupted.info.status == "KILLED"
 
 
 @pytest.mark.slow
 def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_path):
-    process = subprocess.Popen(
-        command(*SMALL, "trainer.epochs=200"),
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
+    process = start(*TRAIN, *SMALL, "trainer.epochs=200", cwd=tmp_path, new_interpreter=True)
+    wait_while_running(process, lambda: list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")))
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143
@@ -181,10 +169,11 @@ def test_missing_folders_are_one_line(tmp_path):
 
 
 def test_help_answers_without_the_heavy_imports(tmp_path):
-    started = time.perf_counter()
-    done = train(tmp_path, "--cfg", "job")
+    done = run("-X", "importtime", *TRAIN, "--cfg", "job", cwd=tmp_path, new_interpreter=True)
     assert "lambda_contrastive: 0.1" in done.stdout
-    assert time.perf_counter() - started < 5
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "transformers", "mlflow", "pyarrow", "optuna", "sklearn"}
 
 
 @pytest.mark.slow

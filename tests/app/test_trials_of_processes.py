@@ -1,15 +1,14 @@
 """A sweep whose trials are two gloo processes each: one Optuna trial, one MLflow run, the numbers of one process."""
 
-import os
 import signal
-import subprocess
 from contextlib import suppress
 
 import psutil
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import ROOT, SMALL, command
+from support.commands import SMALL, TRAIN, provide_store
+from support.commands import start as start_command
 from support.sweeps import Sweeps, assert_mirrored, is_alive, wait_for
 
 SWEEP = ["-m", *SMALL, "sampler.batch_size=14", "model.dropout=0", "model.encoder.dropout=0", "trainer.epochs=4"]
@@ -21,10 +20,9 @@ SWEEP += ["trainer.precision=fp32"]
 
 
 def start(folder, processes, *overrides):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "CUDA_VISIBLE_DEVICES": ""}
     launcher = [f"hydra.launcher.processes_per_trial={processes}", f"hydra.launcher.threads_per_trial={processes}"]
-    line = command(*SWEEP, *launcher, *overrides)
-    return subprocess.Popen(line, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    provide_store(folder)
+    return start_command(*TRAIN, *SWEEP, *launcher, *overrides, cwd=folder)
 
 
 def followers(trial, processes):

@@ -6,10 +6,12 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +45,12 @@ class Finished:
 class Command:
     """A running command: what tests need of subprocess.Popen. Its output goes to files, so that no pipe fills."""
 
-    def __init__(self, argv, cwd, env):
-        self._out, self._errors = tempfile.TemporaryFile("a+b"), tempfile.TemporaryFile("a+b")
+    def __init__(self, message):
+        self._out = tempfile.TemporaryFile("a+b")  # noqa: SIM115  closed with this object
+        self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         self._answer, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for mine in (self._out, self._errors, self._answer):
             weakref.finalize(self, mine.close)
-        message = {"argv": [str(item) for item in argv], "cwd": str(cwd), "env": env}
         descriptors = [self._out.fileno(), self._errors.fileno(), its.fileno()]
         socket.send_fds(_fork_server().requests, [json.dumps(message).encode()], descriptors)
         its.close()
@@ -71,7 +73,7 @@ class Command:
             os.kill(self.pid, signum)
 
     def kill(self):
-        self.send_signal(9)
+        self.send_signal(signal.SIGKILL)
 
     def out(self):
         """What it has printed so far."""
@@ -86,13 +88,18 @@ class Command:
         return self.returncode
 
 
-def start(*argv, cwd, **environment):
-    """Start `python ARGV` in the folder `cwd`, forked from a process that has imported what it needs."""
-    return Command(argv, cwd, os.environ | ENVIRONMENT | environment)
+def start(*argv, cwd, new_interpreter=False, **environment):
+    """Start `python ARGV` in the folder `cwd`.
+
+    It is forked from a process that has imported what it needs; as a `new_interpreter`, as a user starts it, it takes
+    seconds longer.
+    """
+    env = os.environ | ENVIRONMENT | environment
+    return Command({"argv": list(map(str, argv)), "cwd": str(cwd), "env": env, "new": new_interpreter})
 
 
-def run(*argv, cwd, timeout=300, check=False, **environment):
-    command = start(*argv, cwd=cwd, **environment)
+def run(*argv, cwd, timeout=300, check=False, new_interpreter=False, **environment):
+    command = start(*argv, cwd=cwd, new_interpreter=new_interpreter, **environment)
     try:
         out, errors = command.communicate(timeout)
     finally:
@@ -102,16 +109,11 @@ def run(*argv, cwd, timeout=300, check=False, **environment):
     return Finished(command.returncode, out, errors)
 
 
-def run_in_new_interpreter(*argv, cwd, timeout=300, **environment):
-    """As a user starts it; seconds slower, as it must import everything first."""
-    return subprocess.run(
-        [sys.executable, *map(str, argv)],
-        cwd=cwd,
-        env=os.environ | ENVIRONMENT | environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def wait_while_running(command, condition):
+    """Wait for `condition`, which `command` must bring about before it ends."""
+    while not condition():
+        assert command.poll() is None, command.errors()
+        time.sleep(0.05)
 
 
 def train(folder, *overrides, check=True):
