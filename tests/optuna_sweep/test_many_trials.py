@@ -1,15 +1,15 @@
 """A long sweep keeps what it had after its first trials: memory, open files, processes, threads."""
 
-import os
 import statistics
 import time
 
 import psutil
 import pytest
 
+from support.commands import NIGHTLY
 from support.sweeps import LOCAL, NAME, TRACKING
 
-TRIALS = int(os.environ.get("MANY_TRIALS", "60"))  # 200 for a longer look
+TRIALS = 200 if NIGHTLY else 30
 WINDOW = TRIALS // 6
 MEGABYTES_A_TRIAL = 0.2  # the study and its pictures hold a few kB of each trial
 

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from optuna_sweep.study.storage import PostgresLock, open_storage
+from support.commands import NIGHTLY
 from support.sweeps import LOCAL, NAME, TRACKING, Sweeps, assert_mirrored, wait_for
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ def run_together(sweeps, *overrides, trials, storage=None):
     """Two commands; neither may fail, run a trial too many, repeat one, or leave it out of MLflow."""
     place = [] if storage is None else [f"hydra.sweeper.storage={storage}"]
     command = (NAME, TRACKING, *FOUR_SLOTS, "epochs=2", f"hydra.sweeper.n_trials={trials}", *place, *overrides)
-    processes = [sweeps.start(*command) for _ in range(2)]
+    processes = [sweeps.start(*command, store=False) for _ in range(2)]
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -40,7 +41,7 @@ def run_together(sweeps, *overrides, trials, storage=None):
     return {trial.user_attrs["owner"] for trial in done}
 
 
-@pytest.mark.parametrize("attempt", range(10))
+@pytest.mark.parametrize("attempt", range(10 if NIGHTLY else 2))
 def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
     storage = None if attempt % 2 else f"sqlite:///{sweeps.folder}/study.db"
     run_together(sweeps, *SEARCH, trials=10, storage=storage)

@@ -33,6 +33,7 @@ SMALL = [
 IMPORTABLE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
 ENVIRONMENT = IMPORTABLE | {"CUDA_VISIBLE_DEVICES": ""}
 TRAIN = ("-m", "src.train")
+NIGHTLY = "NIGHTLY" in os.environ  # more repetitions of races and a longer sweep
 
 
 @dataclass
