@@ -1,13 +1,17 @@
 """Which GPUs, threads and variables of the environment each slot and process gets."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
+from itertools import takewhile
 
 from hydra.errors import CompactHydraException
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# a number, a UUID, or a slice of a GPU; whatever else is listed (-1, NoDevFiles, none) hides what follows it from CUDA
+GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")
 
 
 def visible_gpus() -> list[str]:
@@ -15,8 +19,7 @@ def visible_gpus() -> list[str]:
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         names = [name.strip() for name in listed.split(",")]
-        hidden_from = next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))
-        return names[:hidden_from]
+        return list(takewhile(GPU_NAME.fullmatch, names))
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
@@ -79,4 +82,11 @@ def process_environments(num_processes: int) -> list[dict[str, str]]:
 def threads_per_process(num_slots: int, num_processes: int, threads_per_trial: int | None) -> int:
     if threads_per_trial is not None and threads_per_trial < 1:
         raise CompactHydraException(f"hydra.launcher.threads_per_trial must be at least 1, got {threads_per_trial}")
-    return max(1, (threads_per_trial or len(os.sched_getaffinity(0)) // num_slots) // num_processes)
+    return max(1, (threads_per_trial or num_cores() // num_slots) // num_processes)
+
+
+def num_cores() -> int:
+    """The cores that this process may use; all of the machine's if the system (macOS) cannot limit a process."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

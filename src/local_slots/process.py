@@ -62,7 +62,7 @@ class Worker:
         assert pid is not None
         try:
             os.killpg(pid, signum)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # the latter on macOS, for a group whose processes have ended
             with suppress(ProcessLookupError):
                 if self.process.is_alive():
                     os.kill(pid, signum)

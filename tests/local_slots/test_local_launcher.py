@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from local_slots.devices import num_cores
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -97,9 +99,23 @@ def test_each_job_is_a_fresh_process_in_its_own_group(app):
     assert all(job["group"] == job["pid"] for job in facts)
     assert len({job["server"] for job in facts}) == 1
     assert all(job["json_tool"] for job in facts)
-    assert all(job["threads"] == str(max(1, len(os.sched_getaffinity(0)) // 2)) for job in facts)
+    assert all(job["threads"] == str(max(1, num_cores() // 2)) for job in facts)
     assert (app.folder / "sweep/0/.hydra/config.yaml").exists()
     assert "Traceback" not in done.stderr
+
+
+def test_a_machine_without_the_calls_of_linux_sweeps_too(app):
+    """Python runs sitecustomize at the start of each process: of the command, of the server, of the jobs."""
+    machine = app.folder / "machine"
+    machine.mkdir()
+    (machine / "sitecustomize.py").write_text(
+        "import os\nfor name in ('sched_getaffinity', 'sched_setaffinity'):\n    delattr(os, name)\n"
+    )
+    (app.folder / "check.py").write_text("import os\nassert not hasattr(os, 'sched_getaffinity')\n")
+    done = app.run("repeat=0,1", "hydra.launcher.preload=[check]", PYTHONPATH=f"{machine}:{SRC}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert {job["threads"] for job in app.facts()} == {str(os.cpu_count())}
 
 
 def test_an_app_can_say_what_its_jobs_find_imported(app):
@@ -190,6 +206,11 @@ def test_data_loader_workers_work_in_a_job(app):
 def test_each_slot_has_its_own_gpu(app):
     app.stream("repeat=0,1,2,3", CUDA_VISIBLE_DEVICES="4,GPU-7")
     assert {job["gpus"] for job in app.facts()} == {"4", "GPU-7"}
+
+
+def test_slurms_word_for_no_gpu_gives_two_slots_on_the_processor(app):
+    app.stream("repeat=0,1", "hydra.launcher.num_slots=2", CUDA_VISIBLE_DEVICES="NoDevFiles")
+    assert {job["gpus"] for job in app.facts()} == {"NoDevFiles"}
 
 
 def test_gpus_are_found_without_starting_cuda(app):
