@@ -1,7 +1,9 @@
 """The recorded judge, loaded and served by a process that does not see this repository."""
 
+import builtins
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -112,6 +114,26 @@ def test_the_judge_computes_as_it_was_trained_where_that_is_fast():
     cpu = torch.device("cpu")
     assert judge._autocast_dtype("fp32", cpu) is judge._autocast_dtype("fp16", cpu) is None
     assert judge._autocast_dtype("bf16", cpu) == (torch.bfloat16 if cpu_multiplies_bf16() else None)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_the_judge_decides_how_threads_wait_before_torch_is_imported(monkeypatch, given, expected):
+    """Each import statement of the file is noted with the policy at that time; OpenMP reads it when it is loaded."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is restored
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    imported, at_import = builtins.__import__, {}
+
+    def note(name, importer=None, *arguments):
+        if importer is not None and importer.get("__file__") == judge.__file__:
+            at_import[name] = os.environ.get("OMP_WAIT_POLICY")
+        return imported(name, importer, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", note)
+    runpy.run_path(judge.__file__)
+    heavy = {"mlflow", "numpy", "pandas", "torch", "transformers"}
+    assert {name: at_import[name] for name in heavy} == dict.fromkeys(heavy, expected)
 
 
 def ask(port, payload):
