@@ -78,8 +78,7 @@ def train(config: DictConfig) -> Objective:
         # the objective first: MLflow's page that compares runs opens on the metric that was logged first
         run.log({name: metrics[name] for name in names} | metrics, epoch)
         progress.on_epoch(metrics, epoch)
-        if epoch > max(parts.settings.lambda_warmup_epochs, parts.settings.epochs / 2):  # by now it should move
-            progress.remark_once(remarks(metrics, data.criteria))
+        progress.remark_once(remarks(metrics, data.criteria, parts.settings, epoch))
         if epoch > 0:
             _report(trial, metrics[names[0]], epoch)
 
@@ -175,6 +174,8 @@ def _innermost(error: BaseException) -> str:
     return explain(error, CONF)
 
 
+# The sweep engine has the same two lines, the launch engine two that ignore a second signal as well: neither knows the
+# other or this application, and two lines are no reason to change that.
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(signum).name)
 

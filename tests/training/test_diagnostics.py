@@ -13,6 +13,12 @@ SHARED = {"temperature": 0.1, "denominator": "all", "projection": "shared", "cri
 CRITERIA = ("clear", "fair")
 
 
+def late_remarks(tmp_path, metrics):
+    """The remarks after the last of four epochs, when every warning is due."""
+    settings = build_trainer(tmp_path, epochs=4).settings
+    return remarks(metrics, CRITERIA, settings, 4)
+
+
 def joint(contrastive, lambda_contrastive=0.1):
     return JointLoss(
         contrastive=contrastive,
@@ -96,9 +102,9 @@ def test_a_loss_over_all_criteria_has_one_entry_in_the_metrics():
     assert statistics.means()["valid_anchors"] == statistics.means()["valid_anchors/all_criteria"] == 0.5
 
 
-def test_starvation_is_said_in_words():
+def test_starvation_is_said_in_words(tmp_path):
     anchors = {"train/valid_anchors/clear": 0.9, "train/valid_anchors/fair": 0.01}
-    line = remarks(anchors, CRITERIA)["starvation"]
+    line = late_remarks(tmp_path, anchors)["starvation"]
     assert "starves on fair: fewer than 5% of the responses are anchors; use sampler=balanced" in line
 
 
@@ -115,13 +121,21 @@ def test_an_epoch_of_training_has_them(tmp_path):
     assert epoch["excess"] >= 0
 
 
-def test_collapse_is_said_in_words():
-    line = remarks({"train/collapse_ratio": 0.995, "val/embedding/uniformity": -0.1}, CRITERIA)["collapse"]
+def test_collapse_is_said_in_words(tmp_path):
+    line = late_remarks(tmp_path, {"train/collapse_ratio": 0.995, "val/embedding/uniformity": -0.1})["collapse"]
     assert "nearly equal" in line
     orthogonal = {"train/collapse_ratio": 1.0, "val/embedding/uniformity": -4.0}
-    assert "no nearer than other pairs" in remarks(orthogonal, CRITERIA)["collapse"]
+    assert "no nearer than other pairs" in late_remarks(tmp_path, orthogonal)["collapse"]
     assert "trainer.lambda_warmup_epochs" in line
-    line = remarks({"val/embedding/effective_rank": 1.4}, CRITERIA)["rank"]
+    line = late_remarks(tmp_path, {"val/embedding/effective_rank": 1.4})["rank"]
     assert "span 1.4 dimensions" in line
     one_criterion_in_a_shared_space = {"train/collapse_ratio/clear": 0.995, "train/collapse_ratio": 0.94}
-    assert remarks({"val/embedding/effective_rank": 9.0} | one_criterion_in_a_shared_space, CRITERIA) == {}
+    assert late_remarks(tmp_path, {"val/embedding/effective_rank": 9.0} | one_criterion_in_a_shared_space) == {}
+
+
+@pytest.mark.parametrize(("warmup", "first"), [(1, 6), (7, 8)])
+def test_nothing_is_said_before_the_embeddings_had_time_to_move(tmp_path, warmup, first):
+    settings = replace(build_trainer(tmp_path, epochs=10).settings, lambda_warmup_epochs=warmup)
+    collapsed = {"train/collapse_ratio": 0.995}
+    due = [epoch for epoch in range(11) if remarks(collapsed, CRITERIA, settings, epoch)]
+    assert due == list(range(first, 11))

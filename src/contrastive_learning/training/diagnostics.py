@@ -106,9 +106,16 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float]
     )
 
 
-def remarks(metrics: Mapping[str, float], criteria: Sequence[str]) -> dict[str, str]:
-    """Warnings about the embeddings after an epoch: kind of trouble (collapse, starvation, rank) -> one line."""
-    found = {}
+def remarks(
+    metrics: Mapping[str, float], criteria: Sequence[str], settings: TrainerSettings, epoch: int
+) -> dict[str, str]:
+    """Warnings about the embeddings after `epoch`: kind of trouble (collapse, starvation, rank) -> one line.
+
+    None in the first half of the run and while lambda warms up: clusters may still form.
+    """
+    found: dict[str, str] = {}
+    if epoch <= max(settings.lambda_warmup_epochs, settings.epochs / 2):
+        return found
     if metrics.get("train/collapse_ratio", 0.0) > NO_CLUSTERS_ABOVE:
         equal = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE
         state = "all embeddings are nearly equal" if equal else "positives are no nearer than other pairs"
