@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from contrastive_learning.training import Hooks, TrainerSettings
     from contrastive_learning.training.optimizers import Schedule
 
-PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> metric prefix
 EVAL_BATCH_SIZE = 128
 Objective = float | tuple[float, ...]
 
@@ -117,6 +116,7 @@ def build_trainer(
     from torch.utils.data import DataLoader
 
     from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.responses import METRIC_PREFIXES
     from contrastive_learning.runtime.devices import resolve_device, seed_everything
     from contrastive_learning.runtime.processes import rank
     from contrastive_learning.training import RunContext
@@ -129,13 +129,13 @@ def build_trainer(
     on_gpu = resolve_device(parts.settings.device) == "cuda"
     held_out = {
         prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
-        for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in PREFIXES.items())
+        for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in METRIC_PREFIXES.items())
         if split is not None
     }
     return ContrastiveTrainer(
         model,
         DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=on_gpu),
-        held_out.pop("val"),
+        held_out.pop(METRIC_PREFIXES["valid"]),
         parts.settings.device,
         parts.settings,
         loss=parts.loss,

@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.launched import is_follower
-from contrastive_app.parts import PREFIXES
 from contrastive_app.places import CHECKOUT, command
 from contrastive_app.resume import RUN_FILE, fixed_options
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
@@ -78,7 +77,9 @@ def record_embeddings(
     splits: Mapping[str, "TokenizedSplit"],
     evaluations: Mapping[str, "Evaluation"],
 ) -> None:
-    for name, prefix in PREFIXES.items():
+    from contrastive_learning.data.responses import METRIC_PREFIXES
+
+    for name, prefix in METRIC_PREFIXES.items():
         if prefix in evaluations:
             path = output / f"{name}.parquet"
             write_embeddings(path, splits[name], evaluations[prefix])

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 from contrastive_app.report.evidence import Arm, Evidence, Spread
 from contrastive_app.report.verdict import compact, setting, signed
+from contrastive_learning.data.responses import METRIC_PREFIXES
 from contrastive_learning.metrics.table import METRICS
 from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare
 
-SPLITS = {"val": "valid", "test": "test", "test_ood": "held-out domain"}
+# metric prefix -> what the report calls the split
+SPLITS = {prefix: {"test_ood": "held-out domain"}.get(split, split) for split, prefix in METRIC_PREFIXES.items()}
 MAX_ARMS = 10
 NONE = "–"
 

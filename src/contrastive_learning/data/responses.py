@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 SPLITS = ("train", "valid", "test", "test_ood")
+METRIC_PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> "val" of val/macro_f1
 
 
 class VoteCount(NamedTuple):
