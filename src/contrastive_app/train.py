@@ -190,7 +190,7 @@ def main() -> Any:
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
     try:
-        find_studies_by_name()
+        find_studies_by_name(sys.argv[1:])
         return run_from_hydra()
     except KeyboardInterrupt as interrupt:
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)

@@ -4,10 +4,14 @@ import signal
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from contrastive_app.command_line import explain
 from contrastive_app.places import CONF, STUDIES
+from contrastive_app.studies import StudiesSearchPath, find_studies_by_name
 from contrastive_app.train import main
 
 
@@ -62,3 +66,19 @@ def test_waiting_threads_sleep_unless_the_user_wants_otherwise(given, expected, 
     finally:
         signal.signal(signal.SIGTERM, handler)
     assert os.environ["OMP_WAIT_POLICY"] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config-name", "smoke"], True),
+        (["--config-name=smoke"], True),
+        (["-m", "-cn", "smoke"], True),
+        (["--help"], False),
+        (["--config-dir", "sweeps", "loss=bce"], False),
+    ],
+)
+def test_the_studies_are_searched_only_if_a_configuration_is_named(arguments, expected, monkeypatch):
+    monkeypatch.setattr(Singleton, "_instances", {})  # a scan of its own
+    find_studies_by_name(arguments)
+    assert (StudiesSearchPath in Plugins.instance().discover(SearchPathPlugin)) is expected
