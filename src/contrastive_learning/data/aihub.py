@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from contrastive_learning.data.aihub_files import documents, find_files, part_of
 from contrastive_learning.data.files import digest
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
-from contrastive_learning.data.rows import field, label, place, read_rows, shown, text
+from contrastive_learning.data.rows import composed, field, label, shown, text
 from contrastive_learning.data.splits import SplitRules, make_splits
+from contrastive_learning.data.tables import place, read_rows, table_remarks
 from contrastive_learning.data.vote_counts import VoteCounter, row_votes
 
-FORMAT_VERSION = 1  # raise when the same files come to mean something else
+FORMAT_VERSION = 2  # raise when the same files come to mean something else
 BOT = 0  # speaker_id
 
 
@@ -74,6 +75,8 @@ class AIHubData:
             parts.setdefault(part, []).extend(responses)
             skipped += skipped_here
         remarks = [f"{skipped:,} answers left out: no votes or no text"] if skipped else []
+        for file in find_files(self._path).values():
+            remarks += table_remarks(file) if file.suffix.lower() == ".csv" else []
         if not parts:
             raise ValueError(f"{self._path} must hold conversations, got none")
         if len(parts) == 1:
@@ -104,7 +107,7 @@ def _from_labels(part: str | None, file: Path, counter: VoteCounter) -> Iterator
 
 def _parsed(content: str) -> Any:
     try:
-        return json.loads(content)
+        return composed(json.loads(content))
     except json.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error}") from error
 

@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from contrastive_learning.data.encodings import decoded
 from contrastive_learning.data.files import existing, open_bytes
-from contrastive_learning.data.rows import decoded
 
 EXTENSIONS = (".zip", ".json", ".csv")
 AGGREGATED = ("training_all_aggregated.csv", "validation_all_aggregated.csv")

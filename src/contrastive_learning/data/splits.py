@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits, VoteCount
+from contrastive_learning.data.rows import composed
 
 Parts = dict[str, list[RatedResponse]]  # split -> responses; a split without a file is absent
 Votes = Mapping[str, Counter[VoteCount]]  # of one split: criterion -> how often each count occurs
@@ -28,6 +29,7 @@ class SplitRules:
                 continue
             if isinstance(names, str) or len(set(names)) < len(names) or (name == "criteria" and not names):
                 raise ValueError(f"data.source.{name} must be a list of different names such as [a,b], got {names!r}")
+            object.__setattr__(self, name, composed(names))  # as the names in the data are
         if not 0 < self.valid_fraction < 1:
             raise ValueError(f"data.source.valid_fraction must be above 0 and below 1, got {self.valid_fraction}")
         if not 0 <= self.test_fraction < 1 - self.valid_fraction:

@@ -7,12 +7,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from contrastive_learning.data.files import digest, existing
+from contrastive_learning.data.folders import tables_in
 from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits
-from contrastive_learning.data.rows import READERS, Row, field, is_missing, label, place, read_rows, shown, text
+from contrastive_learning.data.rows import Row, field, is_missing, label, shown, text
 from contrastive_learning.data.splits import Parts, SplitRules, make_splits
+from contrastive_learning.data.tables import (
+    READABLE,
+    READERS,
+    Table,
+    files_of,
+    place,
+    read_rows,
+    suffix_of,
+    table_remarks,
+)
 from contrastive_learning.data.vote_counts import VoteCounter, parsed, row_votes
 
-FORMAT_VERSION = 1  # raise when the same files come to mean something else
+FORMAT_VERSION = 2  # raise when the same files come to mean something else
 
 
 class VotesData:
@@ -47,54 +58,40 @@ class VotesData:
         self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)
 
     def fingerprint(self) -> str:
-        files = {f"{split}/{file.name}": file for split, file in self._files()[0].items()}
+        tables, _ = self._tables()
+        files = {f"{split}/{file.name}": file for split, table in tables.items() for file in files_of(table)}
         return digest(files, asdict(self._rules) | {"format": f"votes {FORMAT_VERSION}"})
 
     def load(self) -> Splits:
-        files, remarks = self._files()
+        tables, remarks = self._tables()
+        remarks += [remark for table in tables.values() for remark in table_remarks(table)]
         wanted = self._rules.criteria
         reader = _Reader(VoteCounter(wanted))
-        parts: Parts = {"train": reader.read("train", files["train"])}
+        parts: Parts = {"train": reader.read("train", tables["train"])}
         found = reader.counter.found
         reader.counter = VoteCounter(wanted, known=found if wanted is None else None)
-        for split in list(files)[1:]:
-            parts[split] = reader.read(split, files[split])
+        for split in list(tables)[1:]:
+            parts[split] = reader.read(split, tables[split])
         return make_splits(parts, self._rules, found, remarks + reader.remarks)
 
-    def _files(self) -> tuple[dict[str, Path], list[str]]:
-        """Split -> file, train first, and remarks about files that are not read."""
+    def _tables(self) -> tuple[dict[str, Table], list[str]]:
+        """Split -> its table, train first, and remarks about files that are not read."""
         path = existing(self._path, "data.path")
-        files, remarks = _in_folder(path) if path.is_dir() else ({"train": path}, [])
+        tables: dict[str, Table] = {"train": path}
+        remarks: list[str] = []
+        if path.is_dir():
+            tables, remarks = tables_in(path)
         for split, given in self._given.items():
             if given is not None:
-                files[split] = existing(given, f"data.source.{split}_path")
-        for split, file in files.items():
-            if file.suffix.lower() not in READERS:
+                tables[split] = existing(given, f"data.source.{split}_path")
+        files = [file for table in tables.values() for file in files_of(table)]
+        for split, table in tables.items():
+            if isinstance(table, Path) and suffix_of(table) not in READERS:
                 option = "data.path" if split == "train" else f"data.source.{split}_path"
-                raise ValueError(f"{option} must end in {', '.join(READERS)}; got {file}")
-        if len({file.resolve() for file in files.values()}) < len(files):
-            raise ValueError(f"every split must have its own file, got {', '.join(map(str, files.values()))}")
-        return {split: files[split] for split in SPLITS if split in files}, remarks
-
-
-def _in_folder(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    folder = folder.resolve()
-    readable = sorted(file for file in folder.iterdir() if file.suffix.lower() in READERS)
-    files: dict[str, Path] = {}
-    for file in (file for file in readable if file.stem in SPLITS):
-        if file.stem in files:
-            raise ValueError(
-                f"{folder} must hold one file named {file.stem}.*, got {files[file.stem].name}, {file.name}"
-            )
-        files[file.stem] = file
-    if "train" not in files:
-        names = [entry.name for entry in sorted(folder.iterdir())]
-        raise ValueError(
-            f"{folder} must hold train with one of {', '.join(READERS)}; got {', '.join(names) or 'nothing'}; "
-            "to read a single file, give its own path"
-        )
-    others = [file.name for file in readable if file.stem not in SPLITS]
-    return files, [f"not read: {', '.join(others)} (only {', '.join(SPLITS)} are)"] if others else []
+                raise ValueError(f"{option} must end in {READABLE}; got {table}")
+        if len({file.resolve() for file in files}) < len(files):
+            raise ValueError(f"every split must have its own file, got {', '.join(map(str, tables.values()))}")
+        return {split: tables[split] for split in SPLITS if split in tables}, remarks
 
 
 class _Reader:
@@ -103,9 +100,9 @@ class _Reader:
     def __init__(self, counter: VoteCounter) -> None:
         self.counter = counter
         self.remarks: list[str] = []
-        self._places: dict[str, tuple[Path, int]] = {}  # id -> file and line
+        self._places: dict[str, tuple[Table, int]] = {}  # id -> table and number of the row
 
-    def read(self, split: str, path: Path) -> list[RatedResponse]:
+    def read(self, split: str, path: Table) -> list[RatedResponse]:
         responses = []
         line = without_votes = 0
         for line, row in read_rows(path):
@@ -125,7 +122,7 @@ class _Reader:
             self.remarks.append(f"{split}: {without_votes:,} responses left out: no votes")
         return responses
 
-    def _response(self, row: Row, split: str, path: Path, line: int) -> RatedResponse:
+    def _response(self, row: Row, split: str, path: Table, line: int) -> RatedResponse:
         response = text(field(row, "response"), "response")
         if not response.strip():
             raise ValueError(f"response must not be empty, got {shown(response)}")
