@@ -1,4 +1,4 @@
-"""Errors as a person at the command line wants them: one line that says what to change."""
+"""Turns the errors of Hydra and OmegaConf into one line that tells a person at the command line what to change."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,28 +11,42 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+# groups of hydra that a person may misspell; they are not among the options of conf
 HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper", "hydra/sweeper/sampler", "hydra/sweeper/pruner")
 
 
 def explain(error: BaseException, config_dir: Path) -> str:
-    """One line for an error of composing or checking the configuration; names the nearest known key."""
+    """One line for an error of composing or checking the configuration; names the nearest known key.
+
+    The patterns match the messages of Hydra 1.3 and OmegaConf 2.3, the versions in pyproject.toml. A message that none
+    of them matches is returned as it is, in one line.
+    """
     text = str(error)
+    # OmegaConf 2.3, ConfigAttributeError or ConfigKeyError, for loss.temprature=1:
+    # "Key 'temprature' is not in struct\n    full_key: loss.temprature\n    object_type=dict"
     node = re.search(r"full_key: (\S+)", text)
     if node is not None and "not in struct" in text:
         return f"there is no option {node.group(1)}{_nearest(node.group(1), config_dir)}"
+    # Hydra 1.3, InstantiationException, for +loss.temprature=1:
+    # "Error in call to target '...':\nTypeError("... got an unexpected keyword argument 'temprature'")\nfull_key: loss"
     added = re.search(r"unexpected keyword argument '(\w+)'", text)
-    if node is not None and added is not None:  # +loss.temprature=1
+    if node is not None and added is not None:
         key = f"{node.group(1)}.{added.group(1)}"
         return f"there is no option {key}{_nearest(key, config_dir)}"
+    # Hydra 1.3, OverrideParseException: "LexerNoViableAltException: model.name=한글 이름\n      ^\nSee https://hydra.cc..."
     unquoted = re.search(r"LexerNoViableAltException: ([^=\s]+)=([^\n]*)", text)
     if unquoted is not None:
         key, value = unquoted.groups()
         return (
             f"{key}: a value with spaces or letters like 한글 needs quotes inside quotes: \"{key}='{value.strip()}'\""
         )
+    # Hydra 1.3, MissingConfigException, for loss=supconn: "In 'train': Could not find 'loss/supconn'\n\n
+    # Available options in 'loss':\n\tagreement\n\tbce..."
     choice = re.search(r"Could not find '([\w/]+)/([^/']*)'\s+Available options in '\1':((?:\n\t.*)*)", text)
     if choice is not None:
         return _no_choice(f"{choice.group(1)}=", choice.group(2), choice.group(3).split())
+    # Hydra 1.3, MissingConfigException, for --config-name smok: "Cannot find primary config 'smok'. Check that it's in
+    # your config search path.\n\nConfig search path:\n\tprovider=hydra, path=pkg://hydra.conf\n\tprovider=main, ..."
     study = re.search(r"Cannot find primary config '(.+?)'", text)
     if study is not None:
         folders = re.findall(r"provider=(?:main|command-line|studies), path=file://(.+)", text)
@@ -51,7 +65,7 @@ def _configs(folders: Iterable[str]) -> set[str]:
 
 
 def check_keys(config: DictConfig, config_dir: Path) -> None:
-    """Refuse top-level keys that nothing reads, which `+name=value` would add silently."""
+    """Raises ValueError for a top-level key that nothing reads, which `+name=value` would add silently."""
     train = yaml.safe_load((config_dir / "train.yaml").read_text(encoding="utf-8"))
     groups = [group for entry in train["defaults"] if isinstance(entry, dict) for group in entry]
     for key in map(str, config):
@@ -60,11 +74,12 @@ def check_keys(config: DictConfig, config_dir: Path) -> None:
 
 
 def quoted(key: str, value: str) -> str:
-    """An override as a shell and Hydra take it."""
+    """The override `key=value`, with the quotes that a shell and Hydra need."""
     return f"{key}={value}" if re.fullmatch(r"[\w/.:-]+", value, re.ASCII) else f"\"{key}='{value}'\""
 
 
 def _nearest(key: str, config_dir: Path) -> str:
+    """What to say after "there is no option <key>": the choices of its group that have it, else the nearest option."""
     group, _, rest = key.partition(".")
     elsewhere = [file.stem for file in sorted((config_dir / group).glob("*.yaml")) if rest and _has(file, rest)]
     if elsewhere:
@@ -79,7 +94,7 @@ def _nearest(key: str, config_dir: Path) -> str:
 
 
 def _defaults(config_dir: Path) -> dict[str, Any]:
-    """The configuration without any override."""
+    """The configuration without any override. Hydra may be running: its state is the same afterwards."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

@@ -13,10 +13,12 @@ FOLLOWER_OVERRIDES = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_
 
 
 def num_launched() -> int:
+    """Number of processes of this run, from the variables that torchrun sets; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_follower() -> bool:
+    """Whether this process is one of several and not rank 0."""
     return num_launched() > 1 and int(os.environ.get("RANK", 0)) > 0
 
 

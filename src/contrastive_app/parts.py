@@ -1,4 +1,4 @@
-"""What a run is made of: the parts that its configuration names, its data, its objective."""
+"""Builds what a run is made of from its configuration: model, loss, optimizer, sampler, data, tracking, objective."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from contrastive_learning.training import Hooks, TrainerSettings
     from contrastive_learning.training.optimizers import Schedule
 
-EVAL_BATCH_SIZE = 128
+EVAL_BATCH_SIZE = 128  # responses
 Objective = float | tuple[float, ...]
 
 
 class Parts(NamedTuple):
-    """What the nodes of the configuration build. `optimizer` and `make_sampler` still want the model, the responses."""
+    """What the nodes of the configuration build, one field per node.
+
+    `optimizer` and `make_sampler` are functions of what only a run has: the model, and the training responses.
+    """
 
     settings: "TrainerSettings"
     recipe: "ModelRecipe"
@@ -58,7 +61,10 @@ def build_parts(config: DictConfig) -> Parts:
 
 
 def preflight(config: DictConfig) -> str:
-    """What a sweep checks before its first trial. Returns the fingerprint of the data."""
+    """Check the configuration of a sweep's first trial. Returns the fingerprint of its data.
+
+    Raises ValueError, or what Hydra raises for a node that cannot be built: the sweep then ends before its first trial.
+    """
     check_keys(config, CONF)
     if num_launched() > 1:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
@@ -70,6 +76,7 @@ def preflight(config: DictConfig) -> str:
 
 
 def objective_names(config: DictConfig) -> tuple[str, ...]:
+    """The metrics of `objective.metric`. Raises ValueError if one depends on the hyperparameters that are searched."""
     metric = config.objective.metric
     names = (metric,) if isinstance(metric, str) else tuple(metric)
     for name in names:
@@ -79,11 +86,13 @@ def objective_names(config: DictConfig) -> tuple[str, ...]:
 
 
 def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple[float, ...]:
+    """The value of each objective. Raises ValueError with the nearest name if a metric does not exist."""
     from contrastive_learning.choices import did_you_mean
 
     for name in names:
         if name not in metrics:
-            raise ValueError(f"objective.metric: no {name} each epoch{did_you_mean(name, metrics)}")
+            nearest = did_you_mean(name, metrics)
+            raise ValueError(f"objective.metric must be a metric of every epoch, got {name}{nearest}")
     return tuple(float(metrics[name]) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Where this application's files lie: beside `src` in a checkout, inside the package in an installed wheel."""
+"""Where this application's files lie: next to `src` in a checkout, inside the package in an installed wheel."""
 
 from pathlib import Path
 

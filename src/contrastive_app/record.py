@@ -1,4 +1,4 @@
-"""What a run tells its record: what it was made of, its embeddings, its judge."""
+"""What is recorded of a run: configuration, data and machine at its start; metrics, embeddings and judge at its end."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ METRICS_FILE = "metrics.json"  # in the output folder
 
 
 def run_name(config: DictConfig) -> str:
-    """sample tiny supcon τ=0.07 λ=0.1"""
+    """The choices and hyperparameters that tell runs apart, such as "sample tiny supcon τ=0.07 λ=0.1"."""
     choices, loss = HydraConfig.get().runtime.choices, config.loss
     chosen = [choices[group] for group in ("data", "model", "loss") if group in choices]
     if loss.lambda_contrastive > 0:
@@ -40,7 +40,10 @@ def run_name(config: DictConfig) -> str:
 def open_run(
     config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]
 ) -> Iterator["Run"]:
-    """Open a run, or the one that a resumed output folder belongs to. A trial has a name of its own."""
+    """Open a new run or, if `output` belongs to a run that is resumed, that one; it is closed when the block ends.
+
+    A trial's run has the name that the sweep gave it. A follower gets a run that records nothing.
+    """
     from contrastive_learning.runtime.interrupts import HeldSignals
     from contrastive_learning.tracking import NoRun
     from contrastive_learning.tracking.provenance import git_state
@@ -68,7 +71,7 @@ def _tell_what_waits(output: Path) -> None:
 
     if (output / OUTBOX).exists():
         sync = shlex.join([*command("sync").split(), str(output)])
-        logger.warning("to send the rest of the record once the server answers: %s", sync)
+        logger.warning("part of the record is not sent yet; once the server answers, send it with: %s", sync)
 
 
 def record_embeddings(
@@ -77,6 +80,7 @@ def record_embeddings(
     splits: Mapping[str, "TokenizedSplit"],
     evaluations: Mapping[str, "Evaluation"],
 ) -> None:
+    """Write <split>.parquet for each evaluated split, and record it as an artifact."""
     from contrastive_learning.data.responses import METRIC_PREFIXES
 
     for name, prefix in METRIC_PREFIXES.items():
@@ -94,7 +98,7 @@ def record_judge(
     trainer: "ContrastiveTrainer",
     valid: "Evaluation",
 ) -> str | None:
-    """Record the trained judge so that it can be served. Returns its address, if it was."""
+    """Record the trained judge so that it can be served. Returns its address, or None if it was not recorded."""
     from contrastive_learning.serving import export_judge
 
     export_judge(
@@ -111,12 +115,13 @@ def record_judge(
 
 
 def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:
-    """For the report of a sweep, which needs no MLflow to read them."""
+    """Write metrics.json, from which the report of a sweep is made without MLflow."""
     content = {"kept_epoch": kept_epoch, "epochs": epochs, "metrics": dict(metrics)}
     (output / METRICS_FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer: "ContrastiveTrainer") -> None:
+    """Record what the run can be repeated from: options, data, command line, versions, uncommitted changes."""
     from contrastive_learning.tracking.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
@@ -138,7 +143,10 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
 
 
 def write_embeddings(path: Path, split: "TokenizedSplit", evaluation: "Evaluation") -> None:
-    """One Parquet row a response: id, domain, yes_votes, num_votes, probabilities, features, embeddings."""
+    """Write a Parquet file with one row per response.
+
+    Columns: id, domain; yes_votes, num_votes and probabilities, one value per criterion; features, embeddings.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Where a run writes, and whether it continues what an interrupted one left there."""
+"""The output folder of a run, and whether the run continues from a checkpoint in it."""
 
 import json
 from pathlib import Path
@@ -24,10 +24,10 @@ MAY_CHANGE_ON_RESUME = (
 
 
 def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
-    """Where the run writes: a folder of its own, or that of the interrupted run it continues.
+    """The folder that the run writes to: a new one, or that of the interrupted run which it continues.
 
-    Raises ValueError where that one had other options: its record would no longer tell what was run; and for a new
-    run in the folder of another, whose files it would overwrite.
+    Raises ValueError if the interrupted run had other options, since its record would no longer say what was run, and
+    if a new run would overwrite the files of another.
     """
     from contrastive_learning.runtime.processes import broadcast_from_main
 
@@ -49,13 +49,14 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
 
 
 def is_continued(config: DictConfig, output: Path, trial: CurrentTrial) -> bool:
-    """There is a checkpoint to go on from: the one asked for, or that of an interrupted trial."""
+    """Whether the run starts from a checkpoint: that of `trainer.resume_from`, or that of its interrupted trial."""
     from contrastive_learning.training.checkpoints import INDEX
 
     return config.trainer.resume_from is not None or (trial.continues and (output / "checkpoints" / INDEX).exists())
 
 
 def fixed_options(config: DictConfig) -> dict[str, Any]:
+    """The options that a resumed run must repeat, as dotted key -> value."""
     from contrastive_learning.tracking.provenance import flatten
 
     options = flatten(OmegaConf.to_container(config, resolve=True))

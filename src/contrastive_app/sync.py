@@ -1,4 +1,4 @@
-"""Sends what the tracking server has not taken yet, of runs that have ended and lie in the given folders."""
+"""Sends the records that a tracking server has not received yet. Finds them in the output folders of ended runs."""
 
 import argparse
 import json
@@ -14,16 +14,16 @@ from contrastive_app.resume import RUN_FILE
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("sync"), description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")])
+    parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")], help="searched")
     folders = parser.parse_args().folders
     from contrastive_learning.tracking.outbox import OUTBOX
 
     found = sorted(path.parent for folder in folders for path in folder.rglob(OUTBOX))
     if not found:
-        print(f"nothing waits in {', '.join(map(str, folders))}")
+        print(f"nothing waits to be sent in {', '.join(map(str, folders))}")
     sent = [_sync(output) for output in found]
     if not all(sent):
-        sys.exit(f"error: {sent.count(False)} of {len(sent)} runs still wait")
+        sys.exit(f"error: {sent.count(False)} of {len(sent)} runs still wait to be sent")
 
 
 def _sync(output: Path) -> bool:
@@ -31,7 +31,7 @@ def _sync(output: Path) -> bool:
     run_id = json.loads((output / RUN_FILE).read_text())["run_id"]
     try:
         sent: bool = instantiate(config.tracking).send_outbox(run_id, output)
-    except Exception as error:  # noqa: BLE001  whatever a server refuses: the other runs may go
+    except Exception as error:  # noqa: BLE001  whatever a server answers: the other runs are still sent
         print(f"{output}: {error}", file=sys.stderr)
         return False
     if sent:

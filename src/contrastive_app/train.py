@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 def train(config: DictConfig) -> Objective:
-    """One training run as `config` says. Returns the objective at the best epoch; of a pruned trial, at its last."""
+    """Train once as `config` says. Returns the objective at the best epoch or, if the trial is pruned, at its last."""
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
@@ -125,7 +125,7 @@ def train(config: DictConfig) -> Objective:
 
 
 def _report(trial: CurrentTrial, value: float, epoch: int) -> None:
-    """Raises TrialPruned in all processes where the study says so, which only the first one asks."""
+    """Report a value to the study, which only rank 0 talks to. Raises TrialPruned in every process if it prunes."""
     from contrastive_learning.runtime.processes import broadcast_from_main
 
     pruned = False
@@ -137,7 +137,7 @@ def _report(trial: CurrentTrial, value: float, epoch: int) -> None:
 
 
 def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> None:
-    """A misspelt metric shows before anything is recorded, and ends a sweep at its first trial."""
+    """Raises ConfigurationError if a metric is misspelt: before anything is recorded, and at a sweep's first trial."""
     try:
         objectives_of(trainer.evaluate_start(), names)
     except ValueError as error:
@@ -181,7 +181,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def main() -> Any:
-    """The console command."""
+    """Run the command line. Exits with 130 after Ctrl-C, 143 after SIGTERM, 1 after an error, which takes one line."""
     # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED

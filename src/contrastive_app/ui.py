@@ -21,7 +21,7 @@ LANDING = "/#/experiments/{}/runs?workflowType=machine_learning"  # without it M
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("ui"), description=__doc__)
-    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--port", type=int, default=5000, help="of the server on this machine")
     parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="the SQLite file of the runs")
     arguments = parser.parse_args()
     if not 0 < arguments.port < 65536:
@@ -58,12 +58,12 @@ def _last_seen(run: Any) -> int:
 def _serve(store: str, port: int) -> None:
     from mlflow.cli import cli
 
-    where = ["--backend-store-uri", store, "--host", HOST, "--port", str(port)]
-    cli(["ui", *where, "--workers", "1"], prog_name="mlflow")
+    options = ["--backend-store-uri", store, "--host", HOST, "--port", str(port)]
+    cli(["ui", *options, "--workers", "1"], prog_name="mlflow")
 
 
 def _open(server: str, address: str) -> None:
-    """Once the server answers."""
+    """Print the address, and open it in a browser, once the server answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -77,7 +77,7 @@ def _open(server: str, address: str) -> None:
 
 
 def _has_window() -> bool:
-    """A browser inside this terminal would be in the way."""
+    """Whether a browser would open in a window; one inside the terminal would be in the way."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 

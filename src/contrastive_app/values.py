@@ -1,4 +1,4 @@
-"""Values of the wrong type, named by their option before anything is built."""
+"""Checks the type of every value in the configuration before anything is built, so that the error names the option."""
 
 import inspect
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
-OWN: dict[str, tuple[type, ...]] = {  # read by src.train itself
+OWN: dict[str, tuple[type, ...]] = {  # read by the application; all others go to a constructor
     "seed": (int,),
     "data.max_length": (int,),
     "data.prefix": (str,),
@@ -55,7 +55,7 @@ def _annotations(target: str) -> dict[str, Any]:
 
 
 def _scalar_types(annotation: Any) -> tuple[type, ...]:
-    """Of int | None: (int, NoneType). Empty where something else than scalars is wanted, too."""
+    """The types that a scalar may have: (int, NoneType) for `int | None`. Empty if the annotation allows no scalar."""
     is_union = get_origin(annotation) in (Union, UnionType)
     types = get_args(annotation) if is_union else (annotation,)
     return types if any(each in SCALARS for each in types if each is not NoneType) else ()
