@@ -1,4 +1,4 @@
-"""Which GPUs, threads and variables of the environment each slot and process gets."""
+"""Divides GPUs and threads among the slots, and sets the environment variables of each slot and process."""
 
 import os
 import re
@@ -15,7 +15,7 @@ GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that CUDA would see, as values for CUDA_VISIBLE_DEVICES, without starting CUDA."""
+    """The GPUs that CUDA would see, as values for CUDA_VISIBLE_DEVICES. Asks nvidia-smi, so CUDA is not started."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         names = [name.strip() for name in listed.split(",")]
@@ -33,7 +33,11 @@ def visible_gpus() -> list[str]:
 def slot_environments(
     gpus: list[str], num_slots: int | None, *, gpus_per_trial: int, num_processes: int, allow_shared_gpus: bool
 ) -> list[dict[str, str]]:
-    """What each slot adds to the environment of its jobs; the length is the number of slots."""
+    """For each slot, the environment variables that it adds to its jobs.
+
+    Without GPUs, or if `gpus_per_trial` is 0, `num_slots` is 1 by default; else as many as the GPUs allow. Raises
+    CompactHydraException if the slots need more GPUs than there are.
+    """
     if num_slots is not None and num_slots < 1:
         raise CompactHydraException(f"hydra.launcher.num_slots must be at least 1, got {num_slots}")
     if gpus_per_trial < 0:
@@ -43,7 +47,9 @@ def slot_environments(
     if gpus_per_trial == 0:
         return [{"CUDA_VISIBLE_DEVICES": ""} for _ in range(num_slots or 1)]
     if gpus_per_trial > len(gpus):
-        raise CompactHydraException(f"hydra.launcher.gpus_per_trial is {gpus_per_trial}, but {len(gpus)} are visible")
+        raise CompactHydraException(
+            f"hydra.launcher.gpus_per_trial must be at most {len(gpus)}, the visible GPUs, got {gpus_per_trial}"
+        )
     if num_processes > gpus_per_trial:
         raise CompactHydraException(
             f"{num_processes} processes cannot share {gpus_per_trial} GPU: raise hydra.launcher.gpus_per_trial, lower "
@@ -62,13 +68,14 @@ def slot_environments(
 
 
 def processes_of_trial(processes_per_trial: int | None, gpus_per_trial: int) -> int:
+    """Number of processes of each job: `processes_per_trial`, by default one per GPU of the job."""
     if processes_per_trial is not None and processes_per_trial < 1:
         raise CompactHydraException(f"hydra.launcher.processes_per_trial must be at least 1, got {processes_per_trial}")
     return processes_per_trial or max(1, gpus_per_trial)
 
 
 def process_environments(num_processes: int) -> list[dict[str, str]]:
-    """What torchrun would tell each process of a job; nothing to a single one."""
+    """For each process of a job, the variables that torchrun would set; none if the job is a single process."""
     if num_processes == 1:
         return [{}]
     with socket.socket() as free:
@@ -80,6 +87,7 @@ def process_environments(num_processes: int) -> list[dict[str, str]]:
 
 
 def threads_per_process(num_slots: int, num_processes: int, threads_per_trial: int | None) -> int:
+    """Number of threads of each process, at least 1: by default the slots divide the launcher's cores."""
     if threads_per_trial is not None and threads_per_trial < 1:
         raise CompactHydraException(f"hydra.launcher.threads_per_trial must be at least 1, got {threads_per_trial}")
     return max(1, (threads_per_trial or num_cores() // num_slots) // num_processes)

@@ -1,12 +1,12 @@
-"""Why a job has no result."""
+"""The reasons why a job has no result, as exceptions."""
 
 from hydra.errors import CompactHydraException
 
 
 class JobError(CompactHydraException):
-    """Why a job has no result: `reason` in one line, `trace` as the job's process wrote it (may be empty).
+    """A job has no result: `reason` says why in one line; `trace` is what the job's process wrote, or "".
 
-    Compact: if a sweeper raises it, Hydra prints only the reason; the trace with HYDRA_FULL_ERROR=1.
+    If a sweeper raises it, Hydra prints only the reason, and the trace as well with HYDRA_FULL_ERROR=1.
     `end_state` tells a sweeper how the job ended.
     """
 
@@ -25,11 +25,14 @@ class JobError(CompactHydraException):
 
 
 class JobFailed(JobError):  # noqa: N818  the state, as in JobStatus
-    """The job raised, called sys.exit or returned what cannot travel; `__cause__` is what it raised, if that can."""
+    """The job raised, called sys.exit or returned what cannot be pickled.
+
+    `__cause__` is the exception that the job raised, if that can be pickled.
+    """
 
 
 class JobDied(JobError):  # noqa: N818  the state, as in JobStatus
-    """The job's process ended without a result: a signal, the out-of-memory killer, os._exit."""
+    """The job's process ended without a result: by a signal, the out-of-memory killer or os._exit."""
 
     end_state = "died"
 

@@ -1,4 +1,4 @@
-"""A job's own process, from its first line to its last."""
+"""What a job's own process does, from its fork to its exit."""
 
 import atexit
 import faulthandler
@@ -36,6 +36,8 @@ from local_slots.transport import Job, unpack
 
 @dataclass(frozen=True)
 class Request:
+    """What the launcher sends to an idle worker: the job, and how this process of it is to run."""
+
     job: bytes
     overrides: list[str]
     job_idx: int
@@ -43,17 +45,17 @@ class Request:
     num_threads: int
     start_method: str | None
     job_log: str | None
-    is_follower: bool = False  # one of several processes, but the first, which gives the result and writes the files
+    is_follower: bool = False  # rank > 0; rank 0 gives the result and writes the files
 
 
 def run_trial(grace_seconds: float, requests: Connection, results: Connection) -> None:
-    """Wait for the job; send its output folder, then its JobReturn. The launcher reads both, and the exit code."""
+    """Wait for a request; send the job's output folder, then its pickled JobReturn. An interrupted job sends none."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_launcher, args=(grace_seconds,), daemon=True).start()
     try:
-        warm_up_hydra()  # touches, and so makes its own, the memory that the start of the job will need
+        warm_up_hydra()  # copies the server's memory pages that the start of a job writes to, before there is a job
         request: Request = requests.recv()
     except (EOFError, KeyboardInterrupt):
         return
@@ -69,7 +71,7 @@ def run_trial(grace_seconds: float, requests: Connection, results: Connection) -
     except KeyboardInterrupt:
         _flush()
         if not _launcher().is_alive():
-            os.killpg(0, signal.SIGKILL)  # nobody else is left to end what ignores SIGTERM
+            os.killpg(0, signal.SIGKILL)  # the launcher would have killed what ignores SIGTERM
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -97,7 +99,7 @@ def _run(request: Request, results: Connection) -> JobReturn:
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-    except Exception as error:  # noqa: BLE001  the launcher raises it, or not
+    except Exception as error:  # noqa: BLE001  the sweeper decides what follows from it
         answer = JobReturn(overrides=filter_overrides(request.overrides), status=JobStatus.FAILED)
         answer.return_value = error
     if answer.status == JobStatus.FAILED:
@@ -123,12 +125,14 @@ def _restore_hydra(job: Job) -> None:
 
 
 def _leave_files(config: DictConfig) -> None:
+    """Have Hydra write neither its files nor a log in this process."""
     with open_dict(config):
         config.hydra.output_subdir = None
         config.hydra.job_logging = {"root": None}
 
 
 def _open_folder(config: DictConfig, job_log: str | None) -> Path:
+    """Make the job's output folder, and send stdout and stderr of this process to the log in it."""
     HydraConfig.instance().set_config(config)  # for ${hydra:...} in the folder's name
     folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)).absolute()
     if job_log is not None:
@@ -143,7 +147,7 @@ def _open_folder(config: DictConfig, job_log: str | None) -> Path:
 
 
 def _contained(task_function: TaskFunction, is_follower: bool) -> TaskFunction:
-    """A job that exits is a failed job, with Hydra's callbacks and files like any other."""
+    """Make sys.exit and KeyboardInterrupt in the task a failure: Hydra then runs its callbacks and writes its files."""
 
     @functools.wraps(task_function)
     def task(config: DictConfig) -> Any:
@@ -161,15 +165,16 @@ def _contained(task_function: TaskFunction, is_follower: bool) -> TaskFunction:
 
 
 def _failure(error: Exception) -> JobFailed:
+    """What the launcher gets of an exception, which is also printed to the job's log."""
     trace = "".join(traceback.format_exception(error))
     print(trace, file=sys.stderr)
     if isinstance(error, JobFailed):
         return error
     reason = traceback.format_exception_only(error)[-1].strip().removeprefix("__mp_main__.")  # the app's main module
-    return JobFailed(reason, trace, error if _travels(error) else None)
+    return JobFailed(reason, trace, error if _can_be_pickled(error) else None)
 
 
-def _travels(error: Exception) -> bool:
+def _can_be_pickled(error: Exception) -> bool:
     try:
         return type(pickle.loads(pickle.dumps(error))) is type(error)
     except Exception:  # noqa: BLE001  whatever its __reduce__ or __init__ raises
@@ -186,7 +191,7 @@ def _encode(answer: JobReturn) -> bytes:
 
 
 def _allow_threads(num_threads: int) -> None:
-    """Raise the one thread that everything imported by the server has."""
+    """Give the libraries that the server imported with one thread `num_threads` of them."""
     if num_threads == 1:
         return
     if (torch := sys.modules.get("torch")) is not None:
@@ -201,7 +206,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _end_with_launcher(grace_seconds: float) -> None:
-    """Outlive the launcher by no more than the grace: its end closes the pipe that this waits for."""
+    """Wait for the launcher's end, however it ends; then SIGTERM to this process group, and SIGKILL after the grace."""
     _launcher().join()
     os.killpg(0, signal.SIGTERM)
     time.sleep(grace_seconds)
@@ -215,4 +220,4 @@ def _launcher() -> BaseProcess:
 
 
 def _flush() -> None:
-    atexit._run_exitfuncs()  # multiprocessing leaves them out
+    atexit._run_exitfuncs()  # multiprocessing ends its processes without them

@@ -1,4 +1,4 @@
-"""The launcher's side: slots, their processes, and what became of each job."""
+"""The launcher's side: starts jobs in slots, waits for them, and says how each ended."""
 
 import atexit
 import logging
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from local_slots.settings import LocalLauncherConf
 
 log = logging.getLogger(__name__)
-TRACE_LINES, TRACE_BYTES = 30, 20_000  # of a dead job's output
+TRACE_LINES, TRACE_BYTES = 30, 20_000  # how much of the end of a dead job's output is shown, at most
 
 
 class Pool:
@@ -46,7 +46,7 @@ class Pool:
 
     A job gets a free slot with `start`, as one process or several; `wait` returns the jobs that have ended, each with
     its result or with the reason why it has none (raised, died, past its time limit). While it waits, it forks the
-    next idle worker. `stop` ends everything: SIGTERM, then SIGKILL after `grace_seconds`. Not for several threads.
+    next idle worker. `stop` ends everything: SIGTERM, then SIGKILL after `grace_seconds`. Not thread-safe.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Pool:
         self._running: dict[int, Running] = {}  # by slot
         self._idle: list[IdleWorker] = []
         atexit.register(self.stop)  # ahead of multiprocessing's own hook, which waits for every process
-        ensure_server(conf.preload)  # it imports while the sweeper gets ready
+        ensure_server(conf.preload)  # so that it imports while the sweeper prepares
 
     def run_all(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         setup_globals()
@@ -109,7 +109,7 @@ class Pool:
         )
         idle_workers = [self._take_idle_worker() for _ in range(self._num_processes)]
         for rank, (idle, own) in enumerate(zip(idle_workers, process_environments(self._num_processes), strict=True)):
-            with suppress(BrokenPipeError):  # it will be found dead
+            with suppress(BrokenPipeError):  # the worker has died, as `wait` will find
                 idle.requests.send(replace(request, environment=environment | own, is_follower=rank > 0))
             idle.requests.close()
         main, *followers = [Worker(idle.process, idle.results) for idle in idle_workers]
@@ -173,14 +173,14 @@ class Pool:
         if now >= running.ends:
             running.timed_out |= running.failure is None
             running.ends, running.killed = math.inf, now + self._conf.grace_seconds
-            running.main.send(signal.SIGTERM)  # the followers go when it is gone, else it might wait for them in vain
+            running.main.send(signal.SIGTERM)  # `_finish` ends the followers: without them it could wait forever
         elif now >= running.killed:
             running.killed = math.inf
             running.main.send(signal.SIGKILL)
         return False
 
     def _look_after_followers(self, running: Running) -> None:
-        """Where one has failed, end the job: at once if it died, else when the first process had time to say why."""
+        """If a follower failed, end the job: at once if it died, else after the grace, in which rank 0 may say why."""
         failures: list[JobError] = []
         for rank in [rank for rank, follower in running.followers.items() if follower.has_ended()]:
             follower = running.followers.pop(rank)
@@ -209,7 +209,7 @@ class Pool:
             return JobDied(f"{process} {_end_of(exit_code)}", self._last_lines(running))
         try:
             return pickle.loads(worker.answer)  # type: ignore[no-any-return]
-        except Exception as failure:  # noqa: BLE001  whatever the classes in the result raise
+        except Exception as failure:  # noqa: BLE001  classes in the result may raise anything
             return JobFailed(f"what the job returned cannot be unpickled: {failure}")
 
     def _last_lines(self, running: Running) -> str:
@@ -221,10 +221,10 @@ class Pool:
         return ""
 
     def _job_return(self, running: Running, error: JobError) -> JobReturn:
-        """What Hydra would have made in the job's process, had it lived."""
+        """The failed JobReturn that Hydra would have made in the job's process."""
         answer = JobReturn(overrides=filter_overrides(running.overrides), status=JobStatus.FAILED)
         answer.return_value = error
-        if running.main.folder is not None:  # so its configuration can be composed
+        if running.main.folder is not None:  # then its configuration can be composed
             config = compose(self._context.config_loader, self._config, running.overrides, running.job_idx)
             with read_write(config), open_dict(config):
                 config.hydra.runtime.output_dir = str(running.main.folder)

@@ -22,7 +22,7 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 
 @dataclass
 class IdleWorker:
-    """A process that is already forked and waits for a job, so that a free slot need not wait for the fork."""
+    """A process that is already forked and waits for a job, so that a free slot need not wait for a fork."""
 
     process: ForkServerProcess
     requests: Connection
@@ -39,7 +39,7 @@ def idle_worker(preload: Sequence[str], grace_seconds: float) -> IdleWorker:
     except (EOFError, ConnectionError) as error:
         raise CompactHydraException(
             "the process that starts the jobs ended while it imported the app: "
-            'see above, and whether the app calls its main function only under if __name__ == "__main__"'
+            'see its error above, and check that the app calls its main function only under if __name__ == "__main__"'
         ) from error
     finally:
         requests_end.close()
@@ -49,7 +49,7 @@ def idle_worker(preload: Sequence[str], grace_seconds: float) -> IdleWorker:
 
 @dataclass
 class Worker:
-    """A process that has a job, or its share of one."""
+    """A process that runs a job, or one rank of a job of several processes."""
 
     process: ForkServerProcess
     results: Connection
@@ -57,7 +57,7 @@ class Worker:
     answer: bytes | None = None
 
     def send(self, signum: int) -> None:
-        """To the whole process group, which has the process's own number once it has made one."""
+        """Send a signal to the worker's process group, or to the worker itself if it has not made its group yet."""
         pid = self.process.pid
         assert pid is not None
         try:
@@ -68,7 +68,7 @@ class Worker:
                     os.kill(pid, signum)
 
     def read(self) -> None:
-        """Take in what the job has sent: its folder, later its pickled JobReturn."""
+        """Receive what the job has sent: first its folder, at its end its pickled JobReturn."""
         try:
             while not self.results.closed and self.results.poll():
                 message = self.results.recv()
@@ -80,14 +80,15 @@ class Worker:
             self.results.close()
 
     def has_ended(self) -> bool:
+        """Whether the job has sent its result or its process is gone."""
         self.read()
         return self.answer is not None or not self.process.is_alive()
 
     def close(self) -> int:
-        """End what is left of it. Returns its exit code."""
-        self.read()  # once more, as it may have answered since
+        """Kill what is left of the process and its group. Returns the exit code."""
+        self.read()  # it may have answered since the last time
         self.results.close()
-        self.send(signal.SIGKILL)  # whatever else is in its group
+        self.send(signal.SIGKILL)  # the processes that the job started, too
         self.process.join()
         exit_code = self.process.exitcode
         assert exit_code is not None
@@ -97,15 +98,17 @@ class Worker:
 
 @dataclass
 class Running:
+    """A job in a slot: its processes, and when it is to be stopped."""
+
     job_idx: int
     overrides: list[str]
-    main: Worker  # gives the result
-    followers: dict[int, Worker]  # its other processes by rank, while they run
-    time_limit: float | None
-    ends: float  # when it gets SIGTERM; time.monotonic, like the next
-    killed: float = math.inf  # when it gets SIGKILL
+    main: Worker  # rank 0, which gives the result
+    followers: dict[int, Worker]  # rank -> process, while it runs
+    time_limit: float | None  # seconds
+    ends: float  # when it is sent SIGTERM, in time.monotonic
+    killed: float = math.inf  # when it is sent SIGKILL, in time.monotonic
     timed_out: bool = False
-    failure: JobError | None = None  # of a follower: what the job ends for
+    failure: JobError | None = None  # of a follower, for which the job is ended
 
     def workers(self) -> list[Worker]:
         return [self.main, *self.followers.values()]

@@ -1,4 +1,4 @@
-"""Starts and stops the fork server, from which the processes of the jobs come."""
+"""Starts and stops the fork server, the process from which those of the jobs are forked."""
 
 import ctypes
 import json
@@ -35,6 +35,7 @@ def ensure_server(preload: Sequence[str]) -> None:
 
 
 def stop_server() -> None:
+    """Kill the fork server, if it runs. Jobs that were forked from it are not ended."""
     server = multiprocessing.forkserver._forkserver
     pid: int | None = server._forkserver_pid  # type: ignore[attr-defined]
     if pid is not None:
@@ -43,7 +44,7 @@ def stop_server() -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent ends, however it ends."""
+    """Have the kernel kill this process when its parent ends, however that ends (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent_pid:

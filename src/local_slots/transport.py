@@ -1,4 +1,4 @@
-"""What a job needs from the launcher's process, and how it travels to its own."""
+"""Packs what a job needs from the launcher's process, and unpacks it in the job's own."""
 
 import importlib
 import pickle
@@ -16,7 +16,7 @@ HYDRA_RESOLVERS = {"now", "hydra", "python_version"}
 
 @dataclass(frozen=True)
 class NamedTask:
-    """A task function by name: hydra.main's decorator hides the function itself `depth` wrappers deep."""
+    """The name of a task function, which hydra.main's decorator hides: its object lies `depth` wrappers deep."""
 
     module: str
     qualname: str
@@ -33,13 +33,13 @@ class NamedTask:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything but the overrides, so the same for each job of a sweep."""
+    """What all jobs of a sweep have in common: everything except their overrides."""
 
     task: NamedTask | TaskFunction
     context: HydraContext
     config: DictConfig
     singletons: dict[type, Any]
-    resolvers: dict[str, Any]  # OmegaConf's, that neither it nor Hydra registers
+    resolvers: dict[str, Any]  # of OmegaConf: those that neither it nor Hydra registers
 
     def task_function(self) -> TaskFunction:
         return self.task.find() if isinstance(self.task, NamedTask) else self.task
@@ -60,6 +60,7 @@ def unpack(job: bytes) -> Job:
 
 
 def _name(task_function: TaskFunction) -> NamedTask | None:
+    """The name under which another process can import the task; None if it has none, such as a lambda."""
     module = getattr(task_function, "__module__", None)
     qualname = getattr(task_function, "__qualname__", None)
     if module is None or qualname is None:
@@ -77,7 +78,7 @@ def _name(task_function: TaskFunction) -> NamedTask | None:
 def _dumps(job: Job) -> bytes:
     try:
         return pickle.dumps(job)
-    except Exception as error:  # noqa: BLE001  pickle passes on whatever a __reduce__ raises
+    except Exception as error:  # noqa: BLE001  a __reduce__ may raise anything
         try:
             import cloudpickle  # type: ignore[import-untyped]
         except ImportError:

@@ -1,4 +1,7 @@
-"""`hydra/launcher: local`. Hydra imports this at each start: the engine, local_slots, is imported after the scan."""
+"""The plugin `hydra/launcher: local`.
+
+Hydra imports this file at each start, so it imports the engine, local_slots, only when jobs are to be launched.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,12 +21,19 @@ if TYPE_CHECKING:
 
 
 class LocalLauncher(Launcher):
-    """Slots on this machine; each job is a fresh process, forked from a server that has the heavy imports done.
+    """Runs jobs in slots on this machine, each in a fresh process that is forked after the heavy imports.
 
-    With `processes_per_trial` a job is several processes, with the variables that torchrun sets. The first one gives
-    the result; its end, and the failure of any, ends them all.
+        python -m src.train -m hydra/launcher=local hydra.launcher.num_slots=2 loss.temperature=0.07,0.1,0.2,0.5
 
-    `launch` is Hydra's interface. `start`, `wait` and `stop` let a sweeper fill a slot as soon as it is free.
+    runs four jobs, two at a time. A job that raises, is killed or runs too long is a failed job; the others continue.
+    With `processes_per_trial` a job is several processes, with the variables that torchrun sets: rank 0 gives the
+    result, and when it ends or any other fails, all are ended. `LocalLauncherConf` has all settings.
+
+    `launch` is Hydra's interface. `start`, `wait` and `stop` let a sweeper fill a slot as soon as it is free:
+
+        launcher.start(["loss.temperature=0.1"], job_idx=0, timeout_seconds=3600)
+        [(job_idx, answer)] = launcher.wait(None)
+        launcher.stop()
     """
 
     num_slots: int
@@ -42,11 +52,11 @@ class LocalLauncher(Launcher):
         return self._ready().run_all(job_overrides, initial_job_idx)
 
     def start(self, overrides: Sequence[str], job_idx: int, *, timeout_seconds: float | None) -> None:
-        """Start a job in a free slot. RuntimeError if none is free."""
+        """Start a job in a free slot. Raises RuntimeError if no slot is free."""
         self._ready().start(overrides, job_idx, timeout_seconds)
 
     def wait(self, timeout_seconds: float | None) -> list[tuple[int, JobReturn]]:
-        """The jobs that have ended, as soon as there is one; empty when the time is over or nothing runs."""
+        """The jobs that have ended, as soon as there is one. Empty if none ends in time, or none runs."""
         return self._ready().wait(timeout_seconds)
 
     def stop(self) -> None:
