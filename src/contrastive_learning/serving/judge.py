@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-# before torch is loaded: OpenMP threads that spin while they wait would take the cores from other requests
+# before torch is loaded: OpenMP threads that spin while they wait would take the cores from other processes
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import mlflow
@@ -65,10 +65,11 @@ class Network(nn.Module):
 
 
 class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
-    """Rows with context (a list of turns, oldest first, or one text) and response -> three columns per criterion.
+    """Judges a table of responses: the columns `context` (a list of turns, oldest first, or one text) and `response`.
 
-    `probability/…`: of yes, as in training. `decision/…`: whether it is above the threshold chosen on the validation
-    split. `vote_share/…`: the expected share of yes votes, which is the probability calibrated on the validation votes.
+    Three columns per criterion are returned. `probability/<criterion>`: of yes, as in training. `decision/<criterion>`:
+    whether that is above the threshold chosen on the validation split. `vote_share/<criterion>`: the expected share of
+    yes votes, which is the probability calibrated on the validation votes.
     """
 
     def load_context(self, context: Any) -> None:
@@ -80,6 +81,10 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         self.dtype = _autocast_dtype(self.settings["precision"], self.device)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """One row per response. With params {"embeddings": True} also `embedding`, a list of projection_dim floats.
+
+        Raises ValueError for a response that is not a text or is empty, and for a context of another form.
+        """
         responses = model_input["response"]
         if not all(isinstance(response, str) and response.strip() for response in responses):
             raise ValueError("every response must be a text that is not empty")
@@ -116,7 +121,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         return logits, embeddings
 
     def _tokens(self, context: Any, response: str) -> list[int]:
-        """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; too long an input loses the oldest context first."""
+        """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; if that is too long, the oldest context is left out."""
         turns = [self._pieces(turn) for turn in _turns(context)]
         first = self.tokenizer.cls_token_id
         start = ([] if first is None else [first]) + self._pieces(self.settings["prefix"])
@@ -138,7 +143,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
 
 
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The precision of the training if this device is fast in it, else None: full precision."""
+    """The precision of the training if this device is fast at it, else None, which means full precision."""
     if device.type == "cuda":
         fast = ["fp16", "bf16"] if torch.cuda.is_bf16_supported(including_emulation=False) else ["fp16"]
     else:
@@ -147,6 +152,7 @@ def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def _turns(context: Any) -> list[str]:
+    """The turns that are not empty; a missing context (None, or NaN as pandas has it) has none."""
     if context is None or (isinstance(context, float) and math.isnan(context)):
         return []
     turns = [context] if isinstance(context, str) else list(context)
