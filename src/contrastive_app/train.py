@@ -78,7 +78,7 @@ def train(config: DictConfig) -> Objective:
         # the objective first: MLflow's page that compares runs opens on the metric that was logged first
         run.log({name: metrics[name] for name in names} | metrics, epoch)
         progress.on_epoch(metrics, epoch)
-        progress.remark_once(remarks(metrics, data.criteria, parts.settings, epoch))
+        progress.remark_once(remarks(metrics, data.criteria, parts.settings, epoch, projection=parts.loss.projection))
         if epoch > 0:
             _report(trial, metrics[names[0]], epoch)
 

@@ -11,8 +11,10 @@ from contrastive_learning.metrics import effective_rank, embedding_metrics
 CRITERIA = ("polite", "specific")
 
 
-def measure(embeddings, yes_votes, num_votes, criteria=CRITERIA, max_samples=1000, seed=0):
-    return embedding_metrics(embeddings, yes_votes, num_votes, criteria, max_samples=max_samples, seed=seed)
+def measure(embeddings, yes_votes, num_votes, criteria=CRITERIA, max_samples=1000, seed=0, projection="shared"):
+    return embedding_metrics(
+        embeddings, yes_votes, num_votes, criteria, projection=projection, max_samples=max_samples, seed=seed
+    )
 
 
 def random_case(num_responses=60, dim=5, seed=0, missing=0.2):
@@ -114,6 +116,47 @@ def test_a_subsample_is_seeded_and_close_to_the_whole():
     assert part == pytest.approx(whole, abs=0.1)
 
 
+def test_a_criterion_is_measured_in_its_own_slice():
+    """5 dimensions for 2 criteria: numbers 0-2 are the first one's, 3-4 the second one's."""
+    z, yes_votes, num_votes = random_case()
+    parts = z[:, :3], z[:, 3:]
+    alone = [
+        measure(part / np.linalg.norm(part, axis=1, keepdims=True), yes_votes[:, [c]], num_votes[:, [c]], [name])
+        for c, (name, part) in enumerate(zip(CRITERIA, parts, strict=True))
+    ]
+    own = measure(z, yes_votes, num_votes, projection="per_criterion")
+    means = {name: (alone[0][name] + alone[1][name]) / 2 for name in own if "/" not in name}
+    assert own == pytest.approx(
+        means | {f"silhouette/{n}": a["silhouette"] for n, a in zip(CRITERIA, alone, strict=True)}
+    )
+    shared = measure(z, yes_votes, num_votes)
+    assert list(own) == list(shared)
+    assert not any(own[name] == pytest.approx(shared[name]) for name in own)
+
+
+def test_one_criterion_owns_the_whole_embedding():
+    z, yes_votes, num_votes = random_case()
+    column = yes_votes[:, :1], num_votes[:, :1], ["polite"]
+    assert measure(z, *column, projection="per_criterion") == measure(z, *column)
+
+
+def test_the_mean_over_slices_leaves_out_criteria_with_one_class():
+    z, yes_votes, num_votes = random_case(missing=0)
+    yes_votes[:, 1] = 3
+    own = measure(z, yes_votes, num_votes, projection="per_criterion")
+    first = measure(z[:, :3], yes_votes[:, :1], num_votes[:, :1], ["polite"])
+    names = ("alignment", "alignment_unanimous_yes", "knn_macro_f1", "silhouette", "silhouette/polite")
+    assert {name: own[name] for name in names} == {name: first[name] for name in names}
+    assert "silhouette/specific" not in own
+
+
+def test_the_same_responses_are_drawn_for_every_slice():
+    case = random_case(300)
+    rows = np.random.default_rng(4).choice(300, 100, replace=False)
+    drawn = measure(*case, projection="per_criterion", max_samples=100, seed=4)
+    assert drawn == measure(*(column[rows] for column in case), projection="per_criterion")
+
+
 @pytest.mark.parametrize("num_responses", [0, 1, 2, 3])
 def test_few_responses_are_no_error(num_responses):
     z = np.eye(4)[:num_responses]
@@ -154,5 +197,9 @@ def test_impossible_input_is_refused():
         measure(z, yes_votes[:2], num_votes)
     with pytest.raises(ValueError, match="max_samples must be at least 2, got 1"):
         measure(z, yes_votes, num_votes, max_samples=1)
+    with pytest.raises(ValueError, match="projection must be one of shared, per_criterion; got own"):
+        measure(z, yes_votes, num_votes, projection="own")
+    with pytest.raises(ValueError, match="at least 2 dimensions per criterion, got 3 for 2 criteria"):
+        measure(z[:, :3], yes_votes, num_votes, projection="per_criterion")
     with pytest.raises(ValueError, match="effective_rank needs a finite matrix"):
         effective_rank(z[0])

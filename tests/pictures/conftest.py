@@ -46,7 +46,7 @@ def evaluate():
         embeddings = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         noise = rng.uniform(-0.1, 0.1, share.shape)
         probabilities = np.clip(share + noise, 0, 1).astype(np.float32)
-        return Evaluation(probabilities, rows, embeddings, split.yes_votes, split.num_votes)
+        return Evaluation(probabilities, rows, embeddings, split.yes_votes, split.num_votes, "shared")
 
     return make
 

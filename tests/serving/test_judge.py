@@ -200,7 +200,7 @@ def test_a_served_model_answers_korean_over_http(server):
 
 def evaluation_of(probability, yes_votes, num_votes):
     nothing = np.zeros((len(probability), 1))
-    return Evaluation(probability[:, None], nothing, nothing, yes_votes[:, None], num_votes[:, None])
+    return Evaluation(probability[:, None], nothing, nothing, yes_votes[:, None], num_votes[:, None], "shared")
 
 
 def test_vote_shares_are_calibrated_where_there_are_votes_to_tell():

@@ -67,7 +67,7 @@ def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_n
     }
     model(batch["input_ids"], batch["attention_mask"])  # gives batch_norm some statistics
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        evaluation = predict(model, [batch], torch.device("cpu"))
+        evaluation = predict(model, [batch], torch.device("cpu"), "shared")
     lengths = {"max_length": MAX_LENGTH, "prefix": PREFIX}
     export_judge(folder, model, tokenizer, CRITERIA, evaluation, **lengths, precision=precision)
     return evaluation

@@ -13,10 +13,10 @@ SHARED = {"temperature": 0.1, "denominator": "all", "projection": "shared", "cri
 CRITERIA = ("clear", "fair")
 
 
-def late_remarks(tmp_path, metrics):
+def late_remarks(tmp_path, metrics, projection="shared"):
     """The remarks after the last of four epochs, when every warning is due."""
     settings = build_trainer(tmp_path, epochs=4).settings
-    return remarks(metrics, CRITERIA, settings, 4)
+    return remarks(metrics, CRITERIA, settings, 4, projection=projection)
 
 
 def joint(contrastive, lambda_contrastive=0.1):
@@ -129,6 +129,7 @@ def test_collapse_is_said_in_words(tmp_path):
     assert "trainer.lambda_warmup_epochs" in line
     line = late_remarks(tmp_path, {"val/embedding/effective_rank": 1.4})["rank"]
     assert "span 1.4 dimensions" in line
+    assert late_remarks(tmp_path, {"val/embedding/effective_rank": 1.4}, "per_criterion") == {}
     one_criterion_in_a_shared_space = {"train/collapse_ratio/clear": 0.995, "train/collapse_ratio": 0.94}
     assert late_remarks(tmp_path, {"val/embedding/effective_rank": 9.0} | one_criterion_in_a_shared_space) == {}
 
@@ -137,5 +138,5 @@ def test_collapse_is_said_in_words(tmp_path):
 def test_nothing_is_said_before_the_embeddings_had_time_to_move(tmp_path, warmup, first):
     settings = replace(build_trainer(tmp_path, epochs=10).settings, lambda_warmup_epochs=warmup)
     collapsed = {"train/collapse_ratio": 0.995}
-    due = [epoch for epoch in range(11) if remarks(collapsed, CRITERIA, settings, epoch)]
+    due = [epoch for epoch in range(11) if remarks(collapsed, CRITERIA, settings, epoch, projection="shared")]
     assert due == list(range(first, 11))

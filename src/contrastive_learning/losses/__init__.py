@@ -2,7 +2,8 @@
 
 In: embeddings [batch, dim], logits [batch, criteria], yes_votes and num_votes [batch, criteria]. Out: scalars in nats.
 Four layers, each importing only those below: joint, strategies (which votes attract and repel), contrastive (the shared
-formula), pairs and streamed (its sums in O(batch) memory). It imports only runtime and `choices`; training imports it.
+formula), pairs and streamed (its sums in O(batch) memory). It imports only runtime, `choices` and `projections`;
+training imports it.
 """
 
 from contrastive_learning.losses.contrastive import ContrastiveLoss, NotFiniteError

@@ -29,10 +29,10 @@ from contrastive_learning.losses.pullbacks import Pullback, differentiable, norm
 from contrastive_learning.losses.streamed import log_denominators
 from contrastive_learning.losses.votes import yes_shares
 from contrastive_learning.losses.weights import check_weights, mean_weights
+from contrastive_learning.projections import PROJECTIONS, own_slices
 from contrastive_learning.runtime.precision import autocast_off, full_precision
 
 DENOMINATORS = ("all", "negatives")
-PROJECTIONS = ("shared", "per_criterion")
 BLOCK_SIZE = 1024  # a tile of 4 MB in float32 stays in a CPU's cache
 BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their launch
 
@@ -159,12 +159,7 @@ class ContrastiveLoss(nn.Module, ABC):
         if self.projection == "shared":
             return [self._batch(embeddings, norms, shares, temperature)]
         num_criteria = shares.shape[1]
-        if embeddings.shape[1] < 2 * num_criteria:
-            raise ValueError(
-                f"loss.contrastive.projection=per_criterion needs at least 2 dimensions per criterion, "
-                f"got {embeddings.shape[1]} for {num_criteria} criteria"
-            )
-        slices = embeddings.tensor_split(num_criteria, dim=1)
+        slices = [embeddings[:, part] for part in own_slices(embeddings.shape[1], num_criteria)]
         slice_norms = [torch.linalg.vector_norm(part.detach(), dim=1, keepdim=True) for part in slices]
         columns = torch.split(shares, 1, dim=1)
         return [self._batch(*part, temperature) for part in zip(slices, slice_norms, columns, strict=True)]

@@ -71,6 +71,11 @@ class JointLoss(nn.Module):
         return None if self.contrastive_loss is None else self.contrastive_loss.temperature
 
     @property
+    def projection(self) -> str:
+        """How the criteria share the embedding, one of PROJECTIONS; "shared" without a contrastive loss."""
+        return "shared" if self.contrastive_loss is None else self.contrastive_loss.projection
+
+    @property
     def weights(self) -> dict[str, Sequence[float]]:
         """The per-criterion weights that were set, keyed by their config option."""
         options = {

@@ -2,8 +2,8 @@
 
 In: probabilities, embeddings and votes as arrays (or a model and a loader, for `evaluation.predict`). Out: metrics by
 name, decision thresholds, reliability curves, an `Evaluation`. `table.METRICS` is the one list of quality metrics.
-Imports `data.batches`, `model` and `runtime`, only in `evaluation.py`; training, pictures, serving and the
-application may import it.
+Imports `choices` and `projections`, and in `evaluation.py` also `data.batches`, `model` and `runtime`; training,
+pictures, serving and the application may import it.
 """
 
 from contrastive_learning.metrics.embeddings import effective_rank, embedding_metrics

@@ -1,11 +1,14 @@
 """Metrics of an embedding space: whether responses of equal quality are close, and how much of the sphere is used."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from contrastive_learning.choices import check_choice
 from contrastive_learning.metrics.rated import BoolArray, FloatArray, f1_of_both
+from contrastive_learning.projections import PROJECTIONS, own_slices
 
 MAX_NEIGHBOURS = 11  # odd, so that neighbours never tie
 SAME_POINT = 1e-9  # cosine distances below it are rounding
@@ -17,11 +20,14 @@ def embedding_metrics(
     num_votes: ArrayLike,
     criteria: Sequence[str],
     *,
+    projection: str,
     max_samples: int,
     seed: int,
 ) -> dict[str, float]:
     """Metrics of embeddings [responses, dim] of unit norm; votes: [responses, criteria], 0 of 0 = no votes.
 
+    With projection "per_criterion", a criterion is measured in its own slice of the embedding, scaled to unit norm, and
+    every metric is a mean over the criteria; with "shared", in the whole embedding.
     Of more than `max_samples` responses a random subset is used. Means over the criteria with both majority classes:
     - `alignment`: mean squared distance of pairs with the same majority (Wang & Isola 2020), 0..4, lower is better;
       `alignment_unanimous_yes`: of pairs that all annotators call good.
@@ -35,11 +41,28 @@ def embedding_metrics(
     z: FloatArray = np.asarray(embeddings, dtype=np.float64)
     yes_count, count = np.asarray(yes_votes), np.asarray(num_votes)
     _check(z, yes_count, count, criteria, max_samples)
+    check_choice("projection", projection, PROJECTIONS)
     if len(z) > max_samples:
         rows = np.random.default_rng(seed).choice(len(z), max_samples, replace=False)
         z, yes_count, count = z[rows], yes_count[rows], count[rows]
     if len(z) < 2:
         return {}
+    if projection == "shared":
+        return _metrics_of_a_space(z, yes_count, count, criteria)
+    found = [
+        _metrics_of_a_space(z[:, part], yes_count[:, [c]], count[:, [c]], [criteria[c]])
+        for c, part in enumerate(own_slices(z.shape[1], len(criteria)))
+    ]
+    return {
+        name: float(np.mean([metrics[name] for metrics in found if name in metrics]))
+        for name in dict.fromkeys(name for metrics in found for name in metrics)
+    }
+
+
+def _metrics_of_a_space(
+    z: FloatArray, yes_count: NDArray[Any], count: NDArray[Any], criteria: Sequence[str]
+) -> dict[str, float]:
+    """Of at least two responses."""
     z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)  # half precision is off by up to 1 %
     rated = count > 0
     yes = rated & (2 * yes_count > count)

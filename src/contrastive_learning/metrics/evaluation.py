@@ -27,6 +27,7 @@ class Evaluation:
     embeddings: FloatArray  # [responses, dim], unit norm
     yes_votes: FloatArray  # [responses, criteria]
     num_votes: FloatArray  # [responses, criteria]
+    projection: str  # how the criteria share the embeddings, one of PROJECTIONS
 
     def thresholds(self) -> FloatArray:
         """The best decision threshold per criterion [criteria], see `choose_thresholds`."""
@@ -36,21 +37,28 @@ class Evaluation:
     def metrics(self, criteria: Sequence[str], thresholds: FloatArray) -> dict[str, float]:
         """Quality and embedding metrics without a prefix. thresholds: [criteria], chosen on valid."""
         quality = quality_metrics(self.probabilities, self.yes_votes, self.num_votes, criteria, thresholds)
-        embedding = embedding_metrics(
-            self.embeddings,
-            self.yes_votes,
-            self.num_votes,
-            criteria,
-            max_samples=MAX_EMBEDDING_SAMPLES,
-            seed=0,
-        )
+        embedding = self.embedding_metrics(criteria)
         spread = slice(None, None, 1 + len(self.features) // MAX_EMBEDDING_SAMPLES)  # rows may be sorted by domain
         embedding["feature_effective_rank"] = effective_rank(self.features[spread])
         return {**quality, **{f"embedding/{name}": value for name, value in embedding.items()}}
 
+    def embedding_metrics(self, criteria: Sequence[str]) -> dict[str, float]:
+        """Those of `embedding_metrics`, without a prefix, on at most MAX_EMBEDDING_SAMPLES responses."""
+        return embedding_metrics(
+            self.embeddings,
+            self.yes_votes,
+            self.num_votes,
+            criteria,
+            projection=self.projection,
+            max_samples=MAX_EMBEDDING_SAMPLES,
+            seed=0,
+        )
+
 
 @torch.no_grad()
-def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor]], device: torch.device) -> Evaluation:
+def predict(
+    model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor]], device: torch.device, projection: str
+) -> Evaluation:
     """One pass in evaluation mode; the model's mode is restored. Several processes share the batches."""
     was_training = model.training
     model.eval()
@@ -68,4 +76,6 @@ def predict(model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor
     if num_rows == 0:
         raise ValueError("an evaluation set must not be empty")
     order, *columns = gather_columns([torch.cat(column) for column in zip(*parts, strict=True)])
-    return Evaluation(*(column[order.argsort()].numpy() for column in columns))
+    arrays = (column[order.argsort()].numpy() for column in columns)
+    probabilities, features, embeddings, yes_votes, num_votes = arrays
+    return Evaluation(probabilities, features, embeddings, yes_votes, num_votes, projection)

@@ -107,7 +107,7 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float]
 
 
 def remarks(
-    metrics: Mapping[str, float], criteria: Sequence[str], settings: TrainerSettings, epoch: int
+    metrics: Mapping[str, float], criteria: Sequence[str], settings: TrainerSettings, epoch: int, *, projection: str
 ) -> dict[str, str]:
     """Warnings about the embeddings after `epoch`: kind of trouble (collapse, starvation, rank) -> one line.
 
@@ -132,7 +132,7 @@ def remarks(
             f"responses are anchors; {REMEDY_FOR_STARVING}"
         )
     rank = metrics.get("val/embedding/effective_rank", math.inf)
-    if len(criteria) > 1 and rank < COLLAPSED_RANK:
+    if projection == "shared" and len(criteria) > 1 and rank < COLLAPSED_RANK:  # of a slice, a low rank is the aim
         found["rank"] = (
             f"warning: the embeddings span {rank:.1f} dimensions; criteria cannot be told apart there: try "
             "loss.contrastive.projection=per_criterion, a higher loss.temperature or a smaller loss.lambda_contrastive"

@@ -259,7 +259,7 @@ class ContrastiveTrainer:
         """The model's probabilities, features and embeddings on a loader, in the order of its split."""
         model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
         with self.accelerator.autocast():
-            return predict(model, loader, self.device)
+            return predict(model, loader, self.device, self.loss.projection)
 
     def resume(self, checkpoint_dir: Path) -> None:
         """Load the last checkpoint, so that `fit` continues with the next batch: weights, optimizer, schedule, random
