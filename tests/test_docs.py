@@ -99,6 +99,7 @@ def option_names():
     for group, conf in (("sweeper", OptunaSweeperConf), ("launcher", LocalLauncherConf)):
         yield from (f"hydra.{group}.{field.name}" for field in fields(conf))
     yield "hydra.launcher.partition"  # of Slurm's launcher, which is an extra
+    yield "hydra.job.chdir"  # Hydra's own
 
 
 def test_the_licence_is_the_standard_text_with_the_copyright_line_filled_in():

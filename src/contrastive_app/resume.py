@@ -8,6 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.command_line import quoted
+from contrastive_app.paths import absolute
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 
 RUN_FILE = "run.json"  # in the output folder
@@ -41,7 +42,12 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     if not (folder / RUN_FILE).exists():
         raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
     before, now = json.loads((folder / RUN_FILE).read_text())["config"], fixed_options(config)
-    differing = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    start = Path(HydraConfig.get().runtime.cwd)
+    differing = [
+        key
+        for key in sorted(before.keys() | now.keys())
+        if absolute(key, before.get(key), start) != absolute(key, now.get(key), start)
+    ]
     if differing:
         was = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in differing[:5])
         raise ValueError(f"the run in {folder} had other options: {was}; repeat them to continue it")

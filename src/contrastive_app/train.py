@@ -36,6 +36,7 @@ from contrastive_app.parts import (
     objective_names,
     objectives_of,
 )
+from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
 from contrastive_app.record import open_run, record_embeddings, record_judge, record_start, write_metrics
 from contrastive_app.resume import is_continued, output_folder
@@ -148,7 +149,7 @@ def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> Non
 def run_from_hydra(config: DictConfig) -> Objective:
     try:
         check_keys(config, CONF)
-        return train(config)
+        return train(from_start(config, Path(HydraConfig.get().runtime.cwd)))
     except (ValueError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"error: {_innermost(error)}")
