@@ -239,7 +239,7 @@ def test_only_chosen_criteria_are_read(tmp_path):
     rows += [row(99, votes={"stars": [1]})]
     splits = source(write(tmp_path / "x.jsonl", rows), criteria=["a", "b"]).load()
     assert splits.criteria == ("a", "b")
-    assert "train: 1 responses left out: no votes" in splits.remarks
+    assert "train: 1 responses left out: no votes, such as r99" in splits.remarks
     assert set(splits.train[0].votes) == {"a", "b"}
 
 

@@ -9,10 +9,13 @@ METRIC_PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # he
 
 
 class VoteCount(NamedTuple):
-    """Votes on one criterion. Annotators are anonymous, so only counts are kept, never positions."""
+    """Votes on one criterion. The position of a vote in a list does not tell who voted, so it is not kept."""
 
     yes: int
     total: int
+
+
+Judgements = Mapping[str, tuple[tuple[str, bool], ...]]  # criterion -> annotator and whether they said yes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class RatedResponse:
     response: str
     votes: Mapping[str, VoteCount]  # a criterion without votes is absent
     group: str  # responses of one conversation share a group; a group never spans two splits
+    judgements: Judgements | None = field(default=None, compare=False)  # if the data name annotators; not trained on
 
 
 @dataclass(frozen=True, slots=True)

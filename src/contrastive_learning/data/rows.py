@@ -53,10 +53,12 @@ def text(value: object, name: str) -> str:
 
 
 def label(value: object, name: str) -> str:
-    """Text, or a whole number as text: ids and groups are often numbers, in Parquet with gaps even floats."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    """Text, or a number as text: ids, groups and names are often numbers, in Parquet with gaps even floats."""
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON writes it
+    if isinstance(value, int):
         return str(value)
     return text(value, name)
 

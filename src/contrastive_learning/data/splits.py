@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from contrastive_learning.choices import check_choice
+from contrastive_learning.data.names import resolved
 from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits, VoteCount
 from contrastive_learning.data.rows import composed
 
@@ -17,17 +17,18 @@ Votes = Mapping[str, Counter[VoteCount]]  # of one split: criterion -> how often
 class SplitRules:
     """Settings of `data.source`; the fractions are shares of the responses, filled with whole conversations."""
 
-    criteria: Sequence[str] | None  # None: all that train has
+    criteria: Sequence[object] | None  # names, as Hydra reads them (1 for "1"); None: all that train has
     valid_fraction: float
     test_fraction: float
-    held_out_domains: Sequence[str]
+    held_out_domains: Sequence[object]
     split_seed: int
 
     def __post_init__(self) -> None:
         for name, names in (("criteria", self.criteria), ("held_out_domains", self.held_out_domains)):
             if names is None:
                 continue
-            if isinstance(names, str) or len(set(names)) < len(names) or (name == "criteria" and not names):
+            is_list = isinstance(names, Sequence) and not isinstance(names, str)
+            if not is_list or len(set(map(str, names))) < len(names) or (name == "criteria" and not names):
                 raise ValueError(f"data.source.{name} must be a list of different names such as [a,b], got {names!r}")
             object.__setattr__(self, name, composed(names))  # as the names in the data are
         if not 0 < self.valid_fraction < 1:
@@ -61,10 +62,10 @@ def make_splits(
     return Splits(criteria, train, valid, test, test_ood, remarks)
 
 
-def _chosen(wanted: Sequence[str] | None, found: Collection[str]) -> tuple[str, ...]:
-    for criterion in wanted or ():
-        check_choice("a name in data.source.criteria", criterion, found)
-    return tuple(found if wanted is None else wanted)
+def _chosen(wanted: Sequence[object] | None, found: Collection[str]) -> tuple[str, ...]:
+    if wanted is None:
+        return tuple(found)
+    return tuple(resolved("a name in data.source.criteria", criterion, found) for criterion in wanted)
 
 
 def _without_repeats(parts: Parts) -> tuple[Parts, list[str]]:
@@ -86,15 +87,14 @@ def _without_repeats(parts: Parts) -> tuple[Parts, list[str]]:
     return kept, remarks
 
 
-def _with_held_out(parts: Parts, domains: Sequence[str]) -> Parts:
+def _with_held_out(parts: Parts, domains: Sequence[object]) -> Parts:
     if not domains:
         return parts
     found = sorted({item.domain for items in parts.values() for item in items})
-    for domain in domains:
-        check_choice("a name in data.source.held_out_domains", domain, found)
-    moved = [item for split in SPLITS[:3] for item in parts.get(split, []) if item.domain in domains]
+    held_out = {resolved("a name in data.source.held_out_domains", domain, found) for domain in domains}
+    moved = [item for split in SPLITS[:3] for item in parts.get(split, []) if item.domain in held_out]
     kept = {
-        split: items if split == "test_ood" else [item for item in items if item.domain not in domains]
+        split: items if split == "test_ood" else [item for item in items if item.domain not in held_out]
         for split, items in parts.items()
     }
     return kept | {"test_ood": parts.get("test_ood", []) + moved}

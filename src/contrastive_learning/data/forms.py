@@ -1,0 +1,311 @@
+"""The forms that judged data come in, known by their columns, and what their rows say about votes."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from contrastive_learning.choices import check_choice
+from contrastive_learning.data.answers import FORMS as FORMS_OF_ANSWERS
+from contrastive_learning.data.answers import Answers, as_number
+from contrastive_learning.data.exports import argilla_columns, argilla_row, label_studio_row
+from contrastive_learning.data.names import means
+from contrastive_learning.data.notes import Notes
+from contrastive_learning.data.rows import Row, is_missing, label, shown
+from contrastive_learning.data.texts import CHATS
+from contrastive_learning.data.vote_counts import Judgement, Share, by_name, row_votes, split_cell
+
+ANNOTATOR = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id", "WorkerId")
+CRITERION = ("criterion", "aspect", "dimension")
+LABEL = ("label", "vote", "answer", "score", "rating")
+PLACE = ("id", "domain", "group", "conversation_id")
+TEXT = ("context", "response", "prompt", *CHATS)
+SCALE = range(11)  # numbers that can be points of a scale; a column of others is not taken for answers unasked
+NUMBERED = re.compile(r"(.+)[_ .-](\d+)")
+
+Cells = Mapping[str, Any]  # criterion -> what a row says on it
+
+
+@dataclass(frozen=True)
+class Look:
+    """The first rows of a file and their columns, in order of appearance."""
+
+    rows: Sequence[Row]
+    columns: tuple[str, ...]
+    wanted: Sequence[object] | None  # data.source.criteria
+    answers: Answers
+
+    def one_of(self, names: Sequence[str]) -> str | None:
+        return next((name for name in names if name in self.columns), None)
+
+    def values(self, column: str) -> list[Any]:
+        return [row[column] for row in self.rows if not is_missing(row.get(column))]
+
+    def vote_columns(self) -> tuple[str, ...]:
+        """`votes`, or the columns of votes and of counts per criterion."""
+        if "votes" in self.columns:
+            return ("votes",)
+        ends = ("_yes_count", "_no_count")
+        return tuple(name for name in self.columns if name.startswith("votes.") or name.endswith(ends))
+
+    def vote_cells(self) -> list[Any]:
+        cells: list[Any] = []
+        for row in self.rows:
+            try:
+                cells += row_votes(row).values()
+            except ValueError:  # the reader will name this row with its line
+                continue
+        return [cell for cell in cells if not is_missing(cell)]
+
+    def criteria(self, is_answer: Callable[[Any], bool] | None = None, besides: Iterable[str] = ()) -> tuple[str, ...]:
+        """The columns that data.source.criteria names; without it those whose values are all answers."""
+        taken = {*PLACE, *TEXT, *ANNOTATOR, *self.vote_columns(), "num_votes", *besides}
+        free = [name for name in self.columns if name not in taken]
+        if self.wanted is not None:
+            return tuple(name for name in free if any(means(given, name) for given in self.wanted))
+        is_answer = is_answer or self._can_be_answer
+        return tuple(name for name in free if (values := self.values(name)) and all(map(is_answer, values)))
+
+    def is_by_annotator(self, value: Any) -> bool:
+        votes = by_name(value)
+        return isinstance(votes, dict) and all(map(self.answers.are, votes.values()))
+
+    def hold_answers(self, columns: Iterable[str]) -> bool:
+        values = [value for column in columns for value in self.values(column)]
+        return bool(values) and all(map(self.answers.are, values))
+
+    def few_valued(self) -> str:
+        """The other columns that hold few different values, each with these: what may have been meant as votes."""
+        counts = {name: Counter(map(shown, self.values(name))) for name in self.columns if name not in (*PLACE, *TEXT)}
+        few = {name: values for name, values in counts.items() if 1 < len(values) <= len(SCALE)}
+        return "; ".join(f"{name} holds {occurrences(values)}" for name, values in few.items())
+
+    def _can_be_answer(self, value: Any) -> bool:
+        number = as_number(value) if self.answers.yes_from is not None else None
+        return self.answers.are(value) if number is None else number in SCALE
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the rows of a file are read.
+
+    Either `cells` gives the votes of a row per criterion, by nobody in particular, or `judgements` gives them one by
+    one, with annotators. If `joins`, several rows may judge one response. `flat` brings a nested row into columns.
+    `columns` are those that are read for votes.
+    """
+
+    name: str
+    words: str
+    columns: tuple[str, ...]
+    cells: Callable[[Row], Cells] | None = None
+    judgements: Callable[[Row], Iterable[Judgement]] | None = None
+    joins: bool = False
+    flat: Callable[[Row, Notes], Row] | None = None
+
+
+class Missing(NamedTuple):
+    """Why a form does not fit: the columns that it needs and that are not there."""
+
+    columns: str
+
+
+def occurrences(values: Counter[str]) -> str:
+    """The most frequent values with their counts: '1' (40 times), '5' (22 times), …"""
+    listed = ", ".join(f"{value} ({count:,} times)" for value, count in values.most_common(12))
+    return f"{listed}, …" if len(values) > 12 else listed
+
+
+def recognised(look: Look, wanted: str, where: str) -> Form:
+    """The form named `wanted`, or the first that fits if that is auto. Raises ValueError in one line if none does."""
+    check_choice("data.source.format", wanted, ["auto", *FORMS])
+    have = f"the columns are {', '.join(look.columns) or 'none'}"
+    if {"chosen", "rejected"} <= set(look.columns):
+        raise ValueError(
+            f"{where}: chosen and rejected say which of two responses is preferred, but votes on criteria are needed; "
+            'write one row per response, with prompt, response and votes such as {"preferred": 1}, and 0 if rejected'
+        )
+    if wanted != "auto":
+        form = FORMS[wanted](look)
+        if isinstance(form, Missing):
+            raise ValueError(f"{where}: data.source.format={wanted} needs {form.columns}; {have}")
+        return form
+    for fitting in FORMS.values():
+        form = fitting(look)
+        if isinstance(form, Form):
+            return form
+    seen = look.few_valued()
+    raise ValueError(
+        f"{where}: votes is missing; {have}, and none holds only answers ({FORMS_OF_ANSWERS}){seen and f'; {seen}'}; "
+        "for a scale set data.source.yes_from; data.source.criteria names columns that are criteria"
+    )
+
+
+def _label_studio(look: Look) -> Form | Missing:
+    if not {"annotations", "data"} <= set(look.columns):
+        return Missing("the fields data and annotations of Label Studio's JSON export")
+    words = "tasks of Label Studio, one vote per completed annotation"
+    return Form("label_studio", words, look.columns, judgements=_judgements_of, flat=label_studio_row)
+
+
+def _argilla(look: Look) -> Form | Missing:
+    is_record = {"fields", "responses"} <= set(look.columns)
+    columns = ("fields", "responses", "metadata") if is_record else argilla_columns(look.rows)
+    if not columns:
+        return Missing("the fields fields and responses, or columns such as <question>.responses, of Argilla's export")
+    own = tuple(name for name in look.columns if name in ("status", "_server_id", "metadata", "inserted_at"))
+    words = "records of Argilla, one vote per submitted response"
+    return Form("argilla", words, columns + own, judgements=_judgements_of, flat=argilla_row)
+
+
+def _judgements_of(row: Row) -> Iterable[Judgement]:
+    judgements: list[Judgement] = row["votes"]
+    return judgements
+
+
+def _judgements(look: Look) -> Form | Missing:
+    criterion, answer, annotator = (look.one_of(names) for names in (CRITERION, LABEL, ANNOTATOR))
+    if criterion and answer:
+        columns = (*([annotator] if annotator else []), criterion, answer)
+        words = f"one row per judgement, with the columns {', '.join(columns)}"
+
+        def long(row: Row) -> Iterator[Judgement]:
+            if not is_missing(row.get(criterion)):
+                yield Judgement(label(row[criterion], criterion), _annotator(row, annotator), row.get(answer))
+
+        return Form("judgements", words, columns, judgements=long, joins=True)
+    cells, columns = _row_cells(look, besides=[])
+    if annotator is None or not columns or not all(_is_single(cell) for cell in look.vote_cells()):
+        return Missing("annotator with one column per criterion (or votes), or annotator, criterion and label")
+
+    def wide(row: Row) -> Iterator[Judgement]:
+        who = _annotator(row, annotator)
+        for name, value in cells(row).items():
+            for vote in split_cell(value):
+                yield Judgement(name, who, vote)
+
+    words = f"one row per response and {annotator}, with one vote per criterion"
+    return Form("judgements", words, (annotator, *columns), judgements=wide, joins=True)
+
+
+def _annotator(row: Row, column: str | None) -> str | None:
+    return None if column is None or is_missing(row.get(column)) else label(row[column], column)
+
+
+def _is_single(cell: Any) -> bool:
+    return not isinstance(cell, dict) and len(split_cell(cell)) < 2
+
+
+def _row_cells(look: Look, besides: Iterable[str]) -> tuple[Callable[[Row], Cells], tuple[str, ...]]:
+    """What gives the cells of a row, from columns of votes or from one column per criterion, and these columns."""
+    if columns := look.vote_columns():
+        return row_votes, columns
+    if "labels" in look.columns:
+        return _labels_of, ("labels",)
+    columns = look.criteria(besides=besides)
+    return partial(_cells_in, columns), columns
+
+
+def _cells_in(columns: Sequence[str], row: Row) -> Cells:
+    return {name: row.get(name) for name in columns}
+
+
+def _labels_of(row: Row) -> Cells:
+    return row_votes({"votes": row.get("labels")})
+
+
+def _shares(look: Look) -> Form | Missing:
+    shares = {name.removesuffix("_share"): name for name in look.columns if name.endswith("_share")}
+    votes = look.vote_columns()
+    numbers = [as_number(cell) for cell in look.vote_cells()] if votes and not shares else []
+    are_shares = bool(numbers) and all(number is not None and 0 <= number <= 1 for number in numbers)
+    counted = {name: f"{name}_num_votes" if f"{name}_num_votes" in look.columns else "num_votes" for name in shares}
+    needed = {"num_votes"} if not shares else set(counted.values())
+    if not (shares or are_shares) or not needed <= set(look.columns):
+        return Missing("columns <criterion>_share, or shares of 0 to 1 in votes, and num_votes")
+
+    def cells(row: Row) -> Cells:
+        if shares:
+            return {name: Share(row.get(column), row.get(counted[name])) for name, column in shares.items()}
+        total = by_name(row.get("num_votes"))
+        per_criterion = total if isinstance(total, dict) else defaultdict(lambda: total)
+        return {name: Share(share, per_criterion[name]) for name, share in row_votes(row).items()}
+
+    columns = (*shares.values(), *(() if shares else votes), *needed)
+    return Form("shares", "one row per response, with shares of yes and num_votes", columns, cells=cells)
+
+
+def _by_annotator(look: Look) -> Form | Missing:
+    columns = look.vote_columns()
+    cells: Callable[[Row], Cells] = row_votes
+    if not columns:
+        columns = look.criteria(look.is_by_annotator, besides=["labels"])
+        cells = partial(_cells_in, columns)
+    if not any(isinstance(by_name(cell), dict) for row in look.rows for cell in _readable(cells, row)):
+        return Missing('votes by annotator, such as {"consistency": {"kim": 1, "lee": 0}} in votes')
+
+    def judgements(row: Row) -> Iterator[Judgement]:
+        for criterion, cell in cells(row).items():
+            votes = by_name(cell)
+            if isinstance(votes, dict):
+                for annotator, vote in votes.items():
+                    yield Judgement(criterion, annotator, vote)
+            else:
+                for vote in split_cell(votes):
+                    yield Judgement(criterion, None, vote)
+
+    words = "one row per response, with votes by annotator"
+    return Form("by_annotator", words, columns, judgements=judgements)
+
+
+def _readable(cells: Callable[[Row], Cells], row: Row) -> Iterable[Any]:
+    try:
+        return cells(row).values()
+    except ValueError:  # the reader will name this row with its line
+        return ()
+
+
+def _responses(look: Look) -> Form | Missing:
+    columns = look.vote_columns()
+    if not columns:
+        return Missing("votes, votes.<criterion>, or <criterion>_yes_count with <criterion>_no_count")
+    return Form("responses", "one row per response, with its votes", columns, cells=row_votes)
+
+
+def _annotator_columns(look: Look) -> Form | Missing:
+    numbered: dict[str, list[str]] = defaultdict(list)
+    for name in look.columns:
+        match = NUMBERED.fullmatch(name)
+        if match and (look.wanted is None or any(means(given, match[1]) for given in look.wanted)):
+            numbered[match[1]].append(name)
+    columns = {criterion: names for criterion, names in numbered.items() if len(names) > 1 and look.hold_answers(names)}
+    if not columns:
+        return Missing("one column per criterion and annotator, such as consistency_1, consistency_2")
+
+    def cells(row: Row) -> Cells:
+        return {criterion: [row.get(name) for name in names] for criterion, names in columns.items()}
+
+    words = f"one row per response, with one column per annotator: {', '.join(columns)}"
+    read = tuple(name for names in columns.values() for name in names)
+    return Form("annotator_columns", words, read, cells=cells)
+
+
+def _labels(look: Look) -> Form | Missing:
+    cells, columns = _row_cells(look, besides=[])
+    if not columns or look.vote_columns():
+        return Missing("labels, or one column per criterion whose values are all answers")
+    from_columns = "" if columns == ("labels",) else f": {', '.join(columns)}"
+    return Form("labels", f"one row per response, with one label per criterion{from_columns}", columns, cells=cells)
+
+
+FORMS: Mapping[str, Callable[[Look], Form | Missing]] = {
+    "label_studio": _label_studio,
+    "argilla": _argilla,
+    "judgements": _judgements,
+    "shares": _shares,
+    "by_annotator": _by_annotator,
+    "responses": _responses,
+    "annotator_columns": _annotator_columns,
+    "labels": _labels,
+}

@@ -1,0 +1,101 @@
+"""Finds context and response in a row: in columns of these names, in a prompt, or in the messages of a chat."""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from contrastive_learning.data.notes import Notes
+from contrastive_learning.data.rows import Row, field, is_missing, shown, text
+from contrastive_learning.data.vote_counts import parsed
+
+CHATS = ("messages", "conversations")
+ASSISTANTS = ("assistant", "gpt", "bot", "chatbot", "model")
+Texts = tuple[tuple[str, ...], str]  # context, oldest turn first, and response
+
+
+class TextColumns:
+    """Reads context and response of rows with the given columns.
+
+    - `response` with `context`, `prompt` or both (the prompt is the last turn before the response);
+    - `messages` or `conversations`, turns as {role or from, content or value}: the last one of the assistant is the
+      response, those before it are the context; beside a column `response` all of them are context.
+
+    `columns` names those that are read, `words` says it for the user.
+    """
+
+    def __init__(self, columns: Collection[str]) -> None:
+        self._chat = None if "context" in columns else next((name for name in CHATS if name in columns), None)
+        self._has_response = "response" in columns
+        self._has_prompt = "prompt" in columns and (self._chat is None)
+        if self._chat:
+            self.columns = (self._chat, *(["response"] if self._has_response else []))
+            said = "context" if self._has_response else "context and response"
+            self.words = f"; {said} from {self._chat}"
+        else:
+            self.columns = ("context", "response", *(["prompt"] if self._has_prompt else []))
+            self.words = "; prompt is context" if self._has_prompt else ""
+
+    def read(self, row: Row, notes: Notes) -> Texts:
+        if self._chat and not self._has_response:
+            return self._from_chat(row, self._chat, notes)
+        response = text(field(row, "response"), "response")
+        if not response.strip():
+            raise ValueError(f"response must not be empty, got {shown(response)}")
+        context = turns(row.get(self._chat or "context"), self._chat or "context")
+        if self._has_prompt:
+            prompt = turns(row.get("prompt"), "prompt")
+            context = context if context[-len(prompt) :] == prompt else context + prompt
+        return context, response
+
+    def _from_chat(self, row: Row, name: str, notes: Notes) -> Texts:
+        chat = _listed(field(row, name))
+        if not isinstance(chat, list):
+            raise ValueError(f"{name} must be a list of turns with role and content, got {shown(chat)}")
+        said = [_turn(turn, f"{name}[{index}]") for index, turn in enumerate(chat)]
+        roles = [_role(turn, f"{name}[{index}]") for index, turn in enumerate(chat)]
+        answers = [index for index, role in enumerate(roles) if role in ASSISTANTS and said[index].strip()]
+        if not answers:
+            raise ValueError(f"{name} must hold a turn of the assistant, got {', '.join(roles) or 'no turns'}")
+        last = answers[-1]
+        for turn in said[last + 1 :]:
+            notes.add(f"turns left out: they come after the last response in {name}", shown(turn))
+        return tuple(turn for turn in said[:last] if turn.strip()), said[last]
+
+
+def turns(value: object, name: str) -> tuple[str, ...]:
+    """The turns of a context: a list of texts or of messages, such a list written as text, or one text."""
+    if is_missing(value):
+        return ()
+    value = _listed(value)
+    if not isinstance(value, list):
+        raise ValueError(f"{name} must be a list of turns or one text, got {shown(value)}")
+    try:
+        "".join(value).encode()
+    except (TypeError, UnicodeEncodeError):
+        value = [_turn(turn, f"{name}[{index}]") for index, turn in enumerate(value)]
+    return tuple(value) if all(map(str.strip, value)) else tuple(turn for turn in value if turn.strip())
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return parsed(value) if re.match(r"""\[\s*["'\]{]""", value) else [value]
+
+
+def _turn(turn: object, name: str) -> str:
+    """The words of a turn that is text, or a message whose content is text or a list of parts with text."""
+    if isinstance(turn, dict):
+        content = next((turn[key] for key in ("content", "value") if key in turn), turn)
+        if content is None:  # the assistant calls a tool
+            return ""
+        if isinstance(content, list):
+            content = "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
+        return text(content, name)
+    return text(turn, name)
+
+
+def _role(turn: object, name: str) -> str:
+    role = next((turn[key] for key in ("role", "from") if key in turn), None) if isinstance(turn, dict) else None
+    if not isinstance(role, str):
+        raise ValueError(f"{name} must have a role (or from), got {shown(turn)}")
+    return role.lower()
