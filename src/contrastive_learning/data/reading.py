@@ -182,7 +182,8 @@ class _File:
             answers = judged.answers.setdefault(criterion, {})
             who = len(answers) if annotator is None else self._name(annotator)
             if who in answers:
-                self._notes.add(JUDGED_TWICE, f"{annotator} on {criterion} of {judged.about.id or shown(judged.about.response)}")
+                response = judged.about.id or shown(judged.about.response)
+                self._notes.add(JUDGED_TWICE, f"{annotator} on {criterion} of {response}")
             answers[who] = yes
 
     def _judged_in(self, line: int, row: Row) -> _Judged:

@@ -50,8 +50,8 @@ class VotesData:
     ) -> None:
         self._path = path
         self._given = {"valid": valid_path, "test": test_path, "test_ood": test_ood_path}
-        self._reading = ReadingRules(format, yes_from, hash_annotators, criteria)
         self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)
+        self._reading = ReadingRules(format, yes_from, hash_annotators, self._rules.criteria)
 
     def fingerprint(self) -> str:
         tables, _ = self._tables()
@@ -64,7 +64,7 @@ class VotesData:
         remarks += [remark for table in tables.values() for remark in table_remarks(table)]
         reader = Reader(self._reading)
         parts: Parts = {split: reader.read(split, table) for split, table in tables.items()}  # train first
-        return make_splits(parts, self._rules, reader.found, reader.remarks() + remarks)
+        return make_splits(parts, self._rules, reader.found, remarks + reader.remarks())
 
     def _tables(self) -> tuple[dict[str, Table], list[str]]:
         """Split -> its table, train first, and remarks about files that are not read."""
