@@ -194,6 +194,19 @@ def test_the_snippet_of_the_brief_works_as_written():
     assert len(trainer.fit()) == 1  # one epoch is done already
 
 
+def test_an_epoch_after_the_schedule_is_refused_instead_of_trained_at_rate_0():
+    config = {"learning_rate": 2e-4, "lambda_contrastive": 0.1, "batch_size": 16, "epochs": 2}
+    trainer = ContrastiveTrainer(tiny_model(), brief_loader(0), brief_loader(1), torch.device("cpu"), config)
+    assert [trainer.train_epoch()["lr"] > 0, trainer.train_epoch()["lr"]] == [True, 0]
+    weights = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    with pytest.raises(
+        ValueError, match=r"^the schedule has ended after 2 epochs: to train longer, make the trainer with more epochs$"
+    ):
+        trainer.train_epoch()
+    assert all(map(torch.equal, weights, trainer.model.parameters()))
+    assert trainer.fit() == []
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

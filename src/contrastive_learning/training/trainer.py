@@ -157,11 +157,16 @@ class ContrastiveTrainer:
     def train_epoch(self) -> Metrics:
         """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
         `grad_norm`, `lr` and the statistics of the contrastive loss, see EpochStatistics. Raises FloatingPointError for
-        a loss or embeddings that are not finite.
+        a loss or embeddings that are not finite; ValueError if all `epochs` of the schedule are done.
         """
         num_batches = len(self.train_loader)  # type: ignore[arg-type]
         if num_batches == 0:
             raise ValueError("the training loader must have a batch, got none")
+        if self.epoch >= self.settings.epochs:
+            raise ValueError(
+                f"the schedule has ended after {self.settings.epochs} epochs: "
+                "to train longer, make the trainer with more epochs"
+            )
         if self._running is None or self._running.epoch < self.epoch:
             self._running = self._start_epoch(num_batches)
         running = self._running
