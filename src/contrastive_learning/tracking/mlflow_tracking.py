@@ -77,7 +77,8 @@ class MlflowTracking:
         from mlflow import MlflowClient
 
         with creation_lock(self.uri):
-            return register_champion(MlflowClient(tracking_uri=self.uri), self.registered_name, run_id)
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            return register_champion(client, self.registered_name, run_id)
 
     def _connect(self) -> tuple["MlflowClient", str]:
         """A client, and the experiment's id."""
@@ -87,7 +88,7 @@ class MlflowTracking:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # the outbox reports outages
         with creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
-            client = MlflowClient(tracking_uri=self.uri)
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)  # whatever the environment names
             return client, experiment_id(client, self.uri, self.experiment)
 
     def _run(self, client: "MlflowClient", experiment_id: str, run_id: str) -> MlflowRun:

@@ -3,7 +3,8 @@
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,28 @@ def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
             client.create_registered_model(name)
     if champion is None or champion.run_id != run_id:  # a continued sweep may have the same best trial
         source = f"models:/{output.model_id}"
-        champion = client.create_model_version(
-            name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
-        )
+        with _as_tracking_uri(client.tracking_uri):
+            champion = client.create_model_version(
+                name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
+            )
         client.set_registered_model_alias(name, ALIAS, champion.version)
     return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
+
+
+@contextmanager
+def _as_tracking_uri(uri: str) -> Iterator[None]:
+    """MLflow's registry in a database looks a model up in the store of the whole process (3.17), not in its client's.
+
+    Without this it would create mlflow.db in the working directory, and not find the model there.
+    """
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def check_model_name(name: str, log_model: bool) -> None:
