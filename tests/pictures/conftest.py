@@ -39,14 +39,14 @@ def make_split():
 def evaluate():
     """An evaluation of a split whose embeddings hold the vote shares in a random direction each, and noise."""
 
-    def make(split, seed, dim=16):
+    def make(split, seed, dim=16, projection="shared"):
         rng = np.random.default_rng(seed)
         share = split.yes_votes / split.num_votes
         rows = share @ rng.normal(size=(share.shape[1], dim)) + 0.1 * rng.normal(size=(len(split), dim))
         embeddings = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         noise = rng.uniform(-0.1, 0.1, share.shape)
         probabilities = np.clip(share + noise, 0, 1).astype(np.float32)
-        return Evaluation(probabilities, rows, embeddings, split.yes_votes, split.num_votes, "shared")
+        return Evaluation(probabilities, rows, embeddings, split.yes_votes, split.num_votes, projection)
 
     return make
 

@@ -1,9 +1,10 @@
 import importlib.util
+import re
 
 import numpy as np
 import pytest
 
-from contrastive_learning.pictures.layout import lay_out, vote_layout
+from contrastive_learning.pictures.layout import lay_out, lay_out_spaces, vote_layout
 
 RNG = np.random.default_rng(0)
 SHARES = RNG.beta(0.6, 0.3, (120, 4))
@@ -43,9 +44,8 @@ def test_turning_keeps_every_distance_of_the_pca():
 
 def test_the_same_input_gives_the_same_picture():
     first, second = (lay_out(embeddings(1), YES, NUM, "pca") for _ in range(2))
-    assert first.note == second.note
+    assert first.share == second.share
     assert (first.points == second.points).all()
-    assert "% of variance" in first.note
 
 
 def test_a_response_that_nobody_judged_counts_as_average():
@@ -64,11 +64,52 @@ def test_one_criterion_is_enough():
     assert np.isfinite(lay_out(embeddings(1), YES[:, :1], NUM[:, :1], "pca").points).all()
 
 
+def arcs(seed):
+    """A slice of four dimensions per criterion, in which the share of yes is the angle on an arc that lies anywhere."""
+    rng = np.random.default_rng(seed)
+    slices = []
+    for share in (YES / NUM).T:
+        angle = 2.2 * share + 0.1 * rng.normal(size=len(share))
+        flat = np.column_stack([np.cos(angle), np.sin(angle), *(0.02 * rng.normal(size=(2, len(share))))])
+        slices.append(flat @ np.linalg.qr(rng.normal(size=(4, 4)))[0])
+    return np.hstack(slices) / 2
+
+
+def test_each_criterion_is_laid_out_in_its_own_slice():
+    rows = arcs(1)
+    own = lay_out_spaces(rows, YES, NUM, shared=False, projection="pca")
+    assert own.points.shape == (120, 4, 2)
+    for c in range(4):
+        part = rows[:, 4 * c : 4 * c + 4]
+        unit = part / np.linalg.norm(part, axis=1, keepdims=True)
+        by_hand = lay_out(unit, YES[:, [c]], NUM[:, [c]], "pca")
+        assert own.points[:, c] == pytest.approx(by_hand.points, abs=1e-12)
+    assert own.note == "PCA of slices, 100 % of variance"
+    noisy = lay_out_spaces(embeddings(1), YES, NUM, shared=False, projection="pca")
+    assert re.fullmatch(r"PCA of slices, \d\d–\d\d % of variance", noisy.note)
+
+
+def test_slices_of_all_runs_are_turned_alike_and_bulge_to_the_right():
+    first, second = (lay_out_spaces(arcs(seed), YES, NUM, shared=False, projection="pca").points for seed in (1, 2))
+    for c in range(4):
+        share = YES[:, c] / NUM[:, c]
+        assert min(agreement(first[:, c], second[:, c])) > 0.8
+        assert np.corrcoef(first[:, c, 1], share)[0, 1] > 0.9
+        assert np.corrcoef(first[:, c, 0], np.abs(share - 0.5))[0, 1] < -0.5
+
+
+def test_a_shared_space_is_laid_out_once():
+    layouts = lay_out_spaces(embeddings(1), YES, NUM, shared=True, projection="pca")
+    assert (layouts.points[:, 0] == lay_out(embeddings(1), YES, NUM, "pca").points).all()
+    assert layouts.points.shape == (120, 1, 2)
+    assert re.fullmatch(r"PCA, \d\d % of variance", layouts.note)
+
+
 @pytest.mark.slow
 def test_tsne_is_deterministic_and_turned_as_the_pca():
     first, second = (lay_out(embeddings(1), YES, NUM, "tsne") for _ in range(2))
     assert (first.points == second.points).all()
-    assert first.note == "t-SNE"
+    assert first.method == "t-SNE"
     assert min(agreement(first.points, lay_out(embeddings(1), YES, NUM, "pca").points)) > 0.5
 
 

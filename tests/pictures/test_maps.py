@@ -4,6 +4,7 @@ from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_grid, draw_reliability, fonts
-from contrastive_learning.pictures.colours import ANCHORS, colours_of, drawing_order, legend
+from contrastive_learning.pictures.colours import ANCHORS, borderline, colours_of, drawing_order, legend
 from contrastive_learning.pictures.maps import draw_map, draw_overview
 
 
@@ -24,7 +25,7 @@ def shown(criteria):
         "epoch 3",
         "val/macro_f1 0.716",
         "PCA, 61 % of variance",
-        rng.normal(0, 0.05, (60, 2)),
+        rng.normal(0, 0.05, (60, 1, 2)),
         votes,
         np.full((60, 3), 3),
         criteria,
@@ -59,6 +60,40 @@ def test_a_map_survives_its_file(shown, tmp_path):
     assert draw_overview(again, "safe") == draw_overview(shown, "safe")
 
 
+@pytest.fixture
+def own(shown):
+    """A map whose criteria have a space of their own each."""
+    return replace(shown, points=np.random.default_rng(1).uniform(-0.8, 0.8, (60, 3, 2)))
+
+
+def test_a_criterion_is_drawn_in_its_own_space(own, shown):
+    assert (own.points_of("safe") == own.points[:, 1]).all()
+    assert (shown.points_of("safe") == shown.points_of("fluent")).all()
+    only = replace(shown, points=own.points[:, 1:2])
+    others_moved = replace(own, points=own.points * [[[-1], [1], [-1]]])
+    assert draw_map(own, "safe") == draw_map(others_moved, "safe")
+    assert draw_map(own, "fluent") != draw_map(others_moved, "fluent")
+    assert draw_map(own, "safe") != draw_map(only, "safe")  # in a frame of its own
+
+
+def test_own_spaces_have_one_frame_in_all_runs(own):
+    assert own.half_height == replace(own, points=own.points / 9).half_height == 1
+    assert replace(own, points=own.points * 2).half_height == 2  # a t-SNE can be wider
+
+
+def test_a_map_with_a_space_per_criterion_survives_its_file(own, tmp_path):
+    own.write(tmp_path / "map.parquet")
+    again = EmbeddingMap.read(tmp_path / "map.parquet")
+    assert (again.points == own.points).all()
+    assert not again.shared
+
+
+def test_the_file_of_a_shared_space_is_the_one_that_older_runs_wrote(shown, tmp_path):
+    shown.write(tmp_path / "map.parquet")
+    table = pq.read_table(tmp_path / "map.parquet")
+    assert table["points"].to_pylist() == shown.points[:, 0].tolist()
+
+
 @pytest.mark.parametrize("length", [30, 90])
 def test_long_names_stay_over_their_own_map(shown, length):
     picture = pixels(draw_overview(replace(shown, criteria=tuple(letter * length for letter in "mnp")), "n" * length))
@@ -88,7 +123,7 @@ def test_a_grid_has_a_row_for_three_runs(shown, num_runs):
 
 @pytest.mark.parametrize(("scale", "half_height"), [(0.9, 1), (0.11, 0.125), (3.4e-4, 4e-4), (0, 1e-6)])
 def test_the_frame_is_a_round_number_that_holds_every_point(shown, scale, half_height):
-    points = np.array([[0, -1], [1.5, 0.2], [-1, 1]]) * scale
+    points = np.array([[[0, -1]], [[1.5, 0.2]], [[-1, 1]]]) * scale
     assert replace(shown, points=points).half_height == pytest.approx(half_height)
 
 
@@ -104,9 +139,23 @@ def test_colours_follow_the_share_for_any_number_of_votes():
     assert colours_of(np.array([0]), np.array([0])) == ["#bdbdbd"]
 
 
-def test_rare_votes_lie_on_top():
-    order = drawing_order(np.array([0, 3, 3, 3, 1, 1]), np.full(6, 3))
-    assert order.tolist() == [1, 2, 3, 4, 5, 0]
+def test_borderline_votes_lie_on_top_and_below_them_the_rare_ones():
+    order = drawing_order(np.array([0, 1, 3, 3, 3, 1, 2]), np.full(7, 3))
+    assert order.tolist() == [2, 3, 4, 0, 1, 5, 6]
+
+
+@pytest.mark.parametrize(("num_votes", "expected"), [(3, [1, 2]), (10, [4, 5, 6]), (1, []), (0, [])])
+def test_borderline_means_that_a_third_of_the_votes_contradict(num_votes, expected):
+    yes_votes = np.arange(num_votes + 1)
+    assert np.flatnonzero(borderline(yes_votes, np.full(len(yes_votes), num_votes))).tolist() == expected
+    if num_votes == 3:
+        assert [entry.borderline for entry in legend(np.array([[3]]))] == [False, True, True, False]
+
+
+def test_only_borderline_responses_have_a_dark_rim(shown):
+    unanimous = replace(shown, yes_votes=3 * (shown.yes_votes > 1))
+    split, plain = (pixels(draw_map(picture, "safe"))[80:380] for picture in (shown, unanimous))
+    assert split.max(axis=-1).min() < 70 < 90 < plain.max(axis=-1).min()  # that of the scale bar, 95
 
 
 @pytest.fixture

@@ -37,12 +37,12 @@ def pictures(folder, split, criteria, **changes):
 def write_page(tmp_path, make_split, evaluate, criteria):
     """Write the page of a run of three epochs, the second of which is kept. Returns its path."""
 
-    def write(**texts):
+    def write(projection="shared", **texts):
         split = make_split(IDS, **texts)
         run = pictures(tmp_path, split, texts.get("criteria", criteria), criterion="safe")
         for epoch in range(4):
-            run.at_epoch(evaluate(split, epoch), epoch, 0.5 + epoch / 10)
-        list(run.at_end(evaluate(split, 2), 2, 0.7))
+            run.at_epoch(evaluate(split, epoch, projection=projection), epoch, 0.5 + epoch / 10)
+        list(run.at_end(evaluate(split, 2, projection=projection), 2, 0.7))
         return tmp_path / "embedding.html"
 
     return write
@@ -139,6 +139,16 @@ class TestInChromium:
             const wanted = [0, 1 / 3, 2 / 3, 1].map(share => colour(share).replace(/[^\\d,]/g, ""));
             document.title = String(wanted.filter(each => seen.has(each)).length);"""
         assert "<title>4</title>" in browse(write_page(), look)
+
+    @pytest.mark.parametrize(("projection", "spaces"), [("per_criterion", "0,1,2"), ("shared", "0")])
+    def test_another_criterion_shows_its_own_space(self, write_page, projection, spaces):
+        switch = """
+            const c = element("criterion"), {points} = frames[state.frame];
+            document.title = points.map((_, index) => {
+              c.value = index; c.dispatchEvent(new Event("change"));
+              return points.findIndex(each => each.every((value, at) => value === state.points[at]));
+            }).join();"""
+        assert f"<title>{spaces}</title>" in browse(write_page(projection=projection), switch)
 
     def test_texts_from_data_do_not_run(self, write_page):
         press = "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from PIL import Image
 
 from contrastive_learning.pictures import EmbeddingMap, PictureSettings, RunPictures
+from contrastive_learning.pictures.maps import draw_overview
 
 IDS = [f"r{index}" for index in range(30)]
 SETTINGS = {"projection": "pca", "criterion": None, "sample_size": 20, "projector_files": True}
@@ -36,6 +40,37 @@ def test_a_run_leaves_pictures_at_the_root_and_data_in_its_folder(tmp_path, make
         assert image.width == 800
     shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
     assert (shown.title, shown.when, shown.subtitle) == ("τ 0.07   λ 0.1", "epoch 1", "val/macro_f1 0.600")
+
+
+def clear_in(evaluation, criterion):
+    """The evaluation, with the votes of one criterion as the angle in its slice and noise in the others."""
+    embeddings = np.random.default_rng(0).normal(size=(len(IDS), 12))
+    angle = 3 * evaluation.yes_votes[:, criterion] / evaluation.num_votes[:, criterion]
+    embeddings[:, 4 * criterion : 4 * criterion + 4] = np.stack([np.cos(angle), np.sin(angle), 0 * angle, 0 * angle], 1)
+    return replace(evaluation, embeddings=embeddings, projection="per_criterion")
+
+
+@pytest.mark.parametrize(("chosen", "large"), [(None, "on_topic"), ("safe", "safe")])
+def test_the_large_panel_is_the_clearest_slice_unless_chosen(tmp_path, make_split, evaluate, criteria, chosen, large):
+    split = make_split(IDS)
+    run = start(tmp_path, split, criteria, criterion=chosen)
+    clear = clear_in(evaluate(split, 0), criteria.index("on_topic"))
+    run.at_epoch(clear, 1, 0.6)
+    list(run.at_end(clear, 1, 0.6))
+    shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
+    assert shown.points.shape == (20, 3, 2)
+    assert (tmp_path / "embedding.png").read_bytes() == draw_overview(shown, large)
+    assert f'"criterion":{criteria.index(large)},' in (tmp_path / "embedding.html").read_text(encoding="utf-8")
+
+
+def test_slices_in_which_nobody_agrees_fall_back_to_the_most_even_votes(tmp_path, make_split, evaluate, criteria):
+    split = make_split(IDS)
+    evaluation = evaluate(split, 0, projection="per_criterion")
+    all_yes = replace(evaluation, yes_votes=evaluation.num_votes)
+    run = start(tmp_path, split, criteria)
+    list(run.at_end(all_yes, 1, 0.6))
+    shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
+    assert (tmp_path / "embedding.png").read_bytes() == draw_overview(shown, run.criterion)
 
 
 def test_projector_files_have_a_line_for_each_response(tmp_path, make_split, evaluate, criteria):

@@ -1,9 +1,13 @@
-"""Vote colours that colour-blind people can tell apart, and their legend: orange = no, blue = yes, grey = no votes."""
+"""Vote colours that colour-blind people can tell apart, and their legend: orange = no, blue = yes, grey = no votes.
+
+Borderline responses are pale, with a dark rim.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import NDArray
 
 from contrastive_learning.pictures.shown import IntArray, vote_shares
 
@@ -16,6 +20,7 @@ MAX_NAMED_VOTES = 5  # with more annotators, the legend gives shares instead of 
 class LegendEntry(NamedTuple):
     label: str
     colour: tuple[float, ...] | str
+    borderline: bool
 
 
 def colours_of(yes_votes: IntArray, num_votes: IntArray) -> list[tuple[float, ...] | str]:
@@ -28,17 +33,29 @@ def legend(num_votes: IntArray) -> list[LegendEntry]:
     """Entries for `num_votes`, those of everything drawn: `k of n` if everything has n votes, else shares."""
     numbers = sorted(set(num_votes[num_votes > 0].tolist()))
     if len(numbers) == 1 and numbers[0] <= MAX_NAMED_VOTES:
-        entries = [LegendEntry(f"{k} of {numbers[0]}", SHARES(k / numbers[0])) for k in range(numbers[0] + 1)]
+        total = numbers[0]
+        named = [(f"{k} of {total}", k, total) for k in range(total + 1)]
     else:
-        entries = [LegendEntry(f"{share} %", SHARES(share / 100)) for share in (0, 25, 50, 75, 100)]
+        named = [(f"{share} %", share, 100) for share in (0, 25, 50, 75, 100)]
+    entries = [
+        LegendEntry(name, SHARES(yes / total), bool(borderline(np.array(yes), np.array(total))))
+        for name, yes, total in named
+    ]
     if (num_votes == 0).any():
-        entries.append(LegendEntry("no votes", NO_VOTES))
+        entries.append(LegendEntry("no votes", NO_VOTES, borderline=False))
     return entries
 
 
+def borderline(yes_votes: IntArray, num_votes: IntArray) -> NDArray[np.bool_]:
+    """Whether at least a third of the votes contradict the others, as 1 of 3 and 2 of 3 do; of the same shape."""
+    minority = np.minimum(yes_votes, num_votes - yes_votes)
+    split: NDArray[np.bool_] = (num_votes > 0) & (3 * minority >= num_votes)
+    return split
+
+
 def drawing_order(yes_votes: IntArray, num_votes: IntArray) -> IntArray:
-    """Indices [responses] with the commonest colour first, so that rare ones are drawn on top."""
+    """Indices [responses]: the borderline ones last, on top; among equals the commonest colour first."""
     shares = np.nan_to_num(vote_shares(yes_votes, num_votes), nan=-1)
     _, group, sizes = np.unique(shares, return_inverse=True, return_counts=True)
-    order: IntArray = np.argsort(-sizes[group], kind="stable")
+    order: IntArray = np.lexsort((-sizes[group], borderline(yes_votes, num_votes)))
     return order

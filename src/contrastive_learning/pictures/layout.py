@@ -7,12 +7,14 @@ on the same side. Every epoch of every run is turned onto the same layout, so ep
 PCA of unit embeddings, a small cloud means that little of the embedding space is used.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.pictures.shown import FloatArray, IntArray, vote_shares
+from contrastive_learning.projections import own_slices
 
 PROJECTIONS = ("pca", "tsne", "umap")
 SPREAD = 0.5  # root mean square radius of t-SNE and UMAP, whose own scale has no meaning
@@ -20,7 +22,36 @@ SPREAD = 0.5  # root mean square radius of t-SNE and UMAP, whose own scale has n
 
 class Layout(NamedTuple):
     points: FloatArray  # [responses, 2], the middle of their range is at (0, 0)
+    method: str  # PCA, t-SNE, UMAP
+    share: float  # of the variance, that the plane holds; NaN if it is not a PCA
+
+
+class Layouts(NamedTuple):
+    points: FloatArray  # [responses, spaces, 2]: one space that all criteria share, or one per criterion
     note: str  # how the points were computed, in a few words
+
+
+def lay_out_spaces(
+    embeddings: FloatArray, yes_votes: IntArray, num_votes: IntArray, *, shared: bool, projection: str
+) -> Layouts:
+    """Layouts for embeddings [responses, dim] with votes [responses, criteria].
+
+    If criteria do not share a space, each has a layout of its slice, scaled to unit norm and turned by its own votes.
+    """
+    if shared:
+        layouts, where = [lay_out(embeddings, yes_votes, num_votes, projection)], ""
+    else:
+        whole = np.asarray(embeddings, dtype=np.float64)
+        slices = own_slices(whole.shape[1], yes_votes.shape[1])
+        layouts = [
+            lay_out(_unit(whole[:, part]), yes_votes[:, [c]], num_votes[:, [c]], projection)
+            for c, part in enumerate(slices)
+        ]
+        where = " of slices"
+    shares = [round(100 * layout.share) for layout in layouts if projection == "pca"]
+    least, most = min(shares, default=0), max(shares, default=0)
+    variance = f", {least if least == most else f'{least}–{most}'} % of variance" if shares else ""
+    return Layouts(np.stack([layout.points for layout in layouts], axis=1), f"{layouts[0].method}{where}{variance}")
 
 
 def lay_out(embeddings: FloatArray, yes_votes: IntArray, num_votes: IntArray, projection: str) -> Layout:
@@ -30,13 +61,15 @@ def lay_out(embeddings: FloatArray, yes_votes: IntArray, num_votes: IntArray, pr
     centred = centred - centred.mean(axis=0)
     points, share = _principal(centred)
     points = _turn(points, vote_layout(yes_votes, num_votes))
+    if yes_votes.shape[1] == 1:
+        points = _bulging_right(points)
     if projection == "pca":
-        return Layout(_centred(points), f"PCA, {share:.0%} of variance".replace("%", " %"))
+        return Layout(_centred(points), "PCA", share)
     start = points / max(float(points.std()), 1e-12) * 1e-4  # as scikit-learn starts from PCA
     bent = _tsne(centred, start) if projection == "tsne" else _umap(centred, start)
     bent = bent - bent.mean(axis=0)
     bent *= SPREAD / max(float(np.sqrt((bent**2).sum(axis=1).mean())), 1e-12)
-    return Layout(_centred(_turn(bent, points)), "t-SNE" if projection == "tsne" else "UMAP")
+    return Layout(_centred(_turn(bent, points)), "t-SNE" if projection == "tsne" else "UMAP", math.nan)
 
 
 def vote_layout(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
@@ -58,6 +91,11 @@ def vote_layout(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
     return scaled
 
 
+def _unit(rows: FloatArray) -> FloatArray:
+    unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
 def _principal(centred: FloatArray) -> tuple[FloatArray, float]:
     """The first two components [responses, 2] and their share of the variance."""
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
@@ -72,6 +110,17 @@ def _turn(points: FloatArray, reference: FloatArray) -> FloatArray:
     left, _, right = np.linalg.svd(points.T @ reference)
     turned: FloatArray = points @ (left @ right)
     return turned
+
+
+def _bulging_right(points: FloatArray) -> FloatArray:
+    """Mirrored so that what is halfway up lies to the right of what is at the top and at the bottom.
+
+    The votes of one criterion say which way is up, not which side is left: an arc from no to yes could bulge to either.
+    """
+    from_the_middle = (points[:, 1] - (points[:, 1].min() + points[:, 1].max()) / 2) ** 2
+    bulge = ((points[:, 0] - points[:, 0].mean()) * from_the_middle).sum()
+    mirrored: FloatArray = points * (-1 if bulge > 0 else 1, 1)
+    return mirrored
 
 
 def _centred(points: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from contrastive_learning.pictures.colours import colours_of, drawing_order, legend
+from contrastive_learning.pictures.colours import borderline, colours_of, drawing_order, legend
 from contrastive_learning.pictures.fonts import families, fit, hangul_family, legible
 from contrastive_learning.pictures.shown import FloatArray, IntArray
 
@@ -37,7 +37,7 @@ class EmbeddingMap:
     when: str  # the epoch
     subtitle: str  # the metric
     note: str  # how the points were computed
-    points: FloatArray  # [responses, 2]
+    points: FloatArray  # [responses, spaces, 2]: one space that all criteria share, or one per criterion
     yes_votes: IntArray  # [responses, criteria]
     num_votes: IntArray
     criteria: tuple[str, ...]
@@ -45,7 +45,8 @@ class EmbeddingMap:
     def write(self, path: Path) -> None:
         """Write the map as Parquet, for a later grid of several runs."""
         heads = {name: getattr(self, name) for name in ("title", "when", "subtitle", "note", "criteria")}
-        columns = {name: getattr(self, name).tolist() for name in ("points", "yes_votes", "num_votes")}
+        columns = {name: getattr(self, name).tolist() for name in ("yes_votes", "num_votes")}
+        columns["points"] = self.points.reshape(len(self.points), -1).tolist()  # x, y of each space
         metadata = {b"embedding_map": json.dumps(heads).encode()}
         pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
 
@@ -54,12 +55,28 @@ class EmbeddingMap:
         table = pq.read_table(path)
         heads: dict[str, Any] = json.loads(table.schema.metadata[b"embedding_map"])
         columns = {name: np.array(table[name].to_pylist()) for name in table.column_names}
+        columns["points"] = columns["points"].reshape(len(table), -1, 2)
         return cls(**(heads | {"criteria": tuple(heads["criteria"])} | columns))
 
     @property
+    def shared(self) -> bool:
+        """Whether all criteria share one space."""
+        return bool(self.points.shape[1] < len(self.criteria))
+
+    def points_of(self, criterion: str) -> FloatArray:
+        """The points [responses, 2] of the space that the criterion is drawn in."""
+        points: FloatArray = self.points[:, 0 if self.shared else self.criteria.index(criterion)]
+        return points
+
+    @property
     def half_height(self) -> float:
-        """A step of STEPS, so that a frame of this half height and ASPECT times this half width holds every point."""
-        reach = max(float(np.maximum(np.abs(self.points[:, 0]) / ASPECT, np.abs(self.points[:, 1])).max()), 1e-6)
+        """A step of STEPS, so that a frame of this half height and ASPECT times this half width holds every point.
+
+        1 for the slices of criteria, whose PCA always fits: one frame for all criteria, epochs and runs.
+        """
+        reach = max(float((np.abs(self.points) / (ASPECT, 1)).max()), 1e-6)
+        if not self.shared and reach <= 1:
+            return 1.0
         unit = 10.0 ** math.floor(math.log10(reach))
         return next(step for step in STEPS if step * unit >= reach) * unit
 
@@ -117,7 +134,7 @@ class _Page:
         fit(self.text(16, 95, self.name(criterion), 20, FAINT), 768)
 
     def foot(self, note: str) -> None:
-        self.text(16, self.height - 12, note, 16, FAINT)
+        fit(self.text(16, self.height - 12, note, 16, FAINT), 768)
 
     def large(self, criterion: str) -> None:
         self.scatter(self.shown, criterion, (16, 104, 768, 512), size=34)
@@ -138,8 +155,9 @@ class _Page:
         yes, num = shown.yes_votes[:, column], shown.num_votes[:, column]
         order = drawing_order(yes, num)
         colours = colours_of(yes[order], num[order])
-        x, y = shown.points[order].T
-        axes.scatter(x, y, s=size, c=colours, linewidths=0.4, edgecolors="white")
+        x, y = shown.points_of(criterion)[order].T
+        rims = ["white" if plain else INK for plain in ~borderline(yes[order], num[order])]
+        axes.scatter(x, y, s=size, c=colours, linewidths=size**0.5 / 8, edgecolors=rims)
         _scale_bar(axes, half / 4)
 
     def legend(self, top: int) -> None:
@@ -149,7 +167,8 @@ class _Page:
         axes.set(xlim=(0, len(entries)), ylim=(0, 1))
         axes.axis("off")
         for index, entry in enumerate(entries):
-            axes.scatter(index + 0.12, 0.5, s=120, color=entry.colour)
+            rim = INK if entry.borderline else "white"
+            axes.scatter(index + 0.12, 0.5, s=120, c=[entry.colour], edgecolors=rim, linewidths=1.4)
             axes.text(index + 0.24, 0.5, entry.label, va="center", fontsize=18 * 72 / DPI, color=INK)
 
     def text(self, x: float, y: float, text: str, pixels: float, color: str = INK, weight: str = "normal") -> Text:

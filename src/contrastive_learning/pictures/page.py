@@ -15,7 +15,7 @@ from contrastive_learning.pictures.history import Frame
 from contrastive_learning.pictures.maps import ALIGNMENT, EmbeddingMap
 from contrastive_learning.pictures.shown import ShownResponses
 
-MAX_FRAMES = 40  # a longer run shows evenly spaced ones; a frame of 500 responses takes 9 kB
+MAX_FRAMES = 40  # a longer run shows evenly spaced ones; 500 responses take 9 kB a frame, with nine spaces 30 kB
 MAX_TURNS, MAX_CHARACTERS = 6, 400  # shown of each context and of each text
 
 
@@ -63,7 +63,9 @@ def _frame(frame: Frame, picture: EmbeddingMap) -> dict[str, Any]:
         "note": picture.note,
         "half_height": picture.half_height,
         "reach": reach,
-        "points": _packed((picture.points / reach * 32767).round().astype("<i2")),
+        "points": [  # per space
+            _packed((points / reach * 32767).round().astype("<i2")) for points in picture.points.swapaxes(0, 1)
+        ],
         "probabilities": _packed((frame.probabilities.astype(np.float32) * 255).round().astype(np.uint8)),
     }
 

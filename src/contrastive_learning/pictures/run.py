@@ -1,5 +1,6 @@
 """Draws the pictures of one run."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from contrastive_learning.choices import check_choice
 from contrastive_learning.data.tokenized import TokenizedSplit
 from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.pictures.history import EmbeddingHistory, Frame
-from contrastive_learning.pictures.layout import PROJECTIONS, lay_out
+from contrastive_learning.pictures.layout import PROJECTIONS, lay_out_spaces
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
 from contrastive_learning.pictures.page import PageFrame, draw_page, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
@@ -20,7 +21,7 @@ class PictureSettings:
     """What a `pictures` config builds."""
 
     projection: str  # pca, tsne, umap
-    criterion: str | None  # colours the large map; None = the one with the most even votes
+    criterion: str | None  # of the large map; None = the one with the most even votes, at the end the clearest slice
     sample_size: int  # how many responses are shown
     projector_files: bool
 
@@ -48,8 +49,9 @@ class RunPictures:
         self.settings, self.folder, self.objective = settings, folder, objective
         self.shown = ShownResponses.of(split, criteria, settings.sample_size)
         votes = self.shown.yes_votes, self.shown.num_votes
-        self.criterion = settings.criterion or main_criterion(criteria, *votes)
-        check_choice("pictures.criterion", self.criterion, criteria)
+        self.criterion = check_choice(
+            "pictures.criterion", settings.criterion or main_criterion(criteria, *votes), criteria
+        )
         self.title = f"λ {lambda_contrastive:.3g}"
         if temperature is not None and lambda_contrastive > 0:
             self.title = f"τ {temperature:.3g}   {self.title}"
@@ -57,16 +59,18 @@ class RunPictures:
 
     def at_epoch(self, evaluation: Evaluation, epoch: int, value: float) -> bytes:
         """Record the epoch's embeddings. Returns a PNG of them. value: the objective."""
-        return draw_map(self._map(self.history.add(evaluation, epoch, value)), self.criterion)
+        frame = self.history.add(evaluation, epoch, value)
+        return draw_map(self._map(frame, evaluation.projection), self.criterion)
 
     def at_end(self, evaluation: Evaluation, epoch: int, value: float) -> Iterator[tuple[Path, str | None]]:
         """Write all files; `epoch` is the one whose weights are kept. Yields each file and its folder in the record."""
         kept = self.history.add(evaluation, epoch, value)
-        picture = self._map(kept)
+        picture = self._map(kept, evaluation.projection)
         png, page, points = (self.folder / f"embedding{end}" for end in (".png", ".html", "_map.parquet"))
-        png.write_bytes(draw_overview(picture, self.criterion))
+        criterion = self._clearest_criterion(evaluation)
+        png.write_bytes(draw_overview(picture, criterion))
         yield png, None
-        page.write_text(self._page(epoch), encoding="utf-8")
+        page.write_text(self._page(epoch, evaluation.projection, criterion), encoding="utf-8")
         yield page, None
         picture.write(points)
         yield points, "embeddings"
@@ -75,28 +79,44 @@ class RunPictures:
             for path in write_projector_files(self.folder, self.shown, kept):
                 yield path, "embeddings"
 
-    def _page(self, epoch: int) -> str:
+    def _clearest_criterion(self, evaluation: Evaluation) -> str:
+        """If each criterion has its own slice: the one with the highest silhouette there, the first of equals."""
+        if self.settings.criterion is not None or evaluation.projection == "shared":
+            return self.criterion
+        metrics = evaluation.embedding_metrics(self.shown.criteria)
+        silhouettes = {name: metrics.get(f"silhouette/{name}", -math.inf) for name in self.shown.criteria}
+        best = max(silhouettes, key=silhouettes.__getitem__)
+        return best if silhouettes[best] > -math.inf else self.criterion
+
+    def _page(self, epoch: int, projection: str, criterion: str) -> str:
         chosen = thin_out([frame.epoch for frame in self.history], epoch)
-        frames = [PageFrame(frame, self._map(frame)) for frame in self.history if frame.epoch in chosen]
+        frames = [PageFrame(frame, self._map(frame, projection)) for frame in self.history if frame.epoch in chosen]
         return draw_page(
             self.shown,
             frames,
             title=self.title,
             objective=self.objective,
             epoch=epoch,
-            criterion=self.criterion,
+            criterion=criterion,
         )
 
-    def _map(self, frame: Frame) -> EmbeddingMap:
+    def _map(self, frame: Frame, projection: str) -> EmbeddingMap:
+        """projection: how the criteria share the embeddings."""
         shown = self.shown
-        layout = lay_out(frame.embeddings, shown.yes_votes, shown.num_votes, self.settings.projection)
+        layouts = lay_out_spaces(
+            frame.embeddings,
+            shown.yes_votes,
+            shown.num_votes,
+            shared=projection == "shared",
+            projection=self.settings.projection,
+        )
         when = "before training" if frame.epoch == 0 else f"epoch {frame.epoch}"
         return EmbeddingMap(
             self.title,
             when,
             f"{self.objective} {frame.value:.3f}",
-            layout.note,
-            layout.points,
+            layouts.note,
+            layouts.points,
             shown.yes_votes,
             shown.num_votes,
             shown.criteria,
