@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from contrastive_app.command_line import check_keys, explain, quoted
@@ -48,8 +48,40 @@ if TYPE_CHECKING:
     from contrastive_learning.metrics.evaluation import Evaluation
 
 
+class RecordedRun(NamedTuple):
+    """What a training run has come to."""
+
+    objective: Objective  # at the best epoch or, if the trial is pruned, at its last
+    location: str  # of its record
+    output: Path
+    run_id: str | None = None
+    model: str | None = None  # its address, if it is recorded
+
+
+class _Latest:
+    run: RecordedRun | None = None
+
+
+def latest_run() -> RecordedRun | None:
+    """The run that this process has trained last; None if it has trained none."""
+    return _Latest.run
+
+
 def train(config: DictConfig) -> Objective:
-    """Train once as `config` says. Returns the objective at the best epoch or, if the trial is pruned, at its last."""
+    """Train once as `config` says. Returns the objective at the best epoch or, if the trial is pruned, at its last.
+
+    Raises ValueError outside a command of Hydra: `contrastive_app.python.train` is for notebooks and scripts.
+    """
+    if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().runtime, "output_dir"):
+        raise ValueError(
+            "train(config) works in a command that Hydra runs; in a notebook or script call train(overrides) "
+            "of contrastive_app.python"
+        )
+    _Latest.run = run = _trained(config)
+    return run.objective
+
+
+def _trained(config: DictConfig) -> RecordedRun:
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
@@ -107,7 +139,7 @@ def train(config: DictConfig) -> Objective:
         returned = objectives[0] if len(objectives) == 1 else objectives
         leave_processes()
         if is_follower():
-            return returned
+            return RecordedRun(returned, run.location(), output)
         write_metrics(output, metrics, epoch, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
@@ -122,7 +154,7 @@ def train(config: DictConfig) -> Objective:
     if served is not None:
         progress.remark(f"Model:    {served}")
     progress.remark(f"Output:   {output}")
-    return returned
+    return RecordedRun(returned, run.location(), output, run.run_id, served)
 
 
 def _report(trial: CurrentTrial, value: float, epoch: int) -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from hydra.core.plugins import Plugins
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlflow_stores import redact
 from optuna_sweep.errors import SweepError
+from optuna_sweep.outcome import Outcome
 from optuna_sweep.patience import AwayError, Patience
 from optuna_sweep.plan.make_plan import find_function, make_plan
 from optuna_sweep.plan.plan import Plan
@@ -34,6 +35,23 @@ from optuna_sweep.study.patient_storage import PatientStorage
 from optuna_sweep.study.pruner import make_pruner
 from optuna_sweep.study.storage import resolve, storage_lock
 from optuna_sweep.trial import RecordedTask
+
+
+class EndedSweep(NamedTuple):
+    """A sweep that has come to its end."""
+
+    outcome: Outcome
+    places: Mapping[str, str]  # what a person can open -> its address
+    parent_run_id: str | None  # in MLflow
+
+
+class _Latest:
+    sweep: EndedSweep | None = None
+
+
+def latest_sweep() -> EndedSweep | None:
+    """The sweep that this process has ended last; None if it has ended none."""
+    return _Latest.sweep
 
 
 def sweep(
@@ -96,6 +114,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
             close_record(record, "interrupted")
             raise
     print_summary(outcome, places, num_rows=plan.settings.top_k)
+    _Latest.sweep = EndedSweep(outcome, places, record.parent_run_id)
 
 
 def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:

@@ -1,0 +1,154 @@
+"""The command called from Python: in a script, and in a notebook."""
+
+import json
+import signal
+import textwrap
+import time
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+from contrastive_app.python import sweep, train
+from support.commands import IMPORTABLE, SMALL, provide_store, run, runs, start, wait_while_running
+from support.sweeps import Sweeps
+
+TINY = [*SMALL, "trainer.epochs=1", "trainer.precision=fp32", "tracking.system_metrics=false"]
+STATE = """
+import logging, os, signal, sys
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+def state():
+    signals = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    loggers = list(logging.root.handlers), logging.root.level, sorted(logging.root.manager.loggerDict)
+    hydra = GlobalHydra.instance().is_initialized(), HydraConfig.initialized()
+    return signals, loggers, hydra, dict(os.environ), list(sys.argv), os.getcwd(), list(sys.path)
+"""
+
+
+def test_what_is_no_list_of_overrides_is_refused_before_anything_starts():
+    with pytest.raises(ValueError, match=r'^overrides must be a list of texts such as \["seed=1"\], got \'seed=1\'$'):
+        train("seed=1")
+    with pytest.raises(ValueError, match=r'^each override must be a text such as "seed=1", got \'--multirun\'$'):
+        sweep("smoke", ["seed=1", "--multirun"])
+
+
+@pytest.mark.slow
+def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
+    provide_store(tmp_path)
+    script = f"""
+    import json
+    from pathlib import Path
+    from contrastive_app.python import sweep, train
+
+    tiny = {TINY!r}
+    both = ["objective.metric=[val/macro_f1,val/brier]", "objective.direction=[maximize,minimize]"]
+    before = state()
+    run = train([*tiny, *both, "trainer.monitor=val/macro_f1", "trainer.direction=maximize"])
+    errors = []
+    for call in (lambda: train(["trainer.epoch=1"]), lambda: sweep("smok")):
+        try:
+            call()
+        except ValueError as error:
+            errors.append(str(error))
+    found = sweep("smoke", [*tiny, "hydra.sweeper.n_trials=1"])
+    assert state() == before
+    Path("results.json").write_text(json.dumps([vars(run), vars(found), errors], default=str))
+    """
+    (tmp_path / "script.py").write_text(STATE + textwrap.dedent(script), encoding="utf-8")
+    done = run("script.py", cwd=tmp_path, check=True)
+    trained, found, errors = json.loads((tmp_path / "results.json").read_text())
+
+    by_id = {each.info.run_id: each for each in runs(tmp_path)[1]}
+    run_id, metrics = trained["run_id"], by_id[trained["run_id"]].data.metrics
+    assert trained["objective"] == [metrics["final/val/macro_f1"], metrics["final/val/brier"]]
+    assert trained["address"] == f"run {run_id} of experiment contrastive-quality in sqlite:///{tmp_path}/mlflow.db"
+    assert trained["model"].startswith("models:/m-")
+    assert (Path(trained["folder"]) / "metrics.json").exists()
+    assert done.stdout.count("Best epoch, per criterion") == 1
+
+    assert errors == [
+        "there is no option trainer.epoch (did you mean trainer.epochs?)",
+        "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, "
+        "losses_and_samplers, smoke, temperature_lambda, train",
+    ]
+    trial = Sweeps(tmp_path).study("smoke").best_trial
+    assert (found["objective"], found["params"]) == (trial.value, trial.params)
+    assert found["folder"] == str(tmp_path / "multirun/smoke")
+    assert by_id[found["run_id"]].data.tags["sweep.kind"] == "parent"
+    assert f"viewStateShareKey=sweep{found['run_id']}" in found["address"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_ends_with_the_script_that_called_it(signum, tmp_path):
+    provide_store(tmp_path)
+    endless = [*SMALL, "trainer.epochs=5000", "tracking.system_metrics=false", "hydra.run.dir=out"]
+    (tmp_path / "script.py").write_text(f"from contrastive_app.python import train\ntrain({endless!r})\n")
+    script = start("script.py", cwd=tmp_path)
+    wait_while_running(script, lambda: "epoch 1/5000" in script.out())
+    script.send_signal(signum)
+    assert script.wait(60) != 0
+    if signum == signal.SIGINT:
+        assert "interrupted; to continue, repeat the command with trainer.resume_from=" in script.out()
+        assert "KeyboardInterrupt" in script.errors()
+    wait_until_killed(tmp_path)
+
+
+def wait_until_killed(folder, seconds=60):
+    end = time.monotonic() + seconds
+    while runs(folder)[1][0].info.status != "KILLED":
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_notebook_trains_twice_and_gets_errors_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", IMPORTABLE["PYTHONPATH"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    provide_store(tmp_path)
+    cells = [
+        f"{STATE}\nfrom contrastive_app.python import train\ntiny = {TINY!r}\nbefore = state()",
+        "first = train(tiny)",
+        "second = train([*tiny, 'seed=1'])\nassert state() == before",
+        "print(first.objective, second.run_id)",
+        "train(['loss=supco'])",
+        "from hydra import compose, initialize_config_dir\n"
+        "from contrastive_app.places import CONF\n"
+        "from src.train import train as task\n"
+        "with initialize_config_dir(str(CONF), version_base='1.3'):\n"
+        "    config = compose('train')\n"
+        "task(config)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    assert [error_of(cell) for cell in notebook.cells[:4]] == [None] * 4
+    assert "epoch 1/1" in text_of(notebook.cells[1])
+    assert "\x1b" not in text_of(notebook.cells[1])
+    objective, run_id = text_of(notebook.cells[3]).split()
+    by_id = {each.info.run_id: each for each in runs(tmp_path)[1]}
+    assert len(by_id) == 2
+    assert float(objective) in [each.data.metrics["final/val/macro_f1"] for each in by_id.values()]
+    assert by_id[run_id].data.params["seed"] == "1"
+    choices = "agreement, bce, exact, supcon, unanimity"
+    assert error_of(notebook.cells[4]) == ("ValueError", f"there is no loss=supco (did you mean supcon?): {choices}")
+    assert error_of(notebook.cells[5]) == (
+        "ValueError",
+        "train(config) works in a command that Hydra runs; in a notebook or script call train(overrides) of "
+        "contrastive_app.python",
+    )
+
+
+def error_of(cell):
+    errors = [(output.ename, output.evalue) for output in cell.outputs if output.output_type == "error"]
+    return errors[0] if errors else None
+
+
+def text_of(cell):
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
