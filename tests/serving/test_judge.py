@@ -7,13 +7,16 @@ import runpy
 import subprocess
 import sys
 import time
+import unicodedata
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from mlflow.pyfunc import PythonModelContext
 
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.metrics.evaluation import Evaluation
@@ -114,6 +117,19 @@ def test_the_judge_computes_as_it_was_trained_where_that_is_fast():
     cpu = torch.device("cpu")
     assert judge._autocast_dtype("fp32", cpu) is judge._autocast_dtype("fp16", cpu) is None
     assert judge._autocast_dtype("bf16", cpu) == (torch.bfloat16 if cpu_multiplies_bf16() else None)
+
+
+def test_a_text_in_pieces_is_judged_as_the_composed_one(tmp_path):
+    """macOS writes Hangul in pieces (NFD); in training, texts are composed (NFC) when they are read."""
+    export(tmp_path / "judge")
+    served = judge.Judge()
+    served.load_context(PythonModelContext(artifacts={"judge": str(tmp_path / "judge")}, model_config=None))
+    served.tokenizer.backend_tokenizer.normalizer = None  # KLUE's composes nothing either
+    rows = [{"context": list(item.context), "response": item.response} for item in RESPONSES]
+    in_pieces = json.loads(unicodedata.normalize("NFD", json.dumps(rows, ensure_ascii=False)))
+    assert in_pieces != rows
+    judged = [served.predict(None, pd.DataFrame(given)) for given in (in_pieces, rows)]
+    pd.testing.assert_frame_equal(*judged)
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.data.responses import SPLITS, DataSource, RatedResponse, Splits
+from contrastive_learning.data.rows import composed
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.samplers.examples import Examples, IntArray
 
@@ -131,6 +132,7 @@ def tokenize(
     """
     if max_length < 8:
         raise ValueError(f"data.max_length must be at least 8, got {max_length}")
+    prefix = composed(prefix)  # as the texts are
     fingerprint = source.fingerprint()
     settings = {"version": CACHE_VERSION, "data": fingerprint, "max_length": max_length, "prefix": prefix}
     settings |= {"encoder": type(encoder).__name__, "tokenizer": _tokenizer_key(encoder)}

@@ -1,4 +1,4 @@
-"""The user's own responses with votes, in JSON Lines, a JSON array, CSV or Parquet."""
+"""The user's own responses with votes, in the files and folders that `tables` and `folders` read."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,8 +27,8 @@ class VotesData:
     - id: by default split and line, such as train:12; then equal responses are one, with the votes of all their rows.
       domain: by default "default". Other columns are named in a remark.
 
-    `path` is a file, or a folder with train.* and, if there are such files, valid.*, test.* and test_ood.*. A missing
-    valid or test is drawn from train (see splits.draw_groups).
+    `path` is a file (see tables.READERS) or a folder with train and, if there are such files, valid, test and test_ood
+    (see folders.tables_in). A missing valid or test is drawn from train (see splits.draw_groups).
     """
 
     def __init__(

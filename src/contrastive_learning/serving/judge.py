@@ -10,6 +10,7 @@ with judge.json, encoder.json, model.safetensors and tokenizer/.
 import json
 import math
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         return [*start, *kept, *answer, separator]
 
     def _pieces(self, text: str) -> list[int]:
+        text = unicodedata.normalize("NFC", text)  # as in training
         pieces: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         return pieces
 
