@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from contrastive_app.checks import check_before_data
 from contrastive_app.command_line import check_keys
 from contrastive_app.launched import num_launched
 from contrastive_app.places import CONF
@@ -70,6 +71,7 @@ def preflight(config: DictConfig) -> str:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
     parts = build_parts(config)
     objective_names(config)
+    check_before_data(parts.tracking, parts.settings.device)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
     return parts.source.fingerprint()

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from contrastive_app.checks import recorded_run
 from contrastive_app.launched import is_follower
 from contrastive_app.places import CHECKOUT, command
 from contrastive_app.resume import RUN_FILE, fixed_options
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+from mlflow_stores import redact
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -52,7 +54,7 @@ def open_run(
         yield NoRun()
         return
     run_file = output / RUN_FILE
-    resumed = json.loads(run_file.read_text())["run_id"] if run_file.exists() else None
+    resumed = recorded_run(output)
     git = git_state(CHECKOUT) if CHECKOUT is not None else {}  # an installed wheel may lie in a foreign repository
     name = trial.run_name or run_name(config)
     tags = {**tags, **{f"git.{key}": value for key, value in git.items()}, **trial.tags()}
@@ -125,7 +127,9 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
     from contrastive_learning.tracking.provenance import environment, flatten, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
-    run.params(choices | flatten(OmegaConf.to_container(config, resolve=True)))
+    options = choices | flatten(OmegaConf.to_container(config, resolve=True))
+    # here, not only in the run: what the store cannot take yet waits in a file
+    run.params({key: redact(value) if isinstance(value, str) else value for key, value in options.items()})
     for split, context in (("train", "training"), ("valid", "validation")):
         run.data(
             f"{choices.get('data', 'data')} {split}",
@@ -134,8 +138,8 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
             source=str(config.data.path if "path" in config.data else config.data.source._target_),
             num_responses=len(data.splits[split]),
         )
-    run.text(OmegaConf.to_yaml(config, resolve=True), "config.yaml")
-    run.text("\n".join(HydraConfig.get().overrides.task), "overrides.txt")
+    run.text(redact(OmegaConf.to_yaml(config, resolve=True)), "config.yaml")
+    run.text(redact("\n".join(HydraConfig.get().overrides.task)), "overrides.txt")
     machine = {"device": str(trainer.device), "precision": trainer.precision}
     run.text(json.dumps(environment() | machine, indent=2), "environment.json")
     if CHECKOUT is not None and (diff := git_diff(CHECKOUT)):

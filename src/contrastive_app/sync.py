@@ -10,11 +10,13 @@ from omegaconf import OmegaConf
 
 from contrastive_app.places import command
 from contrastive_app.resume import RUN_FILE
+from contrastive_app.secrets import redact_output
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("sync"), description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")], help="searched")
+    redact_output()
     folders = parser.parse_args().folders
     from contrastive_learning.tracking.outbox import OUTBOX
 

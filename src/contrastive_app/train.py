@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from contrastive_app.checks import check_before_data
 from contrastive_app.command_line import check_keys, explain, quoted
 from contrastive_app.launched import (
     FOLLOWER_WAIT_SECONDS,
@@ -40,6 +41,7 @@ from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
 from contrastive_app.record import open_run, record_embeddings, record_judge, record_start, write_metrics
 from contrastive_app.resume import is_continued, output_folder
+from contrastive_app.secrets import redact_output
 from contrastive_app.studies import find_studies_by_name
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
 
@@ -94,6 +96,7 @@ def _trained(config: DictConfig) -> RecordedRun:
     names = objective_names(config)
     trial = current_trial()
     output = output_folder(config, trial)
+    check_before_data(parts.tracking, parts.settings.device, output)
     continued = is_continued(config, output, trial)
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
@@ -220,6 +223,7 @@ def main() -> Any:
     signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED
     if is_follower():
         become_follower()
+    redact_output()
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them
     try:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from mlflow_stores import redact
 from optuna_sweep.states import EndState, end_state_of
 from optuna_sweep.study.reports import Reports, write_atomically
 
@@ -190,7 +191,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
         return {"state": state, "value": None}
     reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
     reason = str(error) if state == "refused" else reason
-    return {"state": state, "value": None, "reason": reason, "trace": "".join(traceback.format_exception(error))}
+    trace = "".join(traceback.format_exception(error))
+    return {"state": state, "value": None, "reason": redact(reason), "trace": redact(trace)}
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from contrastive_learning.tracking.stores import check_reachable
+from mlflow_stores import check_store
 from support.servers import MlflowServer
 from support.sweeps import ROOT, Sweeps, wait_for
 
@@ -41,7 +41,7 @@ def server(tmp_path_factory):
 def test_a_name_that_the_server_does_not_take_is_one_line(server):
     name = server.host.replace("127.0.0.1", "localhost")
     with pytest.raises(ValueError, match=f"refuses this host: start it with --allowed-hosts {name}"):
-        check_reachable(f"http://{name}")
+        check_store(f"http://{name}", "any", option="tracking.uri")
 
 
 @pytest.mark.slow

@@ -16,12 +16,29 @@ from mlflow_stores import absolute, folder_name, redact, sqlite_path
         ("mssql+pyodbc://me:secret@host/db", "mssql+pyodbc://***@host/db"),
         ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("http://kim:pw word@host:5000", "http://***@host:5000"),
+        ("postgresql://kim:pa/ss@host/db", "postgresql://***@host/db"),
+        ("mysql+pymysql://kim:p@ss@host/db", "mysql+pymysql://***@host/db"),
+        ("redis://:secret@host", "redis://***@host"),
+        ("postgresql://host/db?user=kim&password=secret&x=1", "postgresql://host/db?user=kim&password=***&x=1"),
+        ("tracking.uri=http://a:secret@h,http://b:hidden@i", "tracking.uri=http://***@h,http://***@i"),
+        ("no answer of http://host:5000 (ask kim@host)", "no answer of http://host:5000 (ask kim@host)"),
         ("cannot reach http://me:secret@a, nor http://you:hidden@b", "cannot reach http://***@a, nor http://***@b"),
         ("write to me@host", "write to me@host"),
     ],
 )
 def test_credentials_are_left_out_of_every_form_of_address(address, expected):
     assert redact(address) == expected
+
+
+@pytest.mark.parametrize("text", ["port: 'pw word@host'", "'kim:pw%20word@host'", "login pw word", "pw%20word refused"])
+def test_what_a_library_says_about_an_address_loses_its_password_in_every_form(text):
+    assert "word" not in redact(text, "http://kim:pw%20word@host:5000")
+
+
+def test_an_address_from_a_record_which_has_no_login_any_more_is_told_apart():
+    with pytest.raises(ValueError, match=r"has no login, since records leave it out: http://\*\*\*@host; write it out"):
+        absolute("http://***@host")
 
 
 def test_a_sqlite_file_gets_an_absolute_address(tmp_path, monkeypatch):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from contrastive_learning.tracking.mlflow_run import MlflowRun
 from contrastive_learning.tracking.models import check_model_name, register_champion
 from contrastive_learning.tracking.outbox import OutboxRun
-from contrastive_learning.tracking.stores import check_reachable
-from mlflow_stores import absolute, creation_lock, experiment_id, quiet_client_settings
+from mlflow_stores import absolute, check_store, creation_lock, experiment_id, quiet_client_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,7 +22,7 @@ class MlflowTracking:
     register: the name under which models are registered, if they are. system_metrics: whether MLflow samples
     processor, memory and GPU while a run is open.
 
-    Raises ValueError if `uri` cannot be used, a server does not answer or `register` is no name of a model.
+    Raises ValueError if `uri` is no address of a store or `register` is no name of a model; `check` if it is away.
 
     >>> tracking = MlflowTracking(
     ...     uri="sqlite:///mlflow.db", experiment="demo", log_model=False, register=None, system_metrics=False
@@ -43,7 +42,9 @@ class MlflowTracking:
         self.log_model = log_model
         self.registered_name = register
         self.system_metrics = system_metrics
-        check_reachable(self.uri)
+
+    def check(self, resume_run_id: str | None = None) -> None:
+        check_store(self.uri, self.experiment, option="tracking.uri", run_id=resume_run_id)
 
     def open(
         self, name: str | None, tags: Mapping[str, str], *, folder: Path, resume_run_id: str | None = None
@@ -65,6 +66,7 @@ class MlflowTracking:
 
         Nothing is opened: the run gets the status that waits in its outbox, or keeps its own.
         """
+        self.check(run_id)
         outbox = OutboxRun(self._run(*self._connect(), run_id), folder).outbox
         try:
             return outbox.flush()

@@ -53,6 +53,10 @@ class Run(Protocol):
 class Tracker(Protocol):
     """What every `tracking` config builds: it opens runs."""
 
+    def check(self, resume_run_id: str | None = None) -> None:
+        """Raise ValueError with what to do if `open` could not open a run now, or the run `resume_run_id` again."""
+        ...
+
     def open(self, name: str | None, tags: Mapping[str, str], *, folder: Path, resume_run_id: str | None = None) -> Run:
         """Create a run, or set the run `resume_run_id` back to running, as `folder`'s run.
 
@@ -108,6 +112,9 @@ class NoRun:
 
 class NoTracking:
     """Opens runs that record nothing; for trying things out."""
+
+    def check(self, resume_run_id: str | None = None) -> None:
+        return None
 
     def open(
         self, name: str | None, tags: Mapping[str, str], *, folder: Path, resume_run_id: str | None = None

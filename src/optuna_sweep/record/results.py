@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from mlflow_stores import redact
 from optuna_sweep.outcome import Findings, Outcome, TrialResult
 from optuna_sweep.readable import compact
 
@@ -122,4 +123,5 @@ def _write_trials(outcome: Outcome, file: Path) -> None:
 def _write_best_config(outcome: Outcome, best: TrialResult, file: Path) -> None:
     values = ", ".join(f"{name} {value:.6g}" for name, value in zip(outcome.metrics, best.values, strict=True))
     heading = f"# trial {best.number} of study {outcome.study}: {values}\n"
-    file.write_text(heading + OmegaConf.to_yaml(OmegaConf.create(dict(outcome.best_config))), encoding="utf-8")
+    config = redact(OmegaConf.to_yaml(OmegaConf.create(dict(outcome.best_config))))  # people pass this file on
+    file.write_text(heading + config, encoding="utf-8")

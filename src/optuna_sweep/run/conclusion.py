@@ -55,7 +55,7 @@ def conclude(
     with ledger.locked():  # another command may end now too, with the same files and the same parent run
         outcome = sum_up(plan, ledger, choice, context)
         files = write_files(outcome)
-        OmegaConf.save(plan.config, outcome.sweep_dir / "multirun.yaml")
+        (outcome.sweep_dir / "multirun.yaml").write_text(redact(OmegaConf.to_yaml(plan.config)), encoding="utf-8")
         if state == "ok" and record.parent_run_id is not None and outcome.best is not None:
             files += [*draw_study(outcome, ledger.study), *_made_by_report(plan, outcome, context)]
         places: dict[str, str] = {}

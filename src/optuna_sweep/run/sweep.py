@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from mlflow_stores import redact
+from mlflow_stores import check_store, redact
 from optuna_sweep.errors import SweepError
 from optuna_sweep.outcome import Outcome
 from optuna_sweep.patience import AwayError, Patience
@@ -33,7 +33,7 @@ from optuna_sweep.states import SweepState
 from optuna_sweep.study.ledger import DONE, Ledger, import_known, open_ledger, open_patiently
 from optuna_sweep.study.patient_storage import PatientStorage
 from optuna_sweep.study.pruner import make_pruner
-from optuna_sweep.study.storage import resolve, storage_lock
+from optuna_sweep.study.storage import check_storage, resolve, storage_lock
 from optuna_sweep.trial import RecordedTask
 
 
@@ -70,7 +70,7 @@ def sweep(
         try:
             _run(plan, context, task)
         except KeyboardInterrupt as interrupt:
-            print(f"interrupted; the same command continues: {this_command()}", file=sys.stderr)
+            print(f"interrupted; the same command continues: {redact(this_command())}", file=sys.stderr)
             sys.exit(143 if "SIGTERM" in interrupt.args else 130)
 
 
@@ -80,6 +80,7 @@ def _run(plan: Plan, context: HydraContext, task: TaskFunction) -> None:
     )
     slots = slots_of(launcher, plan.settings.n_jobs, plan.settings.trial_timeout)
     try:  # a launcher that prepares its processes does so during the preflight
+        check_storage(plan.storage)
         identity = plan.identity(_preflight(plan, context))
         storage = open_patiently(plan.storage, plan.settings.storage_patience)
         ledger = _open(plan, identity, storage)
@@ -192,10 +193,13 @@ def _open_record(plan: Plan) -> Record:
     from mlflow.exceptions import MlflowException
 
     try:
+        check_store(uri, experiment, option="hydra.sweeper.mlflow_uri")
         patience = Patience(f"hydra.sweeper.mlflow_uri: {redact(uri)}", settings.storage_patience)
         images = settings.mlflow_images
         return MlflowRecord(
             uri, experiment, plan.study_name, plan.label, facts, ui=ui, images=images, patience=patience
         )
+    except ValueError as error:
+        raise SweepError(str(error)) from error
     except MlflowException as error:
         raise SweepError(f"hydra.sweeper.mlflow_uri: {redact(uri)}: {error.message.splitlines()[0]}") from error

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mlflow_stores import redact
+from mlflow_stores import OPTUNA_TABLES, check_owner, redact, tables_of
 from optuna_sweep.errors import SweepError
 from optuna_sweep.patience import reason_of
 
@@ -46,6 +46,17 @@ def check_apart(storage: Any, mlflow_uri: str | None) -> None:
     """Raises SweepError if the study and MLflow would use the same database: both call their tables alike."""
     if mlflow_uri is not None and resolve(mlflow_uri) == storage:
         raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {redact(str(storage))}")
+
+
+def check_storage(storage: Any) -> None:
+    """Raises SweepError if a database is away, cannot be opened or is another program's. Nothing is created."""
+    if not isinstance(storage, str) or "://" not in storage:
+        return
+    option = "hydra.sweeper.storage"
+    try:
+        check_owner(storage, option, tables_of(storage, option), OPTUNA_TABLES)
+    except ValueError as error:
+        raise SweepError(str(error)) from None
 
 
 def open_storage(storage: Any) -> BaseStorage:
