@@ -1,7 +1,8 @@
 """What can be known before data are read or a model is built, checked in one place, in this order.
 
-Options (`parts.build_parts`), the record's store, the device; then, once they are read, the data; then the encoder
-against the data. Each check raises ValueError: one line that says what is wrong and what to do. A sweep's preflight
+Options (`parts.build_parts`), the record's store, the device, the encoder with its tokenizer against data.max_length;
+then, when they are read, the data against those of a run that is continued, and against the tokenizer's vocabulary
+(data/tokenized.py). Each check raises ValueError: one line that says what is wrong and what to do. A sweep's preflight
 makes the same checks on its first configuration.
 """
 
@@ -13,16 +14,32 @@ from contrastive_app.launched import is_follower
 from contrastive_app.resume import RUN_FILE
 
 if TYPE_CHECKING:
+    from contrastive_learning.model import PretrainedEncoder, ScratchEncoder
     from contrastive_learning.tracking import Tracker
 
+    Encoder = PretrainedEncoder | ScratchEncoder
 
-def check_before_data(tracking: "Tracker", device: str, output: Path | None = None) -> None:
+
+def check_before_data(
+    tracking: "Tracker", device: str, encoder: "Encoder", *, max_length: int, output: Path | None = None
+) -> None:
     """output: the folder of the run; None for a sweep's preflight."""
     from contrastive_learning.runtime.devices import resolve_device
 
     if not is_follower():
         tracking.check(None if output is None else recorded_run(output))
     resolve_device(device)
+    encoder.check(max_length)
+
+
+def check_same_data(output: Path, fingerprint: str) -> None:
+    """Refuse to continue the run in `output` with other data than it began with: its record would mix two runs."""
+    recorded = json.loads((output / RUN_FILE).read_text(encoding="utf-8")).get("data")  # not in older folders
+    if recorded is not None and recorded != fingerprint:
+        raise ValueError(
+            f"the data have changed since the run in {output} began (fingerprint {recorded[:12]}, now "
+            f"{fingerprint[:12]}): restore them to continue it, or start a new run without trainer.resume_from"
+        )
 
 
 def recorded_run(output: Path) -> str | None:

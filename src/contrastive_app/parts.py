@@ -71,7 +71,7 @@ def preflight(config: DictConfig) -> str:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
     parts = build_parts(config)
     objective_names(config)
-    check_before_data(parts.tracking, parts.settings.device)
+    check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
     return parts.source.fingerprint()

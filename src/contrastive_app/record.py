@@ -63,7 +63,8 @@ def open_run(
             run = tracking.open(name, tags, folder=output, resume_run_id=resumed)
             closed.callback(_tell_what_waits, output)
             closed.enter_context(run)
-            content = {"run_id": run.run_id, "config": fixed_options(config)}
+            data = tags["data.fingerprint"]
+            content = {"run_id": run.run_id, "data": data, "config": fixed_options(config)}
             run_file.write_text(json.dumps(content, ensure_ascii=False))
         yield run
 

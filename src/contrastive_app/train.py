@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from contrastive_app.checks import check_before_data
+from contrastive_app.checks import check_before_data, check_same_data
 from contrastive_app.command_line import check_keys, explain, quoted
 from contrastive_app.launched import (
     FOLLOWER_WAIT_SECONDS,
@@ -96,8 +96,16 @@ def _trained(config: DictConfig) -> RecordedRun:
     names = objective_names(config)
     trial = current_trial()
     output = output_folder(config, trial)
-    check_before_data(parts.tracking, parts.settings.device, output)
+    check_before_data(
+        parts.tracking,
+        parts.settings.device,
+        parts.recipe.encoder,
+        max_length=config.data.max_length,
+        output=output,
+    )
     continued = is_continued(config, output, trial)
+    if continued:
+        check_same_data(output, parts.source.fingerprint())
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
     progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())

@@ -9,9 +9,20 @@ from typing import Any
 import torch
 from huggingface_hub import get_session, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers import logging as transformers_logging
+
+from contrastive_learning.model.encoder_checks import check_architecture, check_files, check_tokenizer
 
 HUB_TIMEOUT_SECONDS = 8
 
@@ -23,6 +34,15 @@ class PretrainedEncoder:
         if _is_path(name) and not Path(name).expanduser().is_dir():
             raise ValueError(f"model.name must be a hub id or an existing folder, got {name}")
         self.name = str(Path(name).expanduser()) if _is_path(name) else name
+
+    def check(self, max_length: int) -> None:
+        """Raise ValueError if inputs of `max_length` tokens could not be encoded; reads no weights but their header."""
+        folder = Path(self.name)
+        if folder.is_dir():
+            check_files(folder)
+        config, tokenizer = self._load(AutoConfig), self._load(AutoTokenizer)
+        check_tokenizer(self.name, tokenizer)
+        check_architecture(self.name, config, tokenizer, max_length)
 
     def tokenizer(self, train_texts: Iterable[str]) -> PreTrainedTokenizerFast:
         del train_texts  # a pretrained tokenizer is complete
@@ -43,7 +63,7 @@ class PretrainedEncoder:
         try:
             _check_reachable(self.name)
             return factory.from_pretrained(self.name, trust_remote_code=False, **options)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(
                 f"cannot load {self.name}: {reason} -- if the hub cannot be reached, download the model once where it "
@@ -76,6 +96,14 @@ class ScratchEncoder:
         self.num_heads = num_heads
         self.max_positions = max_positions
         self.dropout = dropout
+
+    def check(self, max_length: int) -> None:
+        """Raise ValueError if inputs of `max_length` tokens could not be encoded."""
+        if max_length > self.max_positions:
+            raise ValueError(
+                f"data.max_length={max_length} is more than the {self.max_positions} positions of the encoder: lower "
+                "it, or raise model.encoder.max_positions"
+            )
 
     def tokenizer(self, train_texts: Iterable[str]) -> PreTrainedTokenizerFast:
         return _train_bpe(train_texts, self.vocab_size)
