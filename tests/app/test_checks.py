@@ -67,7 +67,7 @@ def test_a_resume_on_changed_data_is_refused_and_a_deleted_run_is_named(finished
 AWAY = {
     "tracking.uri=http://kim:hid%20den@127.0.0.1:9": "cannot reach the MLflow server http://***@127.0.0.1:9",
     "tracking.uri='http://kim:hid den@127.0.0.1:9'": "cannot reach the MLflow server http://***@127.0.0.1:9",
-    "tracking.uri=http://kim:hid den@127.0.0.1:9": "needs quotes inside quotes",
+    "tracking.uri=http://kim:hid한@127.0.0.1:9": "needs quotes inside quotes",
     "tracking.uri=postgresql://kim:hidden@127.0.0.1:9/db": "cannot be opened",
     "tracking.uri=mysql+pymysql://kim:hidden@127.0.0.1:9/db": "needs the driver pymysql",
     "hydra.sweeper.storage=postgresql://kim:hidden@127.0.0.1:9/db": "hydra.sweeper.storage: postgresql://***@127.0.0.1",
