@@ -130,10 +130,12 @@ def build_trainer(
     from contrastive_learning.data.responses import METRIC_PREFIXES
     from contrastive_learning.runtime.devices import resolve_device, seed_everything
     from contrastive_learning.runtime.processes import rank
+    from contrastive_learning.serving import check_servable
     from contrastive_learning.training import RunContext
 
     seed_everything(config.seed)
     model = parts.recipe.build(data.tokenizer, data.yes_rates)
+    check_servable(model)
     if rank() > 0:
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     train = data.splits["train"]

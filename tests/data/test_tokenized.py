@@ -51,6 +51,26 @@ def test_rows_come_back_as_written(tmp_path):
     assert data.yes_rates == pytest.approx([12 / 24, 4 / 8])
 
 
+class KnowsOnlyLatin(ScratchEncoder):
+    """An encoder whose vocabulary was trained on another script."""
+
+    def tokenizer(self, train_texts):
+        return super().tokenizer(["read 0 1 2 3 4 5 6 7 8 9"])
+
+
+def test_a_split_that_the_encoder_cannot_read_is_remarked_for_later_runs_too(tmp_path):
+    encoder = KnowsOnlyLatin(vocab_size=90, hidden_size=16, num_layers=1, num_heads=2, max_positions=64, dropout=0.0)
+    settings = {"max_length": 32, "prefix": "", "cache_dir": tmp_path}
+    for source in (FewResponses(), FewResponses()):
+        first, train, valid = tokenize(source, encoder, **settings).remarks
+        assert first == "read anew"
+        assert train.startswith("train: ")
+        assert "of the tokens are unknown to the encoder ([UNK]), so it cannot read them" in train
+        assert valid.startswith("valid: ")
+    assert source.loads == 0
+    assert tokenized(tmp_path / "own", FewResponses()).remarks == ["read anew"]
+
+
 def test_collate_pads_on_the_right_to_the_longest(tmp_path):
     train = tokenized(tmp_path, FewResponses()).splits["train"]
     batch = train.collate([3, 0])

@@ -4,7 +4,18 @@ import json
 from itertools import pairwise
 
 import pytest
-from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, RobertaConfig, RobertaModel, T5Config, T5Model
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5Model,
+    ViTConfig,
+    ViTModel,
+)
 
 from contrastive_learning.model.encoder_checks import num_positions
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
@@ -79,6 +90,12 @@ def test_an_encoder_with_a_decoder_is_one_line(tmp_path):
     t5 = T5Model(T5Config(vocab_size=100, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2))
     with pytest.raises(ValueError, match=r"is an encoder with a decoder \(t5\)"):
         save(tmp_path, t5).check(16)
+
+
+def test_an_encoder_of_images_is_one_line(tmp_path):
+    vit = ViTModel(ViTConfig(**SMALL, image_size=8, patch_size=4))
+    with pytest.raises(ValueError, match=r"\(vit\) does not encode text only"):
+        save(tmp_path, vit).check(16)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])

@@ -24,6 +24,7 @@ from contrastive_learning.samplers.examples import Examples, IntArray
 
 ROWS_AT_A_TIME = 4096  # tokenised and written together, so that memory does not grow with the data
 MOST_ROWS_FOR_VOCABULARY = 50_000  # rows, evenly spread, that a tokenizer of our own is trained on
+MOST_UNKNOWN = 0.1  # share of unknown tokens in a split above which a remark says so
 CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
 SCHEMA = pa.schema(
     {
@@ -196,13 +197,32 @@ def _write(
             if responses := getattr(data, name):
                 path = temporary / f"{name}.arrow"
                 _write_split(path, responses, data.criteria, tokenizer, max_length=max_length, prefix=prefix)
+        meta = {"criteria": data.criteria, "remarks": [*data.remarks, *_unknown_tokens(temporary, tokenizer)]}
         digests = {path.name: _digest(path) for path in temporary.glob("*.*") if path.is_file()}
-        meta = {"criteria": data.criteria, "remarks": data.remarks, "digests": digests}
-        (temporary / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+        (temporary / "meta.json").write_text(
+            json.dumps(meta | {"digests": digests}, ensure_ascii=False), encoding="utf-8"
+        )
         shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted or damaged write
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unknown_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """A remark per split of which the tokenizer does not know more than MOST_UNKNOWN of the tokens."""
+    remarks = []
+    for path in (folder / f"{name}.tokens" for name in SPLITS):
+        if not path.exists() or tokenizer.unk_token_id is None:
+            continue
+        tokens = np.fromfile(path, dtype=np.int32)
+        of_text = tokens[~np.isin(tokens, [tokenizer.cls_token_id, tokenizer.sep_token_id])]
+        share = float(np.mean(of_text == tokenizer.unk_token_id)) if len(of_text) > 0 else 0.0
+        if share > MOST_UNKNOWN:
+            remarks.append(
+                f"{path.stem}: {share:.0%} of the tokens are unknown to the encoder ({tokenizer.unk_token}), so it "
+                "cannot read them: choose an encoder of the language and script of the data"
+            )
+    return remarks
 
 
 def _write_split(

@@ -47,8 +47,14 @@ def check_architecture(name: str, config: Any, tokenizer: Any, max_length: int) 
     """Refuse an encoder with fewer embeddings than the tokenizer has tokens, or fewer positions than `max_length`."""
     if config.is_encoder_decoder:
         raise ValueError(f"{name} is an encoder with a decoder ({config.model_type}); choose one without, as BERT is")
-    with torch.device("meta"):  # without memory for weights, and without drawing random numbers
-        encoder = AutoModel.from_config(config)
+    try:
+        with torch.device("meta"):  # without memory for weights, and without drawing random numbers
+            encoder = AutoModel.from_config(config)
+    except (ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{name} is no encoder that transformers can build: {reason}") from error
+    if encoder.main_input_name != "input_ids" or not hasattr(config, "hidden_size"):
+        raise ValueError(f"{name} ({config.model_type}) does not encode text only; choose an encoder such as BERT")
     num_embeddings = encoder.get_input_embeddings().num_embeddings
     num_tokens = 1 + max(tokenizer.get_vocab().values())
     if num_tokens > num_embeddings:

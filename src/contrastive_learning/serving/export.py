@@ -42,9 +42,7 @@ def export_judge(
     precision: fp32, bf16 or fp16, in which `model` was evaluated. Raises ValueError if the encoder is not a
     transformers one.
     """
-    config = model.encoder.config
-    if not isinstance(config, PreTrainedConfig):
-        raise ValueError(f"only a transformers encoder can be served, got {type(model.encoder).__name__}")
+    config = check_servable(model)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
@@ -66,6 +64,14 @@ def export_judge(
     }
     (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
     (folder / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def check_servable(model: ContrastiveQualityModel) -> PreTrainedConfig:
+    """The encoder's configuration. Raises ValueError if `export_judge` would refuse the model once it is trained."""
+    config = model.encoder.config
+    if not isinstance(config, PreTrainedConfig):
+        raise ValueError(f"only a transformers encoder can be served, got {type(model.encoder).__name__}")
+    return config
 
 
 def fit_vote_shares(valid: Evaluation) -> FloatArray:
