@@ -116,7 +116,7 @@ def test_an_answer_has_everything_said_before_it_as_context(raw):
 def test_validation_becomes_valid_and_test_and_leaves_train(raw):
     splits = source(raw).load()
     assert [len(splits.train), len(splits.valid), len(splits.test)] == [81, 18, 18]
-    assert "train: 6 responses left out: the same conversation is in valid too" in splits.remarks
+    assert "train: 6 responses left out: the same conversation is in valid too, such as c28.u2" in splits.remarks
     groups = [{item.group for item in part} for part in (splits.train, splits.valid, splits.test)]
     assert not (groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2])
     assert splits.criteria == CRITERIA
@@ -171,7 +171,15 @@ def test_answers_without_votes_or_text_are_context_but_no_examples(tmp_path):
     (conversation,) = read_conversations(path, VoteCounter(None))
     assert [item.id for item in conversation.responses] == ["c1.u6", "c1.u8"]
     assert conversation.responses[0].context == ("질문 1.1", "답, 1.1", "질문 1.2", "질문 1.3")
-    assert conversation.skipped == 2
+    assert conversation.skipped == ["c1.u2", "c1.u4"]
+
+
+def test_answers_left_out_are_counted_with_an_example(raw):
+    path = raw / "Training" / "one.json"
+    data = dialogue(99)
+    conversation_of(data)["utterances"][1]["utterance_evaluation"] = []
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert "1 answers left out: no votes or no text, such as c99.u2" in source(raw).load().remarks
 
 
 def test_votes_are_counted_without_regard_to_who_gave_them(tmp_path):

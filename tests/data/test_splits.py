@@ -92,7 +92,7 @@ def test_a_group_in_two_splits_stays_in_the_later_one():
     }
     splits = make_splits(parts, rules(), ["a"], [])
     assert [len(splits.train), len(splits.valid), len(splits.test)] == [10, 5, 2]
-    assert "valid: 1 responses left out: the same conversation is in test too" in splits.remarks
+    assert "valid: 1 responses left out: the same conversation is in test too, such as r101" in splits.remarks
 
 
 def test_what_moves_to_test_ood_is_not_there_twice():

@@ -34,7 +34,7 @@ class Conversation(NamedTuple):
     where: str
     id: str
     responses: list[RatedResponse]
-    skipped: int  # answers without votes or text; the text of the former still is context
+    skipped: list[str]  # ids of answers without votes or text; the text of the former still is context
 
 
 class AIHubData:
@@ -67,14 +67,16 @@ class AIHubData:
         counter = VoteCounter(self._rules.criteria)
         parts: dict[str | None, list[RatedResponse]] = {}
         places: dict[tuple[str | None, str], str] = {}
-        skipped = 0
+        skipped: list[str] = []
         for part, where, name, responses, skipped_here in read_conversations(self._path, counter):
             if (part, name) in places:
                 raise ValueError(f"{where}: conversation {name} must occur once, got it also in {places[part, name]}")
             places[part, name] = where
             parts.setdefault(part, []).extend(responses)
             skipped += skipped_here
-        remarks = [f"{skipped:,} answers left out: no votes or no text"] if skipped else []
+        remarks = []
+        if skipped:
+            remarks.append(f"{len(skipped):,} answers left out: no votes or no text, such as {skipped[0]}")
         for file in find_files(self._path).values():
             remarks += table_remarks(file) if file.suffix.lower() == ".csv" else []
         if not parts:
@@ -159,15 +161,16 @@ def _from_table(part: str | None, file: Path, counter: VoteCounter) -> Iterator[
 
 def _conversation(part: str | None, where: str, name: str, topic: str, turns: Iterable[Turn]) -> Conversation:
     said: list[str] = []
-    responses, answers = [], 0
+    responses, skipped = [], []
     for turn in turns:
         is_blank = not turn.text.strip()
-        answers += turn.is_answer
         if turn.is_answer and turn.votes and not is_blank:
             responses.append(RatedResponse(turn.id, topic, tuple(said), turn.text, turn.votes, name))
+        elif turn.is_answer:
+            skipped.append(turn.id)
         if not is_blank:
             said.append(turn.text)
-    return Conversation(part, where, name, responses, answers - len(responses))
+    return Conversation(part, where, name, responses, skipped)
 
 
 def _index(value: str) -> int:

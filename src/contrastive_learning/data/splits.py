@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from contrastive_learning.data.names import resolved
 from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits, VoteCount
@@ -75,13 +76,15 @@ def _without_repeats(parts: Parts) -> tuple[Parts, list[str]]:
     for split in reversed([split for split in SPLITS if split in parts]):
         others = [item for item in parts[split] if item.group not in groups]
         kept[split] = [item for item in others if (item.context, item.response) not in texts]
-        for count, what in (
-            (len(parts[split]) - len(others), "conversation"),
-            (len(others) - len(kept[split]), "context and response"),
+        for before, after, what in (
+            (parts[split], others, "conversation"),
+            (others, kept[split], "context and response"),
         ):
-            if count:
+            if len(after) < len(before):
+                first = next(old.id for old, new in zip_longest(before, after) if old is not new)
                 later = " or ".join(name for name in SPLITS[SPLITS.index(split) + 1 :] if name in parts)
-                remarks.append(f"{split}: {count:,} responses left out: the same {what} is in {later} too")
+                left_out = f"{split}: {len(before) - len(after):,} responses left out"
+                remarks.append(f"{left_out}: the same {what} is in {later} too, such as {first}")
         groups.update(item.group for item in parts[split])
         texts.update((item.context, item.response) for item in parts[split])
     return kept, remarks
