@@ -30,3 +30,14 @@ def test_large_data_is_read_once():
     starts = re.findall(r"^(first start|second start|two at once) ", out, re.MULTILINE)
     assert starts == ["first start", "second start", "two at once", "two at once"]
     assert re.search(r"[\d,]+ training responses", out)
+
+
+@pytest.mark.slow
+def test_the_long_form_costs_little_more_than_the_plain_form():
+    """20,000 rows; CPU seconds, not wall time, and a wide margin, since a small file is read in a second."""
+    out = run("long_form.py", "--rows=20000")
+    figures = {line.split(" | ")[0]: line.split(" | ")[1:] for line in out.splitlines()[1:]}
+    (plain_seconds, *_), (seconds, peak, before, responses) = figures["responses"], figures["judgements"]
+    assert responses == "2,223.0"
+    assert float(seconds) <= 2 * float(plain_seconds)
+    assert float(peak.replace(",", "")) - float(before.replace(",", "")) < 200  # megabytes

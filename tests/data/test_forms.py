@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contrastive_learning.data import VotesData
 from contrastive_learning.data.reading import Reader, ReadingRules
 from contrastive_learning.data.responses import VoteCount
 
@@ -273,3 +274,260 @@ def test_random_votes_are_read_the_same_in_every_form(tmp_path, votes):
     for name, form in CASES:
         for ending in (".jsonl", ".csv"):
             assert read(tmp_path / f"x{ending}", form(rows), format=name)[0] == expected, (form, ending)
+
+
+def test_annotators_are_kept_by_name(tmp_path):
+    for form in (long, wide, by_annotator, label_studio, argilla_records, argilla_server_records, argilla_columns):
+        responses, _ = read(tmp_path / "x.jsonl", form(DATA))
+        assert responses[1].judgements == {
+            "consistency": (("kim", True), ("lee", True), ("박", False)),
+            "specificity": (("kim", False), ("lee", True)),
+        }, form
+    assert all(item.judgements is None for item in read(tmp_path / "x.jsonl", plain(DATA))[0])
+
+
+def test_annotators_are_hashed_if_asked(tmp_path):
+    responses, _ = read(tmp_path / "x.jsonl", long(DATA), hash_annotators=True)
+    names = {who for item in responses for said in item.judgements.values() for who, _ in said}
+    assert len(names) == 3
+    assert not names & set(PEOPLE)
+
+
+def test_rows_without_ids_are_joined_by_context_and_response(tmp_path, expected):
+    for form in (long, wide):
+        rows = [{name: cell for name, cell in row.items() if name != "id"} for row in form(DATA)]
+        responses, _ = read(tmp_path / "x.csv", rows)
+        assert [item.votes for item in responses] == [item.votes for item in expected]
+        assert [item.group for item in responses] == [item.group for item in expected]
+
+
+def test_the_last_of_two_judgements_of_one_person_counts(tmp_path):
+    again = long(DATA)[0] | {"label": 0}
+    responses, remarks = read(tmp_path / "x.jsonl", [*long(DATA), again])
+    assert responses[0].votes["consistency"] == VoteCount(0, 3)
+    (remark,) = [remark for remark in remarks if "the last one counts" in remark]
+    assert remark.startswith(
+        "train: 1 judgements replace an earlier one of the same annotator, response and criterion "
+    )
+    assert remark.endswith(", such as kim on consistency of r0")
+
+
+def test_judgements_without_a_name_are_all_counted(tmp_path):
+    rows = [texts(judged(0)) | {"criterion": "a", "label": vote} for vote in (1, 0, 1)]
+    assert read(tmp_path / "x.jsonl", rows)[0][0].votes == {"a": VoteCount(2, 3)}
+
+
+def test_one_id_for_two_responses_is_refused(tmp_path):
+    rows = [*long(DATA), long(DATA)[0] | {"response": "다른 답"}]
+    message = (
+        r"x.jsonl, line 61: rows with one id must be about one response, .* response for 'r0' at .*line 1: '답, 0' "
+    )
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "x.jsonl", rows)
+
+
+def test_ids_that_count_judgements_are_reported(tmp_path):
+    rows = [row | {"id": number} for number, row in enumerate(long(DATA[:1]))]
+    _, remarks = read(tmp_path / "x.jsonl", rows)
+    assert (
+        "train: 4 responses have the context and response of another one, but another id "
+        "(judgements are joined by id), such as 0 and 1"
+    ) in remarks
+
+
+def test_equal_responses_without_ids_are_one(tmp_path):
+    rows = [{"response": "네.", "votes": {"a": vote}} for vote in (1, 0, 1)] + [
+        {"response": "아뇨.", "votes": {"a": 0}}
+    ]
+    responses, remarks = read(tmp_path / "x.jsonl", rows)
+    assert [(item.id, item.votes["a"]) for item in responses] == [
+        ("train:1", VoteCount(2, 3)),
+        ("train:4", VoteCount(0, 1)),
+    ]
+    joined = (
+        "train: 2 rows without id repeat a response: their votes are added to its votes, such as train:2 and train:1"
+    )
+    assert f"{joined}: '네.'" in remarks
+
+
+def test_equal_responses_with_ids_and_other_votes_are_reported(tmp_path):
+    rows = [
+        *plain(DATA),
+        plain(DATA)[0] | {"id": "same"},
+        plain(DATA)[0] | {"id": "other", "votes": {"consistency": [1]}},
+    ]
+    responses, remarks = read(tmp_path / "x.jsonl", rows)
+    assert len(responses) == len(rows)
+    report = "train: 1 responses have the context and response of another one, but other votes, such as r0 and other"
+    assert report in remarks
+
+
+def test_columns_that_nobody_used_are_listed(tmp_path):
+    rows = [row | {"lang": "ko", "votes.x": 1} for row in plain(DATA)]
+    _, remarks = read(tmp_path / "x.jsonl", rows)
+    assert set(remarks[-1].removeprefix("train: columns that are not used: ").split(", ")) == {
+        "lang ('ko')",
+        "votes.x (1)",
+    }
+
+
+def test_unfinished_annotations_are_left_out(tmp_path):
+    tasks, records = label_studio(DATA), argilla_records(DATA)
+    tasks[1]["annotations"][0]["was_cancelled"] = True
+    tasks[2]["annotations"] = []
+    tasks[3]["annotations"][0]["result"].append({"from_name": "note", "type": "textarea", "value": {"text": ["음"]}})
+    responses, remarks = read(tmp_path / "x.json", tasks)
+    assert responses[1].votes == {"consistency": VoteCount(1, 2), "specificity": VoteCount(1, 1)}
+    assert remarks[1:] == [
+        "train: 1 annotations left out: cancelled (skipped by the annotator), such as of task 1",
+        "train: 1 results left out: neither choices nor rating nor number, such as note: {'text': ['음']}",
+        "train: 1 responses left out: no votes, such as r2",
+    ]
+    records[1]["responses"]["specificity"][0]["status"] = "draft"
+    responses, remarks = read(tmp_path / "x.json", records)
+    assert responses[1].votes["specificity"] == VoteCount(1, 1)
+    assert "train: 1 responses of annotators left out: draft, not submitted, such as specificity of r1" in remarks
+
+
+@pytest.mark.parametrize(
+    ("fields", "context"),
+    [
+        ({"prompt": "뭐 해?", "response": "쉬어."}, ("뭐 해?",)),
+        ({"context": ["안녕"], "prompt": "뭐 해?", "response": "쉬어."}, ("안녕", "뭐 해?")),
+        ({"context": ["안녕", "뭐 해?"], "prompt": "뭐 해?", "response": "쉬어."}, ("안녕", "뭐 해?")),
+        ({"conversations": [{"from": "human", "value": "뭐 해?"}, {"from": "gpt", "value": "쉬어."}]}, ("뭐 해?",)),
+        ({"messages": [{"role": "user", "content": "뭐 해?"}], "response": "쉬어."}, ("뭐 해?",)),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "짧게 답해."},
+                    {"role": "user", "content": [{"type": "text", "text": "뭐 해?"}]},
+                    {"role": "assistant", "content": "쉬어."},
+                    {"role": "assistant", "content": None},
+                ]
+            },
+            ("짧게 답해.", "뭐 해?"),
+        ),
+    ],
+)
+def test_prompts_and_chats_are_context(tmp_path, fields, context):
+    (response,), _ = read(tmp_path / "x.jsonl", [fields | {"votes": {"a": [1, 0]}}])
+    assert (response.context, response.response) == (context, "쉬어.")
+
+
+def test_turns_after_the_last_response_are_reported(tmp_path):
+    said = [
+        {"role": "user", "content": "뭐 해?"},
+        {"role": "assistant", "content": "쉬어."},
+        {"role": "user", "content": "응."},
+    ]
+    _, remarks = read(tmp_path / "x.jsonl", [{"messages": said, "votes": {"a": 1}}])
+    assert "train: 1 turns left out: they come after the last response in messages, such as '응.'" in remarks
+
+
+def test_labels_are_one_vote_each(tmp_path):
+    plain_labels = [
+        texts(judged(index)) | {"kind": index % 2, "short": "예" if index % 3 else "아니오"} for index in range(12)
+    ]
+    in_labels = [texts(row) | {"labels": {"kind": row["kind"], "short": row["short"]}} for row in plain_labels]
+    votes = [texts(row) | {"votes": {"kind": [row["kind"]], "short": [row["short"]]}} for row in plain_labels]
+    expected, _ = read(tmp_path / "x.jsonl", votes)
+    for rows in (plain_labels, in_labels):
+        responses, remarks = read(tmp_path / "x.csv", rows)
+        assert responses == expected
+        assert remarks[0].startswith("train: read as labels, one row per response, with one label per criterion")
+
+
+@pytest.mark.parametrize(
+    ("rows", "rules", "message"),
+    [
+        (
+            [{"prompt": "q", "chosen": "a", "rejected": "b"}],
+            {},
+            "x.jsonl: chosen and rejected say which of two .* but votes",
+        ),
+        (
+            [{"response": "x", "lang": "ko"}],
+            {},
+            "x.jsonl: votes is missing; the columns are response, lang, and none holds",
+        ),
+        (
+            [{"response": f"x{i}", "stars": 1 + i % 5} for i in range(7)],
+            {},
+            r"votes is missing; .*; stars holds 1 \(2 times\), 2 \(2 times\), 3 .*; for a scale set data",
+        ),
+        (
+            plain(DATA),
+            {"format": "judgements"},
+            "format=judgements needs annotator with .*; the columns are id, domain,",
+        ),
+        (
+            plain(DATA),
+            {"format": "shares"},
+            "data.source.format=shares needs columns <criterion>_share, .* num_votes; the",
+        ),
+        (
+            plain(DATA),
+            {"format": "lables"},
+            r"data.source.format must be one of auto, .*; got lables \(did you mean labels",
+        ),
+        (
+            [{"response": "x", "a_share": 0.5, "num_votes": 3}],
+            {},
+            "votes.a: a share of 3 votes must be a number of them, got 0.5",
+        ),
+        ([{"response": "x", "a_share": 67, "num_votes": 3}], {}, "votes.a: a share of yes must be 0 to 1, got 67"),
+        (
+            [{"messages": [{"role": "user", "content": "q"}], "votes": {"a": 1}}],
+            {},
+            "messages must hold a turn of the assistant",
+        ),
+        ([{"messages": ["q"], "votes": {"a": 1}}], {}, r"messages\[0\] must have a role .or from., got 'q'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, rows, rules, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read(tmp_path / "x.jsonl", rows, **rules)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", [plain, long])
+def test_what_is_no_answer_is_refused_with_all_values(tmp_path, form):
+    rows = [
+        judged(index, {"tone": {"kim": vote}}) for index, vote in enumerate(["yes", "yes", "so so", "no", "so so", "?"])
+    ]
+    values = r"tone holds 'yes' \(2 times\), 'so so' \(2 times\), 'no' \(once\), '\?' \(once\)"
+    with pytest.raises(
+        ValueError, match=rf"x.jsonl, line 3: votes.tone: a vote must be 1/0, .*, got 'so so'; {values}"
+    ):
+        read(tmp_path / "x.jsonl", form(rows))
+
+
+def test_scales_mean_yes_from_a_number_on(tmp_path):
+    stars = [texts(judged(index)) | {"stars": 1 + index % 5, "length": 100 + index} for index in range(10)]
+    responses, remarks = read(tmp_path / "x.csv", stars, yes_from=4)
+    assert [item.votes["stars"].yes for item in responses] == [0, 0, 0, 1, 1] * 2
+    assert remarks[1:] == ["train: columns that are not used: length ('100')"]
+    rows = [{"response": "x", "votes": {"stars": [1, 5, 4], "ok": [True, False]}}]
+    assert read(tmp_path / "x.jsonl", rows, yes_from=4)[0][0].votes == {"stars": VoteCount(2, 3), "ok": VoteCount(1, 2)}
+
+
+def test_criteria_name_the_columns(tmp_path):
+    rows = [texts(judged(index)) | {"1": index % 2, "2": 1, "q_1": 0, "q_2": 1} for index in range(4)]
+    assert set(read(tmp_path / "x.csv", rows, criteria=[1])[0][0].votes) == {"1"}
+    assert set(read(tmp_path / "x.csv", rows, criteria=["q_1"])[0][0].votes) == {"q_1"}
+    assert read(tmp_path / "x.csv", rows, criteria=["q"])[0][0].votes == {"q": VoteCount(1, 2)}
+    with pytest.raises(ValueError, match="a name in data.source.criteria must be one of q_1; got 3"):
+        read(tmp_path / "x.csv", rows, criteria=["q_1", 3])
+
+
+def test_the_splits_of_a_folder_may_have_different_forms(tmp_path, expected):
+    write(tmp_path / "train.jsonl", plain(DATA))
+    write(tmp_path / "valid.csv", long([judged(index) for index in range(20, 24)]))
+    splits = VotesData(tmp_path, **SETTINGS | {"test_fraction": 0}).load()
+    assert splits.train == expected
+    assert len(splits.valid) == 4
+    assert splits.remarks[0] == (
+        "train: read as responses, one row per response, with its votes; "
+        "valid: read as judgements, one row per judgement, with the columns annotator, criterion, label"
+    )

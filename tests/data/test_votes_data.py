@@ -196,6 +196,27 @@ def test_parquet_map_and_gaps(tmp_path):
     assert {"train:1", "7"} <= set(everything(splits))
 
 
+def test_names_that_look_like_numbers_are_names(tmp_path):
+    rows = [row(i, domain=2024 + i % 2, votes={"1": [i // 2 % 2], "2": [1, 0]}) for i in range(40)]
+    splits = source(write(tmp_path / "x.jsonl", rows), criteria=[1], held_out_domains=[2024]).load()
+    assert splits.criteria == ("1",)
+    assert {item.domain for item in splits.test_ood} == {"2024"}
+    assert {name for item in splits.train for name in item.votes} == {"1"}
+    votes = pa.array([[(1, [i // 2 % 2])] for i in range(40)], pa.map_(pa.int64(), pa.list_(pa.int8())))
+    domains = [1.5 + i % 2 for i in range(40)]
+    table = pa.table({"response": [f"x{i}" for i in range(40)], "domain": domains, "votes": votes})
+    pq.write_table(table, tmp_path / "x.parquet")
+    splits = source(tmp_path / "x.parquet", criteria=[1], held_out_domains=[1.5]).load()
+    assert (splits.criteria, len(splits.test_ood)) == (("1",), 20)
+
+
+def test_a_criterion_that_is_not_there_is_named(train):
+    with pytest.raises(ValueError, match=r"a name in data.source.criteria must be one of a, b; got 1"):
+        source(train, criteria=[1]).load()
+    with pytest.raises(ValueError, match=r"data.source.criteria must be a list of different names .*, got 1"):
+        source(train, criteria=1)
+
+
 def test_text_in_a_csv_context_is_one_turn(tmp_path):
     turns = ["[웃음] 안녕, 뭐 해?", '["a", "b"]', "['a', 'b']", ""]
     rows = [{"id": i, "response": f"x{i}", "context": turns[i % 4], "votes.a": i % 3 % 2} for i in range(40)]

@@ -112,8 +112,9 @@ class Missing(NamedTuple):
 
 
 def occurrences(values: Counter[str]) -> str:
-    """The most frequent values with their counts: '1' (40 times), '5' (22 times), …"""
-    listed = ", ".join(f"{value} ({count:,} times)" for value, count in values.most_common(12))
+    """The most frequent values with their counts: '1' (40 times), '5' (once), …"""
+    frequent = values.most_common(12)
+    listed = ", ".join(f"{value} ({'once' if count == 1 else f'{count:,} times'})" for value, count in frequent)
     return f"{listed}, …" if len(values) > 12 else listed
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import NamedTuple
@@ -122,6 +122,7 @@ class _File:
         self._seen: dict[Hashable, _Judged] = {}  # by the cells as they are, which saves looking at them again
         self._equal: dict[Hashable, int] = {}  # texts -> position of the first response with them
         self._hashed: dict[str, str] = {}
+        self._named: dict[Hashable, Judgements] = {}  # few patterns, many responses
         self.without_votes = 0
         self.words = f"read as {form.name}, {form.words}{self._texts.words}"
 
@@ -136,12 +137,20 @@ class _File:
                 take(line, self._form.flat(row, self._notes) if self._form.flat else row)
             except ValueError as error:
                 raise self._placed(error, line) from error
-        for judged in self._judged.values():
+        self._seen.clear()
+        for judged in self._emptied():
             try:
                 self._finish(judged)
             except ValueError as error:
                 raise self._placed(error, judged.line) from error
         return self._responses
+
+    def _emptied(self) -> Iterator[_Judged]:
+        """The judged responses in their order, each released when the next one is asked for, to save memory."""
+        waiting = list(self._judged.values())[::-1]
+        self._judged.clear()
+        while waiting:
+            yield waiting.pop()
 
     def _placed(self, error: ValueError, line: int) -> ValueError:
         values = self._values(error.criterion) if isinstance(error, VoteError) else ""
@@ -226,8 +235,8 @@ class _File:
             name: tuple((who, yes) for who, yes in said.items() if isinstance(who, str))
             for name, said in judged.answers.items()
         }
-        self._add(judged.line, judged.about, self._counter.shared(counts), named if any(named.values()) else None)
-        judged.answers = {}  # the memory is needed
+        judgements = self._named.setdefault(tuple(named.items()), named) if any(named.values()) else None
+        self._add(judged.line, judged.about, self._counter.shared(counts), judgements)
 
     def _add(self, line: int, about: _About, votes: Mapping[str, VoteCount], judgements: Judgements | None) -> None:
         name = about.id or f"{self._split}:{line}"
