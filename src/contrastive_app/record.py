@@ -150,13 +150,14 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
 def write_embeddings(path: Path, split: "TokenizedSplit", evaluation: "Evaluation") -> None:
     """Write a Parquet file with one row per response.
 
-    Columns: id, domain; yes_votes, num_votes and probabilities, one value per criterion; features, embeddings.
+    Columns: id, domain, context (turns, oldest first), response; yes_votes, num_votes and probabilities, one value per
+    criterion; features, embeddings.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, Any] = {"id": split.column("id"), "domain": split.column("domain")}
+    columns: dict[str, Any] = {name: split.column(name) for name in ("id", "domain", "context", "response")}
     for name in ("yes_votes", "num_votes", "probabilities", "features", "embeddings"):
         values = getattr(evaluation, name).astype(np.float32)
         flat = pa.array(values.reshape(-1))

@@ -45,7 +45,9 @@ def test_a_run_is_recorded_whole(finished):
     assert "Model:    models:/judge/1, also models:/judge@champion" in done.stderr
     assert {item.tags[0].value for item in run.inputs.dataset_inputs} == {"training", "validation"}
     table = pq.read_table(next(folder.glob("mlartifacts/**/embeddings/valid.parquet")))
-    assert table.column_names[:2] == ["id", "domain"]
+    assert table.column_names[:4] == ["id", "domain", "context", "response"]
+    assert all(map(len, table["response"].to_pylist()))
+    assert all(map(len, table["context"].to_pylist()))
     assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
     assert len(table) == 48
     assert run.info.run_id in done.stderr
