@@ -134,7 +134,7 @@ class _Page:
         fit(self.text(16, 95, self.name(criterion), 20, FAINT), 768)
 
     def foot(self, note: str) -> None:
-        fit(self.text(16, self.height - 12, note, 16, FAINT), 768)
+        fit(self.text(16, self.height - 12, note, 15, FAINT), 768)
 
     def large(self, criterion: str) -> None:
         self.scatter(self.shown, criterion, (16, 104, 768, 512), size=34)
