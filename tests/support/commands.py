@@ -43,16 +43,31 @@ class Finished:
     stderr: str
 
 
+class Output:
+    """What a command prints, in files, so that no pipe fills."""
+
+    def __init__(self):
+        self.files = [tempfile.TemporaryFile("a+b") for _ in range(2)]  # noqa: SIM115  closed with this object
+        for file in self.files:
+            weakref.finalize(self, file.close)
+
+    def out(self):
+        """What it has printed so far."""
+        return _content(self.files[0])
+
+    def errors(self):
+        return _content(self.files[1])
+
+
 class Command:
-    """A running command: what tests need of subprocess.Popen. Its output goes to files, so that no pipe fills."""
+    """A running command, forked: what tests need of subprocess.Popen."""
 
     def __init__(self, message):
-        self._out = tempfile.TemporaryFile("a+b")  # noqa: SIM115  closed with this object
-        self._errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        self._output = Output()
+        self.out, self.errors = self._output.out, self._output.errors
         self._answer, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for mine in (self._out, self._errors, self._answer):
-            weakref.finalize(self, mine.close)
-        descriptors = [self._out.fileno(), self._errors.fileno(), its.fileno()]
+        weakref.finalize(self, self._answer.close)
+        descriptors = [*(file.fileno() for file in self._output.files), its.fileno()]
         socket.send_fds(_fork_server().requests, [json.dumps(message).encode()], descriptors)
         its.close()
         self.pid, self.returncode = int(self._answer.recv(64)), None
@@ -76,27 +91,37 @@ class Command:
     def kill(self):
         self.send_signal(signal.SIGKILL)
 
-    def out(self):
-        """What it has printed so far."""
-        return _content(self._out)
-
-    def errors(self):
-        return _content(self._errors)
-
     def _look(self, timeout):
         if self.returncode is None and select.select([self._answer], [], [], timeout)[0]:
             self.returncode = int(self._answer.recv(64))
         return self.returncode
 
 
+class InterpreterCommand(subprocess.Popen):
+    """A running command, started as a user starts it."""
+
+    def __init__(self, message):
+        self._output = Output()
+        stdout, stderr = self._output.files
+        command = [sys.executable, *message["argv"]]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
+        super().__init__(command, cwd=message["cwd"], env=message["env"], start_new_session=True, **streams)
+        self.out, self.errors = self._output.out, self._output.errors
+
+    def communicate(self, timeout=None):
+        self.wait(timeout)
+        return self.out(), self.errors()
+
+
 def start(*argv, cwd, new_interpreter=False, **environment):
     """Start `python ARGV` in the folder `cwd`.
 
     It is forked from a process that has imported what it needs; as a `new_interpreter`, as a user starts it, it takes
-    seconds longer.
+    seconds longer. Only Linux can fork it: macOS has no sockets that keep messages apart.
     """
     env = os.environ | ENVIRONMENT | environment
-    return Command({"argv": list(map(str, argv)), "cwd": str(cwd), "env": env, "new": new_interpreter})
+    message = {"argv": list(map(str, argv)), "cwd": str(cwd), "env": env}
+    return InterpreterCommand(message) if new_interpreter or sys.platform != "linux" else Command(message)
 
 
 def run(*argv, cwd, timeout=300, check=False, new_interpreter=False, **environment):

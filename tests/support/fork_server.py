@@ -103,8 +103,6 @@ def run_command(message, descriptors):
     os.chdir(message["cwd"])
     os.environ.clear()
     os.environ.update(message["env"])
-    if message["new"]:
-        os.execv(sys.executable, [sys.executable, *message["argv"]])
     if has_become_launchers_server():
         return
     take_state_of_a_fresh_start()
