@@ -1,7 +1,6 @@
 """Two gloo processes against one on the joined batch."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.servers import free_port
+
 WORKER = Path(__file__).parents[1] / "support/train_small_task.py"
 
 
 def run_processes(folder, num_processes, *arguments):
     """Losses of every step and the final weights, of each process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(num_processes)}
-    shared |= {"OMP_NUM_THREADS": "1"}
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    shared |= {"WORLD_SIZE": str(num_processes), "OMP_NUM_THREADS": "1"}
     workers = [
         subprocess.Popen(
             [sys.executable, str(WORKER), str(folder / f"{num_processes}-{rank}.pt"), *arguments],

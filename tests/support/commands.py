@@ -117,9 +117,10 @@ def start(*argv, cwd, new_interpreter=False, **environment):
     """Start `python ARGV` in the folder `cwd`.
 
     It is forked from a process that has imported what it needs; as a `new_interpreter`, as a user starts it, it takes
-    seconds longer. Only Linux can fork it: macOS has no sockets that keep messages apart.
+    seconds longer. Only Linux can fork it: macOS has no sockets that keep messages apart. A variable of the
+    `environment` that is None is removed.
     """
-    env = os.environ | ENVIRONMENT | environment
+    env = {name: value for name, value in (os.environ | ENVIRONMENT | environment).items() if value is not None}
     message = {"argv": list(map(str, argv)), "cwd": str(cwd), "env": env}
     return InterpreterCommand(message) if new_interpreter or sys.platform != "linux" else Command(message)
 

@@ -10,6 +10,7 @@ import atexit
 import gc
 import importlib
 import json
+import multiprocessing.process
 import multiprocessing.util
 import os
 import runpy
@@ -140,10 +141,11 @@ def set_path(first):
 
 
 def take_state_of_a_fresh_start():
-    """What NumPy and torch set at their import."""
+    """What Python, NumPy and torch set at their import."""
     import numpy as np
     import torch
 
+    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # the jobs find the script by it
     np.random.seed()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
 

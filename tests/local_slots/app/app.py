@@ -56,6 +56,11 @@ def sleep(seconds):
     return "slept"
 
 
+def outlast(last):
+    while not last.exists():
+        time.sleep(0.01)
+
+
 def stubborn():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(600)
@@ -107,6 +112,7 @@ def main(config):
     kinds = {
         "facts": lambda: meet(folder),
         "sleep": lambda: sleep(config.seconds),
+        "outlast": lambda: outlast(folder.parent / "3/facts.json"),
         "stubborn": stubborn,
         "tidy": tidy,
         "raise": lambda: raises(ValueError("bad thing")),
