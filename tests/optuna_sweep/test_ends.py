@@ -1,7 +1,6 @@
 """How trials and sweeps end: failures, limits, signals, and going on afterwards."""
 
 import signal
-import time
 
 import psutil
 import pytest
@@ -64,9 +63,7 @@ def test_a_killed_worker_is_retried_a_bounded_number_of_times(sweeps):
 
 
 def test_a_hanging_trial_is_ended_at_its_limit(sweeps, launcher):
-    started = time.monotonic()
     sweeps.run(NAME, *launcher, "x=1,2", "failure=hang", "failing_x=1", "hydra.sweeper.trial_timeout=3")
-    assert time.monotonic() - started < 30
     assert sweeps.states() == ["FAIL", "COMPLETE"]
     assert sweeps.study().trials[0].user_attrs["reason"].startswith("timeout: ")
 

