@@ -58,7 +58,9 @@ def build_parts(config: DictConfig) -> Parts:
         config.tracking,
         config.pictures,
     )
-    return Parts(*(instantiate(node, _convert_="all") for node in nodes))
+    parts = Parts(*(instantiate(node, _convert_="all") for node in nodes))
+    parts.loss.check_views(parts.settings.views)
+    return parts
 
 
 def preflight(config: DictConfig) -> str:
@@ -82,7 +84,7 @@ def objective_names(config: DictConfig) -> tuple[str, ...]:
     metric = config.objective.metric
     names = (metric,) if isinstance(metric, str) else tuple(metric)
     for name in names:
-        if "total_loss" in name or "contrastive_loss" in name:
+        if any(loss in name for loss in ("total_loss", "contrastive_loss", "instance_loss")):
             raise ValueError(f"objective.metric must not depend on temperature or lambda by construction, got {name}")
     return names
 

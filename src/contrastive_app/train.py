@@ -88,7 +88,7 @@ def _trained(config: DictConfig) -> RecordedRun:
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
     from contrastive_learning.training import Hooks
-    from contrastive_learning.training.diagnostics import anchor_report, remarks, warm_up_report
+    from contrastive_learning.training.diagnostics import anchor_report, remarks, views_report, warm_up_report
     from contrastive_learning.training.progress import TrainingProgress, results_table
 
     parts = build_parts(config)
@@ -109,7 +109,10 @@ def _trained(config: DictConfig) -> RecordedRun:
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
     progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
-    report = (*anchor_report(parts.loss, batches, data.criteria), *warm_up_report(parts.settings))
+    report = (
+        *anchor_report(parts.loss, batches, data.criteria, views=parts.settings.views),
+        *warm_up_report(parts.settings),
+    )
     for remark in (*data.remarks, *report):
         progress.remark(remark)
 
@@ -128,7 +131,12 @@ def _trained(config: DictConfig) -> RecordedRun:
 
     hooks = Hooks(progress.on_step, log=log) if is_follower() else Hooks(progress.on_step, picture, log)
     trainer = build_trainer(config, parts, data, batches, output, hooks)
-    progress.remark(f"device {trainer.device}, precision {trainer.precision}")
+    encoder = trainer.accelerator.unwrap_model(trainer.model).encoder
+    for remark in (
+        f"device {trainer.device}, precision {trainer.precision}",
+        *views_report(parts.settings.views, encoder),
+    ):
+        progress.remark(remark)
     pictures = build_pictures(parts, data, output, names[0])
     if continued:
         trainer.resume(output / "checkpoints")

@@ -20,9 +20,9 @@ from contrastive_app.train import main
     [
         (
             "loss=supconn",
-            r"there is no loss=supconn \(did you mean supcon\?\): agreement, bce, exact, supcon, unanimity",
+            r"there is no loss=supconn \(did you mean supcon\?\): agreement, bce, exact, instance, supcon, unanimity",
         ),
-        ("loss=", "there is no loss=: agreement, bce, exact, supcon, unanimity"),
+        ("loss=", "there is no loss=: agreement, bce, exact, instance, supcon, unanimity"),
         ("hydra/launcher=slrm", r"there is no hydra/launcher=slrm \(did you mean slurm\?\): .*local, .*slurm"),
         ("hydra/sweeper=optun", r"there is no hydra/sweeper=optun \(did you mean optuna\?\): .*optuna"),
         (

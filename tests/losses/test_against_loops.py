@@ -52,16 +52,31 @@ def test_a_projection_for_each_criterion_equals_the_loops(case, denominator):
     check_against_loops(case, denominator, 64, 0.2, seed=1, dim=22, **extra)
 
 
-def check_against_loops(case, denominator, block_size, temperature, *, seed, tolerance=1e-10, dim=5, **extra):
-    z, yes, num = random_batch(seed, dim=dim)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("denominator", ["all", "negatives"])
+@pytest.mark.parametrize("temperature", [0.0012, 0.07, 1.0])
+def test_two_views_equal_the_loops(case, denominator, temperature):
+    """Among the responses are a tie, a split vote and one that nobody judged."""
+    tolerance = 1e-10 if temperature > 0.01 else 1e-9
+    check_against_loops(case, denominator, 4, temperature, seed=0, tolerance=tolerance, views=2)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "exact"])
+def test_two_views_and_a_projection_for_each_criterion_equal_the_loops(case):
+    extra = {"projection": "per_criterion", "criterion_weights": [0.5, 7.0, 2.0, 1.0]}
+    check_against_loops(case, "all", 64, 0.2, seed=1, dim=22, views=2, **extra)
+
+
+def check_against_loops(case, denominator, block_size, temperature, *, seed, tolerance=1e-10, dim=5, views=1, **extra):
+    z, yes, num = random_batch(seed, dim=dim, views=views)
     loss_class, options = CASES[case]
     weights = {} if loss_class is ExactMatchLoss else {"criterion_weights": None, "projection": "shared"}
     loss = loss_class(temperature=temperature, denominator=denominator, **(weights | options | extra))
     loss.block_size = block_size
-    value = loss(z, yes, num)
+    value = loss(z, yes, num, views=views)
     (gradient,) = torch.autograd.grad(value, z)
     strategy = case.split(",")[0]
-    expected = loops(strategy, z, yes, num, temperature, denominator, options | extra)
+    expected = loops(strategy, z, yes, num, temperature, denominator, options | extra, views)
     (expected_gradient,) = torch.autograd.grad(expected, z)
     assert value.item() == pytest.approx(expected.item(), rel=tolerance, abs=tolerance)
     scale = max(1.0, expected_gradient.abs().max().item())
@@ -69,8 +84,8 @@ def check_against_loops(case, denominator, block_size, temperature, *, seed, tol
     assert expected_gradient.abs().max() > 1e-3  # the case says something
 
 
-def random_batch(seed, batch_size=11, dim=5):
-    """Two to five annotators for each item and criterion, 15 % missing.
+def random_batch(seed, batch_size=11, dim=5, views=1):
+    """Two to five annotators for each item and criterion, 15 % missing; votes are those of each view.
 
     Criterion 0 is random, 1 all unanimous yes, 2 all unanimous no but one, 3 agrees with 0 where 0 is clear.
     """
@@ -88,11 +103,11 @@ def random_batch(seed, batch_size=11, dim=5):
     num[2], yes[2] = torch.tensor([3, 3, 3, 3]), torch.tensor([3, 3, 0, 2])
     num[3], yes[3] = torch.tensor([3, 3, 3, 3]), torch.tensor([3, 3, 0, 3])
     num[5] = 0
-    z = torch.randn(batch_size, dim, dtype=torch.float64, generator=generator) * 3
-    return z.requires_grad_(), yes.minimum(num), num
+    z = torch.randn(views * batch_size, dim, dtype=torch.float64, generator=generator) * 3
+    return z.requires_grad_(), yes.minimum(num).repeat(views, 1), num.repeat(views, 1)
 
 
-def loops(strategy, z, yes, num, temperature, denominator, options) -> Tensor:
+def loops(strategy, z, yes, num, temperature, denominator, options, views) -> Tensor:
     yes, num = yes.tolist(), num.tolist()
     per_criterion = options.get("projection") == "per_criterion"
     geometries = z.tensor_split(len(yes[0]), dim=1) if per_criterion else [z] * len(yes[0])
@@ -101,14 +116,15 @@ def loops(strategy, z, yes, num, temperature, denominator, options) -> Tensor:
     total, weight_sum = z.sum() * 0, 0.0
     for criterion in range(1 if strategy == "exact" else len(yes[0])):
         votes = [vote_of(strategy, y, n, criterion) for y, n in zip(yes, num, strict=True)]
-        value = one_criterion(votes, geometries[criterion], temperature, denominator, PAIR_WEIGHTS[strategy], options)
+        pair_weights = PAIR_WEIGHTS[strategy]
+        value = one_criterion(votes, geometries[criterion], temperature, denominator, pair_weights, options, views)
         if value is not None:
             total = total + criterion_weights[criterion] * value
             weight_sum += criterion_weights[criterion]
     return total / weight_sum
 
 
-def one_criterion(votes, z, temperature, denominator, pair_weights, options) -> Tensor | None:
+def one_criterion(votes, z, temperature, denominator, pair_weights, options, views) -> Tensor | None:
     """Mean over the anchors, or None where the criterion does not count."""
     values = []
     for i, mine in enumerate(votes):
@@ -117,7 +133,9 @@ def one_criterion(votes, z, temperature, denominator, pair_weights, options) -> 
             if k == i:
                 continue
             score = z[i] @ z[k] / temperature
-            if mine is not None and other is not None:
+            if (k - i) % (len(votes) // views) == 0:  # the other view of the same response, judged or not
+                positive, key = 1.0, float(denominator == "all")
+            elif mine is not None and other is not None:
                 positive, key = pair_weights(mine, other, denominator, options)
             else:  # not in this criterion, but still one of all others
                 positive, key = 0.0, float(denominator == "all")
@@ -159,7 +177,9 @@ def same_vote(mine, other, denominator, options):
 def same_unanimous_vote(mine, other, denominator, options):
     attracting = {"yes": ("yes",), "yes_and_no": ("yes", "no")}[options["positives"]]
     positive = float(mine == other and mine in attracting)
-    if mine != "split" and other == "split":
+    if mine == "split":  # an anchor only of its own other view
+        return positive, float(denominator == "all")
+    if other == "split":
         return positive, options["hard_negative_weight"]
     return positive, 1.0 if denominator == "all" else float(mine != other)
 

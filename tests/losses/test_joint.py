@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from contrastive_learning.losses import JointLoss, SupConLoss, joint_loss
+from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss, joint_loss
 
 SUPCON = partial(SupConLoss, denominator="all", projection="shared", criterion_weights=None)
 
@@ -68,10 +68,67 @@ def test_total_is_the_weighted_sum():
     assert loss(logits, embeddings, yes, num).total > losses.total
 
 
+def test_terms_on_two_views_equal_loops_over_pairs():
+    """In float64, value and gradient; the mean over views of BCE is the BCE of all rows."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(14, 3, dtype=torch.float64, generator=generator).requires_grad_()
+    z = torch.randn(14, 5, dtype=torch.float64, generator=generator).requires_grad_()
+    num = torch.randint(0, 4, (7, 3), generator=generator)
+    yes = num.minimum(torch.randint(0, 4, (7, 3), generator=generator))
+    loss = joint(instance=InstanceLoss(temperature=0.3), instance_weight=0.2, consistency=0.7)
+    votes = yes.repeat(2, 1), num.repeat(2, 1)
+    losses = loss(logits, z, *votes, lambda_scale=0.5, views=2)
+    bce = (loss.bce(logits[:7], yes, num) + loss.bce(logits[7:], yes, num)) / 2
+    contrastive = loss.contrastive(z, *votes, views=2)
+    instance, consistency = instance_by_loops(z, 0.3), consistency_by_loops(logits)
+    expected = bce + 0.5 * (0.3 * contrastive + 0.2 * instance + 0.7 * consistency)
+    for found, wanted in zip(losses, (expected, bce, contrastive, instance, consistency), strict=True):
+        assert found.item() == pytest.approx(wanted.item(), rel=1e-12)
+    gradients = torch.autograd.grad(losses.total, (logits, z)), torch.autograd.grad(expected, (logits, z))
+    for found, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    assert loss.terms == losses._fields
+
+
+def instance_by_loops(z, temperature):
+    unit, total = z / z.norm(dim=1, keepdim=True), 0.0
+    for i in range(len(z)):
+        scores = [unit[i] @ unit[k] / temperature for k in range(len(z)) if k != i]
+        other = (i + len(z) // 2) % len(z)
+        total = total + torch.stack(scores).logsumexp(0) - unit[i] @ unit[other] / temperature
+    return total / len(z)
+
+
+def consistency_by_loops(logits):
+    total, (num_rows, criteria) = 0.0, logits.shape
+    for i in range(num_rows):
+        for c in range(criteria):
+            p, q = logits[i, c].sigmoid(), logits[(i + num_rows // 2) % num_rows, c].sigmoid()
+            total = total + p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    return total / (num_rows * criteria)  # half of the two divergences of each response
+
+
+def test_equal_views_are_consistent():
+    logits = random_batch()[0]
+    value = joint().consistency(torch.cat([logits, logits]))
+    assert value.item() == 0
+    assert torch.equal(torch.autograd.grad(value, logits)[0], torch.zeros_like(logits))
+
+
+def test_terms_on_two_views_need_two_views():
+    batch = random_batch()
+    instance = joint(instance=InstanceLoss(temperature=0.1), instance_weight=0.1)
+    with pytest.raises(ValueError, match=r"^loss.instance_weight=0.1 compares two views of each response: set trainer"):
+        instance(*batch)
+    with pytest.raises(ValueError, match=r"^loss.consistency=0.5 compares two views of each response: set trainer"):
+        joint(consistency=0.5).check_views(1)
+    joint(consistency=0.5).check_views(2)
+
+
 def test_nothing_judged_gives_exactly_zero():
     logits, embeddings, yes, num = random_batch()
     losses = joint(criterion_weights=[1, 2, 3], pos_weight=2)(logits, embeddings, yes, torch.zeros_like(num))
-    assert [loss.item() for loss in losses] == [0.0, 0.0, 0.0]
+    assert [loss.item() for loss in losses] == [0.0] * 5
     for gradient in torch.autograd.grad(losses.total, (logits, embeddings)):
         assert torch.equal(gradient, torch.zeros_like(gradient))
 
@@ -108,6 +165,17 @@ def test_temperature_is_that_of_the_contrastive_loss():
     assert (loss.temperature, loss.contrastive_loss.temperature) == (0.2, 0.2)
 
 
+def test_instance_discrimination_needs_no_contrastive_loss():
+    shared = {"temperature": 0.2, "lambda_contrastive": 0.0, "targets": "soft", "criterion_weights": None}
+    loss = joint_loss(contrastive=None, pos_weight=None, instance_weight=0.1, **shared)
+    assert (loss.temperature, loss.contrastive_loss, loss.instance_loss.temperature) == (0.2, None, 0.2)
+    logits, embeddings, yes, num = random_batch()
+    losses = loss(logits, embeddings, yes, num, views=2, temperature=0.4)
+    assert losses.instance.item() == InstanceLoss(temperature=0.4)(embeddings).item() > 0
+    assert losses.total.item() == pytest.approx((losses.bce + 0.1 * losses.instance).item())
+    assert joint_loss(contrastive=None, pos_weight=None, **shared).temperature is None
+
+
 def test_a_call_may_bring_its_own_temperature():
     batch = random_batch()
     at_call = joint()(*batch, temperature=0.4)
@@ -121,6 +189,9 @@ def test_a_call_may_bring_its_own_temperature():
         ({"lambda_contrastive": -0.1}, "^loss.lambda_contrastive must be >= 0, got -0.1"),
         ({"lambda_contrastive": math.nan}, "^loss.lambda_contrastive must be >= 0, got nan"),
         ({"contrastive": None}, "^loss.lambda_contrastive must be 0 without a contrastive loss, got 0.3"),
+        ({"instance_weight": -1}, "^loss.instance_weight must be >= 0, got -1"),
+        ({"instance_weight": 0.1}, "^loss.instance_weight must be 0 without an instance loss, got 0.1"),
+        ({"consistency": math.inf}, "^loss.consistency must be >= 0, got inf"),
         ({"targets": "hard"}, "^loss.targets must be one of soft, majority; got hard"),
         ({"criterion_weights": [0, 0, 0]}, "^loss.criterion_weights must be >= 0 and not all 0"),
         ({"criterion_weights": -1}, "^loss.criterion_weights must be a list with one number per criterion, got -1"),

@@ -29,9 +29,9 @@ def run_processes(folder, num_processes, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("loss", "grad_cache_chunk"), [("supcon", "none"), ("exact", "3")])
+@pytest.mark.parametrize(("loss", "grad_cache_chunk"), [("supcon", "none"), ("exact", "3"), ("instance", "3")])
 def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
-    """Batches of 15 rows, so that the processes hold 8 and 7; 21 steps."""
+    """Batches of 15 responses, so that the processes hold 8 and 7, in one or two views; 21 steps."""
     (one,) = run_processes(tmp_path, 1, loss, grad_cache_chunk)
     two = run_processes(tmp_path, 2, loss, grad_cache_chunk)
     for process in two:

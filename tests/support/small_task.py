@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
-from contrastive_learning.losses import JointLoss, SupConLoss
+from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss
 from contrastive_learning.model.encoders import ScratchEncoder
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import Examples, HardNegativeBatchSampler, balanced
@@ -77,12 +77,15 @@ def build_trainer(
     device="cpu",
     held_out=None,
     hooks=None,
+    loss_changes=None,
     **changes,
 ):
     train, valid = VotedBatches(96, 0), VotedBatches(64, 1)
     votes = Examples(train.yes_votes.numpy().astype(int), np.full((96, 2), 3), np.full(96, 6), np.arange(96))
     batches = sampler(votes, batch_size=batch_size, seed=0, length_window=1)
     seed_everything(0)
+    contrastive = SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None)
+    weights = {"targets": "soft", "criterion_weights": None, "pos_weight": None} | (loss_changes or {})
     settings = {"epochs": epochs, "device": device, "precision": "fp32", "monitor": "val/auroc"} | changes
     return ContrastiveTrainer(
         tiny_model(dropout).to(dtype),
@@ -90,13 +93,7 @@ def build_trainer(
         DataLoader(valid, batch_size=32, collate_fn=valid.collate),
         device,
         replace(DEFAULTS, **settings),
-        loss=JointLoss(
-            contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),
-            lambda_contrastive=lambda_contrastive,
-            targets="soft",
-            criterion_weights=None,
-            pos_weight=None,
-        ),
+        loss=JointLoss(contrastive=contrastive, lambda_contrastive=lambda_contrastive, **weights),
         optimizer=partial(
             adamw,
             lr=3e-3,
@@ -112,6 +109,10 @@ def build_trainer(
             criteria=("first", "second"), held_out=held_out or {}, checkpoint_dir=folder, hooks=hooks or Hooks()
         ),
     )
+
+
+def terms_on_two_views():
+    return {"instance": InstanceLoss(temperature=0.1), "instance_weight": 0.3, "consistency": 0.5}
 
 
 def losses_of(history):

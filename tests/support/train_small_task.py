@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from small_task import build_trainer, hard_negative
+from small_task import build_trainer, hard_negative, terms_on_two_views
 
 from contrastive_learning.losses import ExactMatchLoss
 from contrastive_learning.runtime.devices import leave_processes
@@ -14,6 +14,7 @@ from contrastive_learning.training import Hooks
 def main(output, loss, grad_cache_chunk):
     chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
     sampler = hard_negative if loss == "exact" else balanced
+    on_two_views = {"views": 2, "loss_changes": terms_on_two_views()} if loss == "instance" else {}
     seen = {"losses": [], "first_gradient": None}
     trainer = build_trainer(
         None,
@@ -24,6 +25,7 @@ def main(output, loss, grad_cache_chunk):
         sampler=sampler,
         hooks=Hooks(on_step=lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])),
         grad_cache_chunk=chunk,
+        **on_two_views,
     )
     if loss == "exact":
         trainer.loss.contrastive_loss = ExactMatchLoss(temperature=0.1, denominator="all")

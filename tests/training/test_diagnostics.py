@@ -6,8 +6,14 @@ import torch
 
 from contrastive_learning.losses import ExactMatchLoss, JointLoss, SupConLoss, UnanimityLoss
 from contrastive_learning.samplers import Examples, random
-from contrastive_learning.training.diagnostics import EpochStatistics, anchor_report, remarks, warm_up_report
-from support.small_task import build_trainer
+from contrastive_learning.training.diagnostics import (
+    EpochStatistics,
+    anchor_report,
+    remarks,
+    views_report,
+    warm_up_report,
+)
+from support.small_task import build_trainer, tiny_model
 
 SHARED = {"temperature": 0.1, "denominator": "all", "projection": "shared", "criterion_weights": None}
 CRITERIA = ("clear", "fair")
@@ -63,6 +69,25 @@ def test_plenty_of_anchors_is_said_briefly():
     batches = random(examples, batch_size=40, seed=0, length_window=1)
     (line,) = anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA)
     assert line == "valid anchors per batch: more than 95% for every criterion"
+
+
+def test_with_two_views_every_response_is_an_anchor_of_its_other_view():
+    """The share of anchors is then that of the batches that hold both sides of the criterion."""
+    examples = votes([0.7, 0.6])
+    batches = random(examples, batch_size=5, seed=0, length_window=1)
+    yes = np.stack([examples.yes_votes[batch] > 1 for batch in batches])  # [batches, 5, criteria]
+    clear, fair = (yes.any(1) & ~yes.all(1)).mean(0)
+    assert 0.5 < clear < fair < 1
+    one, two = (anchor_report(joint(SupConLoss(**SHARED)), batches, CRITERIA, views=views)[0] for views in (1, 2))
+    assert two == f"valid anchors per batch: clear {clear:.0%}, fair {fair:.0%}"
+    assert one != two
+
+
+def test_the_cost_of_two_views_is_said_and_that_they_need_dropout():
+    assert views_report(1, tiny_model().encoder) == []
+    assert views_report(2, tiny_model().encoder) == ["two views: each step encodes every response twice"]
+    _, warning = views_report(2, tiny_model(dropout=0.0).encoder)
+    assert warning.startswith("warning: the encoder has no dropout, so both views of a response have equal embeddings")
 
 
 def test_nothing_to_report_without_a_contrastive_loss():

@@ -3,30 +3,32 @@ import torch
 
 from contrastive_learning.losses import JointLoss, Losses, SupConLoss
 from contrastive_learning.training.diagnostics import EpochStatistics
-from contrastive_learning.training.epoch import RunningEpoch
+from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
 from contrastive_learning.training.step import BatchResult
 
 YES = torch.tensor([[3.0], [2.0], [0.0], [1.0]])
 
 
-def statistics():
+def statistics(**changes):
     loss = JointLoss(
         contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),
         lambda_contrastive=0.1,
         targets="soft",
         criterion_weights=None,
         pos_weight=None,
+        **changes,
     )
     return EpochStatistics(loss, ("clear",), num_batches=2)
 
 
-def started(order):
-    return RunningEpoch(4, order, statistics(), torch.zeros(4))
+def started(order, **changes):
+    return RunningEpoch(4, order, statistics(**changes), torch.zeros(NUM_SUMS))
 
 
-def result(total, bce, contrastive):
-    losses = Losses(torch.tensor(total), torch.tensor(bce), torch.tensor(contrastive))
-    return BatchResult(losses, total, torch.eye(4), YES, torch.full_like(YES, 3), 0.1)
+def result(*losses, views=1):
+    terms = Losses(*(torch.tensor(loss) for loss in (*losses, 0.0, 0.0)[:5]))
+    rows = torch.eye(4).repeat(views, 1), YES.repeat(views, 1), torch.full_like(YES, 3).repeat(views, 1)
+    return BatchResult(terms, losses[0], *rows, 0.1, views)
 
 
 def test_means_are_per_batch_and_the_norm_per_step():
@@ -39,6 +41,19 @@ def test_means_are_per_batch_and_the_norm_per_step():
     assert means["grad_norm"] == 6.0
     assert means["valid_anchors/clear"] == 1
     assert running.num_examples == 8
+
+
+def test_only_terms_that_are_on_are_reported_and_two_views_are_one_response():
+    running = started([[5, 6, 7, 8]], consistency=0.5)
+    running.add(0, result(1.0, 0.5, 2.0, 0.0, 0.25, views=2), torch.tensor(1.0))
+    means = running.means(1, 1)
+    assert {name for name in means if name.endswith("_loss")} == {
+        "total_loss", "bce_loss", "contrastive_loss", "consistency_loss"
+    }  # fmt: skip
+    assert means["consistency_loss"] == 0.25
+    assert means["grad_norm"] == 1.0
+    assert running.num_examples == 4
+    assert running.place(0, [2, 3, 6]) == "batch 1 of epoch 5, training examples [7, 8]"
 
 
 def test_a_restored_epoch_has_the_means_of_the_whole_one():

@@ -9,16 +9,18 @@ from contrastive_learning.losses import JointLoss, SupConLoss
 from contrastive_learning.model.passes import passes_of
 from contrastive_learning.runtime.devices import accelerator
 from contrastive_learning.training.grad_cache import backward_in_passes
-from support.small_task import VotedBatches, build_trainer, losses_of, tiny_model
+from contrastive_learning.training.views import repeated
+from support.small_task import VotedBatches, build_trainer, losses_of, terms_on_two_views, tiny_model
 
 
-def joint():
+def joint(views):
     return JointLoss(
         contrastive=SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None),
         lambda_contrastive=0.3,
         targets="soft",
         criterion_weights=None,
         pos_weight=None,
+        **(terms_on_two_views() if views == 2 else {}),
     )
 
 
@@ -27,23 +29,24 @@ def gradients(model):
 
 
 @pytest.mark.parametrize("chunk_size", [5, 8, 24])
-@pytest.mark.parametrize("encoder_share", [1.0, 0.3])
-def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share):
+@pytest.mark.parametrize(("encoder_share", "views"), [(1.0, 1), (0.3, 1), (0.3, 2)])
+def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share, views):
     torch.manual_seed(0)
     model = tiny_model(dropout=0.2).double().train().to(device)
-    batch = Batch.of(send_to_device(VotedBatches(24, 0).collate(list(range(24))), device))
+    batch = repeated(Batch.of(send_to_device(VotedBatches(24, 0).collate(list(range(24))), device)), views)
     votes = batch.yes_votes, batch.num_votes
 
     torch.manual_seed(1)
     chunks = zip(batch.input_ids.split(chunk_size), batch.attention_mask.split(chunk_size), strict=True)
     output = model.judge(torch.cat([model.encode(*chunk) for chunk in chunks]), encoder_share=encoder_share)
-    whole = joint()(output.logits, output.embeddings, *votes)
+    whole = joint(views)(output.logits, output.embeddings, *votes, views=views)
+    assert views == 1 or min(whole.instance.item(), whole.consistency.item()) > 0
     whole.total.backward()
     expected = gradients(model)
     drawn_after = torch.rand(3, device=device)
 
     def evaluate(output):
-        losses = joint()(output.logits, output.embeddings, *votes)
+        losses = joint(views)(output.logits, output.embeddings, *votes, views=views)
         return losses.total, losses.total.item()
 
     model.zero_grad()
@@ -53,7 +56,7 @@ def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share
         batch,
         evaluate,
         accelerator(device, "fp32"),
-        passes=passes_of([6] * 24, max_rows=chunk_size, max_tokens=None),
+        passes=passes_of([6] * 24 * views, max_rows=chunk_size, max_tokens=None),
         encoder_share=encoder_share,
     )
     assert cached == pytest.approx(whole.total.item(), rel=1e-6)
@@ -65,8 +68,10 @@ def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share
         torch.testing.assert_close(found[name] / scale, grad / scale, rtol=0, atol=1e-6, msg=name)
 
 
-def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device):
-    common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32"}
+@pytest.mark.parametrize("views", [1, 2])
+def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views):
+    common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32", "views": views}
     plain = losses_of(build_trainer(tmp_path / "plain", **common).fit())
-    cached = losses_of(build_trainer(tmp_path / "cached", **common, grad_cache_chunk=5).fit())
-    torch.testing.assert_close(torch.tensor(cached), torch.tensor(plain), rtol=1e-4, atol=1e-5)
+    for passes in ({"grad_cache_chunk": 5}, {"tokens_per_pass": 50}):
+        cut = losses_of(build_trainer(tmp_path / next(iter(passes)), **common, **passes).fit())
+        torch.testing.assert_close(torch.tensor(cut), torch.tensor(plain), rtol=1e-4, atol=1e-5)

@@ -26,6 +26,7 @@ def test_the_temperature_reaches_its_end_with_the_last_epoch():
         ({"precision": "bf61"}, r"trainer\.precision must be one of auto, fp32, bf16, fp16; got bf61 .*mean bf16"),
         ({"direction": "up"}, r"trainer\.direction must be one of maximize, minimize; got up"),
         ({"accumulation_steps": 0}, r"trainer\.accumulation_steps must be at least 1, got 0"),
+        ({"views": 3}, r"trainer\.views must be 1 or 2, got 3"),
         ({"patience": 0}, r"trainer\.patience must be at least 1, got 0"),
         ({"lambda_warmup_epochs": -1}, r"trainer\.lambda_warmup_epochs must be at least 0, got -1"),
         ({"max_grad_norm": 0.0}, r"trainer\.max_grad_norm must be positive, got 0\.0"),

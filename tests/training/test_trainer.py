@@ -14,7 +14,15 @@ from contrastive_learning import ContrastiveTrainer
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks
-from support.small_task import VotedBatches, build_trainer, examples, hard_negative, losses_of, tiny_model
+from support.small_task import (
+    VotedBatches,
+    build_trainer,
+    examples,
+    hard_negative,
+    losses_of,
+    terms_on_two_views,
+    tiny_model,
+)
 
 
 def test_training_learns(tmp_path, device):
@@ -28,6 +36,23 @@ def test_training_learns(tmp_path, device):
 def test_total_is_bce_plus_lambda_times_contrastive(tmp_path):
     epoch = build_trainer(tmp_path, lambda_contrastive=0.3).train_epoch()
     assert epoch["total_loss"] == pytest.approx(epoch["bce_loss"] + 0.3 * epoch["contrastive_loss"], rel=1e-5)
+
+
+def test_two_views_add_their_terms_and_log_them(tmp_path):
+    changes = {"views": 2, "loss_changes": terms_on_two_views()}
+    epoch = build_trainer(tmp_path, lambda_contrastive=0.2, **changes).train_epoch()
+    weighted = 0.2 * epoch["contrastive_loss"] + 0.3 * epoch["instance_loss"] + 0.5 * epoch["consistency_loss"]
+    assert epoch["total_loss"] == pytest.approx(epoch["bce_loss"] + weighted, rel=1e-5)
+    assert epoch["consistency_loss"] > 1e-4  # dropout makes the views differ
+    assert epoch["valid_anchors"] == 1  # every response has its own other view
+    assert build_trainer(tmp_path).train_epoch().keys() == epoch.keys() - {"instance_loss", "consistency_loss"}
+    warming = build_trainer(tmp_path, lambda_warmup_epochs=1e9, **changes).train_epoch()
+    assert warming["total_loss"] == pytest.approx(warming["bce_loss"], rel=1e-6)
+
+
+def test_a_term_on_two_views_is_refused_with_one(tmp_path):
+    with pytest.raises(ValueError, match=r"^loss.instance_weight=0.3 compares two views .* set trainer.views=2"):
+        build_trainer(tmp_path, loss_changes=terms_on_two_views())
 
 
 def test_lambda_warms_up_from_zero(tmp_path):
@@ -63,11 +88,12 @@ def last_weights(folder):
     return (folder / last / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("sampler", [balanced, hard_negative])
+@pytest.mark.parametrize(("sampler", "views"), [(balanced, 1), (hard_negative, 1), (balanced, 2)])
 @pytest.mark.parametrize("moment", ["in a step", "in the evaluation"])
-def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, moment):
+def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, views, moment):
     """Six batches, two a step; the signal comes in the first batch of the second step of the third epoch, or after."""
-    changes = {"sampler": sampler, "accumulation_steps": 2}
+    changes = {"sampler": sampler, "accumulation_steps": 2, "views": views}
+    changes |= {"loss_changes": terms_on_two_views()} if views == 2 else {}
     whole = build_trainer(tmp_path / "whole", **changes)
     expected = losses_of(whole.fit())
 

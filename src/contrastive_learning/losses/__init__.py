@@ -2,11 +2,13 @@
 
 In: embeddings [batch, dim], logits [batch, criteria], yes_votes and num_votes [batch, criteria]. Out: scalars in nats.
 Four layers, each importing only those below: joint, strategies (which votes attract and repel), contrastive (the shared
-formula), pairs and streamed (its sums in O(batch) memory). It imports only runtime, `choices` and `projections`;
-training imports it.
+formula) and instance (two views of a response attract), pairs, views and streamed (their sums in O(batch) memory). It
+imports only runtime, `choices` and `projections`; training imports it.
 """
 
-from contrastive_learning.losses.contrastive import ContrastiveLoss, NotFiniteError
+from contrastive_learning.losses.checks import NotFiniteError
+from contrastive_learning.losses.contrastive import ContrastiveLoss
+from contrastive_learning.losses.instance import InstanceLoss
 from contrastive_learning.losses.joint import JointLoss, Losses, joint_loss
 from contrastive_learning.losses.strategies import AgreementLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
 
@@ -14,6 +16,7 @@ __all__ = [
     "AgreementLoss",
     "ContrastiveLoss",
     "ExactMatchLoss",
+    "InstanceLoss",
     "JointLoss",
     "Losses",
     "NotFiniteError",

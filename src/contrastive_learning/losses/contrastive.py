@@ -9,6 +9,7 @@ With z the unit embeddings, s_ik = z_i . z_k / temperature and w_ip >= 0 the wei
 With one projection per criterion, z and s are those of the criterion: its slice of the embedding.
 The denominator Z_c(i) is either sum_{k != i} exp(s_ik) over "all" other responses of the batch, whatever their votes
 in c, or only over the "negatives" of the anchor (decoupled, Yeh et al. 2022; the value can then be negative).
+With two views of each response p and k run over the rows of both, and the other view of i is a positive of weight 1.
 An anchor without a positive (or, for "negatives", without a negative) is in neither sum nor mean. A criterion in which
 the batch holds only one level is left out: its optimum would be the collapse of all embeddings.
 
@@ -24,25 +25,22 @@ import torch
 from torch import Tensor, nn
 
 from contrastive_learning.choices import check_choice
+from contrastive_learning.losses.checks import (
+    check_embeddings,
+    check_norms_and_shares,
+    check_temperature,
+    check_votes,
+)
 from contrastive_learning.losses.pairs import Pairs
 from contrastive_learning.losses.pullbacks import Pullback, differentiable, normalise
-from contrastive_learning.losses.streamed import log_denominators
+from contrastive_learning.losses.streamed import block_size_for, log_denominators
+from contrastive_learning.losses.views import with_own_views
 from contrastive_learning.losses.votes import yes_shares
 from contrastive_learning.losses.weights import check_weights, mean_weights
 from contrastive_learning.projections import PROJECTIONS, own_slices
 from contrastive_learning.runtime.precision import autocast_off, full_precision
 
 DENOMINATORS = ("all", "negatives")
-BLOCK_SIZE = 1024  # a tile of 4 MB in float32 stays in a CPU's cache
-BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their launch
-
-
-class NotFiniteError(ValueError):
-    """Some embeddings are NaN or inf, or their norms are; `rows` of the batch are those."""
-
-    def __init__(self, rows: list[int], batch_size: int) -> None:
-        super().__init__(f"embeddings must be finite, got NaN or inf in {len(rows)} of {batch_size} rows: {rows[:8]}")
-        self.rows = rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class ContrastiveLoss(nn.Module, ABC):
         self, *, temperature: float, denominator: str, projection: str, criterion_weights: Sequence[float] | None
     ) -> None:
         super().__init__()
-        self.temperature = _check_temperature(temperature)
+        self.temperature = check_temperature(temperature)
         self.denominator = check_choice("loss.contrastive.denominator", denominator, DENOMINATORS)
         self.projection = check_choice("loss.contrastive.projection", projection, PROJECTIONS)
         self.criterion_weights = check_weights("loss.contrastive.criterion_weights", criterion_weights)
@@ -85,13 +83,20 @@ class ContrastiveLoss(nn.Module, ABC):
         return tuple(criteria)
 
     def forward(
-        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
+        self,
+        embeddings: Tensor,
+        yes_votes: Tensor,
+        num_votes: Tensor,
+        *,
+        temperature: float | None = None,
+        views: int = 1,
     ) -> Tensor:
-        """`temperature` None = the one that the loss was built with.
+        """`temperature` None = the one that the loss was built with. `views` 2: all rows of the first view of each
+        response, then all of the second, with their votes in both.
 
         Raises ValueError for embeddings that are not finite, which waits for the device once."""
         with autocast_off(embeddings.device):
-            parts = self._parts(embeddings, yes_votes, num_votes, temperature)
+            parts = self._parts(embeddings, yes_votes, num_votes, temperature, views)
             counted = torch.cat([part.counted for part in parts])
             weights = mean_weights(counted, self.criterion_weights, parts[0].embeddings.dtype)
             shares = torch.split(weights, [len(part.counted) for part in parts])
@@ -102,13 +107,19 @@ class ContrastiveLoss(nn.Module, ABC):
             return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
     @torch.no_grad()
-    def valid_anchors(self, yes_votes: Tensor, num_votes: Tensor) -> tuple[Tensor, Tensor]:
+    def valid_anchors(self, yes_votes: Tensor, num_votes: Tensor, *, views: int = 1) -> tuple[Tensor, Tensor]:
         """Who is an anchor [batch, criteria] and which criteria count [criteria]; both depend only on votes."""
-        return self._anchors(self.pairs(yes_shares(yes_votes, num_votes, torch.float32)))
+        return self._anchors(self._pairs(yes_shares(yes_votes, num_votes, torch.float32), views))
 
     @torch.no_grad()
     def statistics(
-        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
+        self,
+        embeddings: Tensor,
+        yes_votes: Tensor,
+        num_votes: Tensor,
+        *,
+        temperature: float | None = None,
+        views: int = 1,
     ) -> dict[str, Tensor]:
         """Per criterion [criteria], NaN in the first three if the criterion is not counted in this batch:
 
@@ -122,7 +133,7 @@ class ContrastiveLoss(nn.Module, ABC):
         counted             whether the criterion is in the mean (bool)
         """
         with autocast_off(embeddings.device):
-            parts = self._parts(embeddings, yes_votes, num_votes, temperature)
+            parts = self._parts(embeddings, yes_votes, num_votes, temperature, views)
             found = [self._statistics(part) for part in parts]
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
@@ -147,25 +158,30 @@ class ContrastiveLoss(nn.Module, ABC):
         }
 
     def _parts(
-        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, temperature: float | None
+        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, temperature: float | None, views: int
     ) -> list[_Batch]:
         """The criteria that share a geometry: all of them, or one at a time."""
-        temperature = self.temperature if temperature is None else _check_temperature(temperature)
-        _check_shapes(embeddings, yes_votes, num_votes)
+        temperature = self.temperature if temperature is None else check_temperature(temperature)
+        check_votes(embeddings, yes_votes, num_votes)
+        check_embeddings(embeddings, views)
         embeddings = full_precision(embeddings)
         shares = yes_shares(yes_votes, num_votes, embeddings.dtype)
         norms = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)  # [batch, 1]
-        _check_values(norms, shares)
+        check_norms_and_shares(norms, shares)
         if self.projection == "shared":
-            return [self._batch(embeddings, norms, shares, temperature)]
+            return [self._batch(embeddings, norms, shares, temperature, views)]
         num_criteria = shares.shape[1]
         slices = [embeddings[:, part] for part in own_slices(embeddings.shape[1], num_criteria)]
         slice_norms = [torch.linalg.vector_norm(part.detach(), dim=1, keepdim=True) for part in slices]
         columns = torch.split(shares, 1, dim=1)
-        return [self._batch(*part, temperature) for part in zip(slices, slice_norms, columns, strict=True)]
+        return [self._batch(*part, temperature, views) for part in zip(slices, slice_norms, columns, strict=True)]
 
-    def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor, temperature: float) -> _Batch:
+    def _pairs(self, shares: Tensor, views: int) -> Pairs:
         pairs = self.pairs(shares)
+        return with_own_views(pairs) if views == 2 else pairs
+
+    def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor, temperature: float, views: int) -> _Batch:
+        pairs = self._pairs(shares, views)
         return _Batch(embeddings, norms, temperature, pairs, *self._anchors(pairs))
 
     def _anchors(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -185,42 +201,10 @@ class ContrastiveLoss(nn.Module, ABC):
         scale = mean / (batch.pairs.positive_weight.where(batch.anchors, 1.0) * batch.temperature)  # [batch, criteria]
         z, normalise_pullback = normalise(embeddings, batch.norms)
         attraction, attraction_pullback = batch.pairs.attraction(z, scale)
-        block_size = self.block_size or (BLOCK_SIZE_ON_GPU if z.is_cuda else BLOCK_SIZE)
+        block_size = self.block_size or block_size_for(z)
         logs, logs_pullback = log_denominators(z, batch.pairs.denominator, batch.temperature, block_size)
 
         def pullback(grad: Tensor) -> Tensor:
             return normalise_pullback(logs_pullback(mean * grad) - attraction_pullback(grad))
 
         return (mean * logs).sum(0) - attraction, pullback
-
-
-def _check_temperature(value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise ValueError(f"loss.temperature must be positive, got {value}")
-    return float(value)
-
-
-def _check_shapes(embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> None:
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
-        raise ValueError(f"embeddings must be floats [batch, dim], got {embeddings.dtype} {list(embeddings.shape)}")
-    if yes_votes.ndim != 2 or yes_votes.shape != num_votes.shape or len(yes_votes) != len(embeddings):
-        raise ValueError(
-            f"yes_votes and num_votes must both be [{len(embeddings)}, criteria] like the embeddings, "
-            f"got {list(yes_votes.shape)} and {list(num_votes.shape)}"
-        )
-    if embeddings.numel() == 0:
-        raise ValueError(f"embeddings must not be empty, got {list(embeddings.shape)}")
-
-
-def _check_values(norms: Tensor, shares: Tensor) -> None:
-    """The one wait for the device in a step: both checks are read as one flag."""
-    wrong_shares = (shares - 0.5).abs() > 0.5
-    if not bool((norms.amax() < torch.inf) & ~wrong_shares.any()):
-        if wrong_shares.any():
-            row, criterion = wrong_shares.nonzero()[0].tolist()
-            raise ValueError(
-                f"yes_votes must be between 0 and num_votes, got a share of {shares[row, criterion]:.4g} "
-                f"in row {row}, criterion {criterion}"
-            )
-        rows = (~norms.isfinite()).nonzero()[:, 0].tolist()
-        raise NotFiniteError(rows, len(norms))

@@ -1,4 +1,9 @@
-"""The training objective: BCE + lambda_contrastive x contrastive."""
+"""The training objective: BCE, and up to three terms that are weighted and warmed up.
+
+    total = BCE + lambda_scale (lambda_contrastive contrastive + instance_weight instance + consistency consistency)
+
+With two views of each response, BCE is the mean over both; the last two terms need them.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,6 +15,7 @@ from torch import Tensor, nn
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.losses.contrastive import ContrastiveLoss
+from contrastive_learning.losses.instance import InstanceLoss
 from contrastive_learning.losses.votes import yes_shares
 from contrastive_learning.losses.weights import check_weights, criterion_tensor, mean_weights
 from contrastive_learning.runtime.precision import autocast_off, full_precision
@@ -18,15 +24,18 @@ TARGETS = ("soft", "majority")
 
 
 class Losses(NamedTuple):
-    """Scalars in nats, `contrastive` before it is weighted."""
+    """Scalars in nats, those after `bce` before they are weighted; 0 if their term is off."""
 
     total: Tensor
     bce: Tensor
     contrastive: Tensor
+    instance: Tensor
+    consistency: Tensor
 
 
 class JointLoss(nn.Module):
-    """BCE on logits + lambda_contrastive x a contrastive loss on embeddings.
+    """BCE on logits + lambda_contrastive x a contrastive loss on embeddings, and with two views, if they are on,
+    + instance_weight x InstanceLoss on embeddings + consistency x R-Drop on logits (Liang et al. 2021).
 
     `targets`: "soft" = the share of yes votes, "majority" = 0, 1 or, for a tie, 0.5. `pos_weight` weighs the yes side
     as torch's BCEWithLogitsLoss does (a number, or one per criterion). `criterion_weights` are those of the BCE; the
@@ -41,8 +50,10 @@ class JointLoss(nn.Module):
         ... )
         >>> logits, embeddings = torch.zeros(4, 1), torch.eye(4)[[0, 0, 1, 1]]
         >>> losses = loss(logits, embeddings, torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3))
-        >>> [round(value.item(), 4) for value in losses]  # total, bce, contrastive
-        [0.7171, 0.6931, 0.2395]
+        >>> {name: round(value.item(), 4) for name, value in losses._asdict().items() if value > 0}
+        {'total': 0.7171, 'bce': 0.6931, 'contrastive': 0.2395}
+
+    Liang et al. 2021: https://arxiv.org/abs/2106.14448
     """
 
     def __init__(
@@ -53,22 +64,42 @@ class JointLoss(nn.Module):
         targets: str,
         criterion_weights: Sequence[float] | None,
         pos_weight: Sequence[float] | float | None,
+        instance: InstanceLoss | None = None,
+        instance_weight: float = 0.0,
+        consistency: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= lambda_contrastive < math.inf:
-            raise ValueError(f"loss.lambda_contrastive must be >= 0, got {lambda_contrastive}")
+        weights = {
+            "lambda_contrastive": lambda_contrastive,
+            "instance_weight": instance_weight,
+            "consistency": consistency,
+        }
+        for name, weight in weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"loss.{name} must be >= 0, got {weight}")
         if contrastive is None and lambda_contrastive > 0:
             raise ValueError(f"loss.lambda_contrastive must be 0 without a contrastive loss, got {lambda_contrastive}")
+        if instance is None and instance_weight > 0:
+            raise ValueError(f"loss.instance_weight must be 0 without an instance loss, got {instance_weight}")
         self.contrastive_loss = contrastive
+        self.instance_loss = instance
         self.lambda_contrastive = float(lambda_contrastive)
+        self.instance_weight, self.consistency_weight = float(instance_weight), float(consistency)
         self.targets = check_choice("loss.targets", targets, TARGETS)
         self.criterion_weights = check_weights("loss.criterion_weights", criterion_weights)
         self.pos_weight = _check_pos_weight(pos_weight)
 
     @property
     def temperature(self) -> float | None:
-        """Temperature of the contrastive loss, None if there is none."""
-        return None if self.contrastive_loss is None else self.contrastive_loss.temperature
+        """Temperature of the contrastive loss, else of the instance loss; None if there is neither."""
+        terms = [term for term in (self.contrastive_loss, self.instance_loss) if term is not None]
+        return terms[0].temperature if terms else None
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The fields of Losses that a run reports: the first three, and those of the terms that are on."""
+        on = {"instance": self.instance_weight > 0, "consistency": self.consistency_weight > 0}
+        return ("total", "bce", "contrastive", *(name for name, is_on in on.items() if is_on))
 
     @property
     def projection(self) -> str:
@@ -90,6 +121,13 @@ class JointLoss(nn.Module):
         for option, weights in self.weights.items():
             criterion_tensor(option, weights, torch.zeros(num_criteria))
 
+    def check_views(self, views: int) -> None:
+        """Raises ValueError if a term that is on needs two views and there is only one."""
+        weights = {"instance_weight": self.instance_weight, "consistency": self.consistency_weight}
+        for name, weight in weights.items():
+            if weight > 0 and views < 2:
+                raise ValueError(f"loss.{name}={weight:g} compares two views of each response: set trainer.views=2")
+
     def forward(
         self,
         logits: Tensor,
@@ -99,23 +137,49 @@ class JointLoss(nn.Module):
         *,
         lambda_scale: float = 1.0,
         temperature: float | None = None,
+        views: int = 1,
     ) -> Losses:
         """logits, yes_votes, num_votes [batch, criteria]; embeddings [batch, dim].
 
-        `lambda_scale` in 0..1 is for a warm-up of lambda; `temperature` replaces that of the contrastive loss.
+        `lambda_scale` in 0..1 is for a warm-up of the weights; `temperature` replaces that of the losses. `views` 2:
+        all rows of the first view of each response, then all of the second, with their votes in both.
         """
+        self.check_views(views)
         bce = self.bce(logits, yes_votes, num_votes)
-        contrastive = self.contrastive(embeddings, yes_votes, num_votes, temperature=temperature)
-        return Losses(bce + self.lambda_contrastive * lambda_scale * contrastive, bce, contrastive)
+        contrastive = self.contrastive(embeddings, yes_votes, num_votes, temperature=temperature, views=views)
+        total = bce + self.lambda_contrastive * lambda_scale * contrastive
+        instance, consistency = torch.zeros_like(bce), torch.zeros_like(bce)
+        if self.instance_loss is not None and self.instance_weight > 0:
+            instance = self.instance_loss(embeddings, temperature=temperature)
+            total = total + self.instance_weight * lambda_scale * instance
+        if self.consistency_weight > 0:
+            consistency = self.consistency(logits)
+            total = total + self.consistency_weight * lambda_scale * consistency
+        return Losses(total, bce, contrastive, instance, consistency)
 
     def contrastive(
-        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None = None
+        self,
+        embeddings: Tensor,
+        yes_votes: Tensor,
+        num_votes: Tensor,
+        *,
+        temperature: float | None = None,
+        views: int = 1,
     ) -> Tensor:
         """Scalar in nats. Without a contrastive loss it is 0, still attached to the graph."""
         if self.contrastive_loss is None:
             return full_precision(embeddings[:0]).sum()
-        loss: Tensor = self.contrastive_loss(embeddings, yes_votes, num_votes, temperature=temperature)
+        loss: Tensor = self.contrastive_loss(embeddings, yes_votes, num_votes, temperature=temperature, views=views)
         return loss
+
+    @staticmethod
+    def consistency(logits: Tensor) -> Tensor:
+        """R-Drop: half of KL(p || q) + KL(q || p) = (p - q) (logit p - logit q) between the predictions p and q of both
+        views, in nats; the mean over responses and criteria, judged or not. logits: [2 * responses, criteria].
+        """
+        with autocast_off(logits.device):
+            first, second = full_precision(logits).chunk(2)
+            return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean() / 2
 
     def bce(self, logits: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
         """Mean over the judged cells in nats, weighted per criterion; exactly 0 with a zero gradient without them."""
@@ -144,20 +208,25 @@ class JointLoss(nn.Module):
 
 def joint_loss(
     *,
-    contrastive: Callable[..., ContrastiveLoss],
+    contrastive: Callable[..., ContrastiveLoss] | None,
     temperature: float,
     lambda_contrastive: float,
     targets: str,
     criterion_weights: Sequence[float] | None,
     pos_weight: Sequence[float] | float | None,
+    instance_weight: float = 0.0,
+    consistency: float = 0.0,
 ) -> JointLoss:
-    """A JointLoss whose contrastive part is built at `temperature`: the two swept numbers side by side in a config."""
+    """A JointLoss whose contrastive parts are built at `temperature`: the swept numbers side by side in a config."""
     return JointLoss(
-        contrastive=contrastive(temperature=temperature),
+        contrastive=None if contrastive is None else contrastive(temperature=temperature),
         lambda_contrastive=lambda_contrastive,
         targets=targets,
         criterion_weights=criterion_weights,
         pos_weight=pos_weight,
+        instance=InstanceLoss(temperature=temperature) if instance_weight > 0 else None,
+        instance_weight=instance_weight,
+        consistency=consistency,
     )
 
 

@@ -26,6 +26,7 @@ class Pairs:
 
     attraction: Callable[[Tensor, Tensor], tuple[Tensor, Pullback]]
     positive_weight: Tensor  # [batch, criteria], sum_{p != i} w_ip
+    own: Tensor  # [batch, criteria], w_ii: what another row with the same votes weighs; in no sum
     denominator: Denominator
     mixed: Tensor  # [criteria], whether the batch holds two different levels
 
@@ -41,6 +42,7 @@ def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: b
     return Pairs(
         attraction=partial(_level_attraction, membership=membership, wanted=wanted, own=own),
         positive_weight=(wanted * membership.sum(0)).sum(-1) - own,
+        own=own,
         denominator=_level_denominator(membership, repel, everyone=everyone),
         mixed=membership.amax(0).sum(-1) > 1,  # rows sum to 1 or 0: true if any two differ
     )
@@ -57,6 +59,7 @@ def pattern_pairs(patterns: Tensor, judged: Tensor, dtype: torch.dtype, *, every
     return Pairs(
         attraction=partial(_pattern_attraction, patterns=patterns, part=part),
         positive_weight=(counts.index_select(0, patterns) - 1) * part,
+        own=part,
         denominator=Denominator(everyone=True) if everyone else negatives,
         mixed=(counts > 0).sum(0) > 1,
     )
@@ -89,7 +92,7 @@ def _pattern_attraction(
     z: Tensor, anchor_weights: Tensor, *, patterns: Tensor, part: Tensor
 ) -> tuple[Tensor, Pullback]:
     """The same sum for one criterion whose levels are the patterns: gathered by number, not by a membership."""
-    anchors = z * anchor_weights  # [batch, dim]
+    anchors = z * (anchor_weights * part)  # [batch, dim]
     key_sums, anchor_sums = (
         torch.zeros_like(z).index_add(0, patterns, summands).index_select(0, patterns)
         for summands in (z * part, anchors)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from contrastive_learning.losses import ContrastiveLoss, JointLoss
 from contrastive_learning.samplers.examples import BatchSampler
@@ -27,21 +27,31 @@ NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_s
 
 
 class EpochStatistics:
-    """Means of ContrastiveLoss.statistics over evenly spaced batches of an epoch; without a contrastive loss, none."""
+    """Means of ContrastiveLoss.statistics over evenly spaced batches of an epoch; without a contrastive loss, none.
+
+    `terms` names the losses that the epoch reports.
+    """
 
     def __init__(self, loss: JointLoss, criteria: Sequence[str], num_batches: int) -> None:
-        self.loss = loss.contrastive_loss
+        self.loss, self.terms = loss.contrastive_loss, loss.terms
         self.names = () if self.loss is None else self.loss.entry_names(criteria)
         self.interval = math.ceil(num_batches / MEASUREMENTS_PER_EPOCH)  # in batches
         self.measured: dict[str, list[Tensor]] = {name: [] for name in NAMES}  # statistic -> [criteria] per batch
 
     def add(
-        self, index: int, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, *, temperature: float | None
+        self,
+        index: int,
+        embeddings: Tensor,
+        yes_votes: Tensor,
+        num_votes: Tensor,
+        *,
+        temperature: float | None,
+        views: int = 1,
     ) -> None:
         """Measure batch `index` if it is one of the evenly spaced ones. `temperature` is that of its step."""
         if self.loss is None or index % self.interval:
             return
-        statistics = self.loss.statistics(embeddings, yes_votes, num_votes, temperature=temperature)
+        statistics = self.loss.statistics(embeddings, yes_votes, num_votes, temperature=temperature, views=views)
         for name, values in self.measured.items():
             values.append(statistics[name])
 
@@ -59,12 +69,12 @@ class EpochStatistics:
         return means
 
 
-def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str]) -> list[str]:
+def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str], *, views: int = 1) -> list[str]:
     """The share of anchors in the coming batches in one line, and a warning for each criterion with too few of them."""
     contrastive = loss.contrastive_loss
     if contrastive is None or loss.lambda_contrastive == 0:
         return []
-    anchors, counted = _expected(contrastive, batches)
+    anchors, counted = _expected(contrastive, batches, views)
     names = contrastive.entry_names(criteria)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, anchors, strict=True))
     if min(anchors) > PLENTY_OF_ANCHORS:
@@ -76,6 +86,19 @@ def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str
                 f"warning: the contrastive loss will starve on {name}: {share:.1%} of the responses are anchors, and "
                 f"{batch_share:.0%} of the batches count; {REMEDY_FOR_STARVING}"
             )
+    return lines
+
+
+def views_report(views: int, encoder: nn.Module) -> list[str]:
+    """What two views cost, and a warning if nothing makes them differ."""
+    if views == 1:
+        return []
+    lines = ["two views: each step encodes every response twice"]
+    if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in encoder.modules()):
+        lines.append(
+            "warning: the encoder has no dropout, so both views of a response have equal embeddings; two views then "
+            "teach hardly more than one"
+        )
     return lines
 
 
@@ -92,11 +115,15 @@ def warm_up_report(settings: TrainerSettings) -> list[str]:
     ]
 
 
-def _expected(loss: ContrastiveLoss, batches: BatchSampler) -> tuple[list[float], list[float]]:
+def _expected(loss: ContrastiveLoss, batches: BatchSampler, views: int) -> tuple[list[float], list[float]]:
     """Shares of anchors among the responses and of counted batches, per criterion."""
     examples = batches.examples
     anchors_and_counted = [
-        loss.valid_anchors(torch.from_numpy(examples.yes_votes[batch]), torch.from_numpy(examples.num_votes[batch]))
+        loss.valid_anchors(
+            torch.from_numpy(examples.yes_votes[batch]).repeat(views, 1),
+            torch.from_numpy(examples.num_votes[batch]).repeat(views, 1),
+            views=views,
+        )
         for batch in islice(batches, BATCHES_TO_REPORT)
     ]
     used = [anchors & counted for anchors, counted in anchors_and_counted]

@@ -32,6 +32,7 @@ DEFAULTS = TrainerSettings(
     patience=None,
     held_out_each_epoch=True,
     seed=0,
+    views=1,
 )
 
 

@@ -68,7 +68,7 @@ class TrainingProgress:
         self._value = metrics[self.monitor]
         losses = "  ".join(
             f"{name} {metrics[f'train/{name}_loss']:.4f}"
-            for name in ("total", "bce", "contrastive")
+            for name in ("total", "bce", "contrastive", "instance", "consistency")
             if f"train/{name}_loss" in metrics
         )
         seconds = f"  {metrics['train/epoch_seconds']:.1f} s" if "train/epoch_seconds" in metrics else ""

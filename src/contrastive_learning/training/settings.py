@@ -25,7 +25,7 @@ class TrainerSettings:
     tokens_per_pass: int | None  # padded tokens per pass of the encoder, see passes.py; None = the whole batch
     grad_cache_chunk: int | None  # rows per pass of the encoder, see grad_cache.py; None = the whole batch
     compile: bool  # torch.compile on the encoder
-    lambda_warmup_epochs: float  # lambda_contrastive rises linearly from 0 over this many epochs
+    lambda_warmup_epochs: float  # all weights of the loss rise linearly from 0 over this many epochs
     encoder_share_warmup_epochs: float  # likewise the part of the contrastive gradient that reaches the encoder
     temperature_schedule: str  # constant, or linear or cosine from loss.temperature to temperature_end
     temperature_end: float | None
@@ -34,6 +34,7 @@ class TrainerSettings:
     patience: int | None  # epochs without a better monitor before training stops; None = never
     held_out_each_epoch: bool  # False: the test sets are evaluated only at the end
     seed: int
+    views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
     resume_from: str | None = None  # output folder of an interrupted run
 
     def __post_init__(self) -> None:
@@ -54,6 +55,8 @@ class TrainerSettings:
                 raise ValueError(f"trainer.{name} must be at least {least}, got {value}")
         if not self.max_grad_norm > 0:
             raise ValueError(f"trainer.max_grad_norm must be positive, got {self.max_grad_norm}")
+        if self.views not in (1, 2):
+            raise ValueError(f"trainer.views must be 1 or 2, got {self.views}")
         self._check_temperature()
         if self.grad_cache_chunk is not None and self.compile:
             raise ValueError(

@@ -16,9 +16,9 @@ from contrastive_learning.data.batches import Batch
 from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.model.model import ModelOutput
 from contrastive_learning.model.passes import Pass, passes_of
-from contrastive_learning.runtime.processes import gather_rows
 from contrastive_learning.training.grad_cache import backward_in_passes
 from contrastive_learning.training.settings import TrainerSettings
+from contrastive_learning.training.views import gather_views, repeated
 
 
 class BatchResult(NamedTuple):
@@ -29,7 +29,8 @@ class BatchResult(NamedTuple):
     embeddings: Tensor  # [batch, dim]
     yes_votes: Tensor  # [batch, criteria]
     num_votes: Tensor  # [batch, criteria]
-    temperature: float | None  # of this step; None without a contrastive loss
+    temperature: float | None  # of this step; None without a loss that has one
+    views: int  # of each response; 2: the rows are those of all first views, then of all second ones
 
 
 class TrainingStep:
@@ -59,7 +60,8 @@ class TrainingStep:
         """
         passes = self._passes(batch)  # before the batch leaves for the device
         device = self.accelerator.device
-        on_device = Batch.of(send_to_device(dict(batch), device, non_blocking=device.type == "cuda"))
+        responses = Batch.of(send_to_device(dict(batch), device, non_blocking=device.type == "cuda"))
+        on_device = repeated(responses, self.settings.views)
         epochs_done = epoch + index / num_batches
         evaluate = partial(self._evaluate, batch=on_device, epochs_done=epochs_done)
         share = self.settings.encoder_share(epochs_done)
@@ -77,12 +79,18 @@ class TrainingStep:
 
     def _evaluate(self, output: ModelOutput, *, batch: Batch, epochs_done: float) -> tuple[Tensor, BatchResult]:
         """The total loss of the rows of all processes, to go backward from, and what the batch adds to the epoch."""
-        logits, embeddings = gather_rows(output.logits), gather_rows(output.embeddings)
-        votes = gather_rows(batch.yes_votes), gather_rows(batch.num_votes)
+        gather = partial(gather_views, views=self.settings.views)
+        logits, embeddings = gather(output.logits), gather(output.embeddings)
+        votes = gather(batch.yes_votes), gather(batch.num_votes)
         start = self.loss.temperature
         temperature = None if start is None else self.settings.temperature(start, epochs_done)
         losses: Losses = self.loss(
-            logits, embeddings, *votes, lambda_scale=self.settings.lambda_scale(epochs_done), temperature=temperature
+            logits,
+            embeddings,
+            *votes,
+            lambda_scale=self.settings.lambda_scale(epochs_done),
+            temperature=temperature,
+            views=self.settings.views,
         )
         # Read the loss (waits for the GPU) before backward: the GPU then runs backward while the CPU prepares the next
         # batch.
@@ -90,7 +98,8 @@ class TrainingStep:
         if not math.isfinite(total_loss):
             raise FloatingPointError(f"the loss is {total_loss}")
         detached = Losses(*(loss.detach() for loss in losses))
-        return losses.total, BatchResult(detached, total_loss, embeddings.detach(), *votes, temperature)
+        result = BatchResult(detached, total_loss, embeddings.detach(), *votes, temperature, self.settings.views)
+        return losses.total, result
 
     def ends_group(self, index: int, num_batches: int) -> bool:
         """Whether the optimizer steps after batch `index`."""
@@ -113,4 +122,5 @@ class TrainingStep:
         max_rows, max_tokens = self.settings.grad_cache_chunk, self.settings.tokens_per_pass
         if max_rows is None and max_tokens is None:
             return None
-        return passes_of(batch["attention_mask"].sum(1).tolist(), max_rows=max_rows, max_tokens=max_tokens)
+        lengths = batch["attention_mask"].sum(1).tolist() * self.settings.views
+        return passes_of(lengths, max_rows=max_rows, max_tokens=max_tokens)

@@ -21,7 +21,7 @@ from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.training import optimizers, plain_config
 from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
-from contrastive_learning.training.epoch import RunningEpoch
+from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
 from contrastive_learning.training.step import BatchResult, TrainingStep
@@ -79,6 +79,7 @@ class ContrastiveTrainer:
         names = self.context.criteria
         self.criteria = _numbered(model) if names is None else tuple(names)
         loss.check_criteria(len(self.criteria))
+        loss.check_views(settings.views)
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
@@ -155,9 +156,10 @@ class ContrastiveTrainer:
         return self._last_metrics, self._last_evaluations, self.epoch
 
     def train_epoch(self) -> Metrics:
-        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats,
-        `grad_norm`, `lr` and the statistics of the contrastive loss, see EpochStatistics. Raises FloatingPointError for
-        a loss or embeddings that are not finite; ValueError if all `epochs` of the schedule are done.
+        """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats
+        (and `instance_loss`, `consistency_loss` if they are on), `grad_norm`, `lr` and the statistics of the
+        contrastive loss, see EpochStatistics. Raises FloatingPointError for a loss or embeddings that are not finite,
+        ValueError if all `epochs` of the schedule are done.
         """
         num_batches = len(self.train_loader)  # type: ignore[arg-type]
         if num_batches == 0:
@@ -208,7 +210,7 @@ class ContrastiveTrainer:
             order = list(self._sampler)
             self._shard.start(order, 0)
         statistics = EpochStatistics(self.loss, self.criteria, num_batches)
-        return RunningEpoch(self.epoch, order, statistics, torch.zeros(4, device=self.device))
+        return RunningEpoch(self.epoch, order, statistics, torch.zeros(NUM_SUMS, device=self.device))
 
     def _stop_if_told(self, signals: HeldSignals) -> None:
         """Raises KeyboardInterrupt in all processes if one of them received a signal."""

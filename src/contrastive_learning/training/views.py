@@ -1,0 +1,33 @@
+"""Several views of each response in one batch: all rows of the first view, then all of the next.
+
+The views are the same tokens; dropout makes them differ, as each row of a batch draws a mask of its own.
+"""
+
+from torch import Tensor
+
+from contrastive_learning.data.batches import Batch
+from contrastive_learning.runtime.processes import gather_rows
+
+
+def repeated(batch: Batch, views: int) -> Batch:
+    """Each row of the batch once per view."""
+    if views == 1:
+        return batch
+    return Batch(
+        batch.input_ids.repeat(views, 1),
+        batch.attention_mask.repeat(views, 1),
+        batch.yes_votes.repeat(views, 1),
+        batch.num_votes.repeat(views, 1),
+        None if batch.index is None else batch.index.repeat(views),
+    )
+
+
+def gather_views(rows: Tensor, views: int) -> Tensor:
+    """The rows [views * batch, ...] of all processes, view by view, within a view in the order of the ranks.
+
+    The views of a response are computed by one process; the numbers of responses may differ. Differentiable.
+    """
+    if views == 1:
+        return gather_rows(rows)
+    by_response = rows.reshape(views, -1, *rows.shape[1:]).transpose(0, 1)  # [batch, views, ...]
+    return gather_rows(by_response).transpose(0, 1).flatten(0, 1)
