@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contrastive_app.places import command
+from mlflow_stores import check_database, quiet_client_settings
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -28,10 +29,14 @@ def main() -> None:
         sys.exit(f"--port must be 1 to 65535, got {arguments.port}")
     if _answers(arguments.port):
         sys.exit(f"port {arguments.port} is taken; another: {command('ui')} --port {arguments.port + 1}")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    quiet_client_settings()
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # 2 processes instead of 10
     server = f"http://{HOST}:{arguments.port}"
     store = f"sqlite:///{arguments.store.resolve()}"
+    try:
+        check_database(store, "--store")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     address = server + (latest_page(store) if arguments.store.exists() else LANDING.format(0))
     threading.Thread(target=_open, args=(server, address), daemon=True).start()
     _serve(store, arguments.port)

@@ -7,7 +7,7 @@ Every other package may import it; it imports none of them.
 """
 
 from mlflow_stores.addresses import absolute, folder_name, redact, sqlite_path
-from mlflow_stores.checks import check_store
+from mlflow_stores.checks import check_database, check_store
 from mlflow_stores.databases import MLFLOW_TABLES, OPTUNA_TABLES, check_owner, tables_of
 from mlflow_stores.experiments import creation_lock, experiment_id, metric_name, quiet_client_settings
 
@@ -15,6 +15,7 @@ __all__ = [
     "MLFLOW_TABLES",
     "OPTUNA_TABLES",
     "absolute",
+    "check_database",
     "check_owner",
     "check_store",
     "creation_lock",

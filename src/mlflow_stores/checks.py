@@ -25,7 +25,7 @@ def check_store(uri: str, experiment: str, *, option: str, run_id: str | None = 
     quiet_client_settings()
     if uri.startswith("http"):
         _check_server(uri, experiment, option)
-    elif not _has_schema(uri, option):
+    elif not check_database(uri, option):
         if run_id is not None:
             raise ValueError(_no_run(run_id, uri, option))
         return
@@ -96,7 +96,7 @@ def _is_mlflow_answer(status: int, text: str) -> bool:
     return isinstance(answer, dict) and ("experiment" in answer if status == HTTPStatus.OK else "error_code" in answer)
 
 
-def _has_schema(uri: str, option: str) -> bool:
+def check_database(uri: str, option: str) -> bool:
     """Whether the database holds MLflow's tables; False if it holds none. Raises ValueError for any others."""
     tables = tables_of(uri, option)
     if not tables:

@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from support.commands import run, runs, train
+from support.servers import free_port
 
 TINY = ["trainer.epochs=1", "trainer.precision=fp32", "model.encoder.hidden_size=32", "model.encoder.vocab_size=400"]
 TINY += ["tracking.system_metrics=false", "tracking.log_model=false", "sampler.batch_size=16"]
@@ -108,6 +109,15 @@ def test_no_password_is_printed_recorded_or_left_in_a_file(tmp_path, postgres):
     leaks = [name for name, text in contents.items() if "hid%2Fden" in text or "hid/den" in text]
     assert leaks == []
     assert not any("hid%2Fden" in text or "hid/den" in text for text in (printed, *recorded))
+
+
+@pytest.mark.slow
+def test_the_ui_of_a_file_that_is_no_store_is_one_line(tmp_path):
+    (tmp_path / "notes.jsonl").write_text('{"response": "no database"}\n' * 40)
+    done = run("-m", "src.ui", "--store", "notes.jsonl", "--port", str(free_port()), cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("notes.jsonl cannot be opened: file is not a database")
+    assert done.stderr.startswith("error: --store: ")
 
 
 @pytest.mark.slow
