@@ -1,11 +1,12 @@
 """Checks that an MLflow store takes a run, before anything else is done. Nothing is created or written."""
 
 import json
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from mlflow_stores.addresses import redact
+from mlflow_stores.addresses import redact, sqlite_path
 from mlflow_stores.databases import MLFLOW_TABLES, check_owner, tables_of
 from mlflow_stores.experiments import creation_lock, quiet_client_settings
 
@@ -25,7 +26,7 @@ def check_store(uri: str, experiment: str, *, option: str, run_id: str | None = 
     quiet_client_settings()
     if uri.startswith("http"):
         _check_server(uri, experiment, option)
-    elif not check_database(uri, option):
+    elif not _check_database_at_rest(uri, option):
         if run_id is not None:
             raise ValueError(_no_run(run_id, uri, option))
         return
@@ -94,6 +95,13 @@ def _is_mlflow_answer(status: int, text: str) -> bool:
     except ValueError:
         return False
     return isinstance(answer, dict) and ("experiment" in answer if status == HTTPStatus.OK else "error_code" in answer)
+
+
+def _check_database_at_rest(uri: str, option: str) -> bool:
+    """`check_database`, not while another process makes the tables: a schema half made is that of no MLflow."""
+    path = sqlite_path(uri)
+    with nullcontext() if path is not None and not path.exists() else creation_lock(uri):
+        return check_database(uri, option)
 
 
 def check_database(uri: str, option: str) -> bool:

@@ -136,7 +136,7 @@ def test_a_notebook_trains_twice_and_gets_errors_in_one_line(tmp_path, monkeypat
     assert len(by_id) == 2
     assert float(objective) in [each.data.metrics["final/val/macro_f1"] for each in by_id.values()]
     assert by_id[run_id].data.params["seed"] == "1"
-    choices = "agreement, bce, exact, supcon, unanimity"
+    choices = "agreement, bce, exact, instance, supcon, unanimity"
     assert error_of(notebook.cells[4]) == ("ValueError", f"there is no loss=supco (did you mean supcon?): {choices}")
     assert error_of(notebook.cells[5]) == (
         "ValueError",

@@ -73,7 +73,7 @@ def test_two_machines_share_a_study_and_its_record(tmp_path, postgres, server):
     for machine in machines:
         for waiting in machine.folder.glob("multirun/*/*/**/outbox.jsonl"):
             assert (
-                f"once the server answers: python -m src.sync {waiting.parent}"
+                f"once the server answers, send it with: python -m src.sync {waiting.parent}"
                 in (waiting.parent / "job.log").read_text()
             )
         assert ": sent\n" in machine.run("multirun", app="src.sync")

@@ -163,10 +163,11 @@ def test_a_sweep_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_o
 def test_an_interrupt_within_a_transaction_of_the_store_ends_the_sweep_and_frees_the_store(sweeps):
     """Then a clean-up of the task fails, too."""
     command = (NAME, *LAUNCHERS["basic"], TRACKING, "x=1,2,3", "failure=hang_in_the_store", "failing_x=2")
-    process = sweeps.start(*command)
+    # a true start: forked, this command ends too, but only after more than a minute
+    process = sweeps.start(*command, new_interpreter=True)
     wait_for((sweeps.folder / "held").exists)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
     (parent,), _ = assert_mirrored(sweeps)
     assert parent.info.status == "KILLED"

@@ -102,8 +102,11 @@ def test_what_one_machine_interrupts_another_repeats(tmp_path):
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("postgresql://nobody@127.0.0.1:1/none", "hydra.sweeper.storage: postgresql://***@127.0.0.1:1/none: "),
-        ("nosuchdatabase://host/name", "hydra.sweeper.storage: nosuchdatabase://host/name: "),
+        (
+            "postgresql://nobody@127.0.0.1:1/none",
+            "hydra.sweeper.storage: postgresql://***@127.0.0.1:1/none cannot be opened",
+        ),
+        ("nosuchdatabase://host/name", "hydra.sweeper.storage: nosuchdatabase://host/name names a kind of database"),
     ],
 )
 def test_a_database_that_cannot_be_opened_is_one_line(sweeps, storage, message):

@@ -35,12 +35,12 @@ class Sweeps:
         self.folder = folder
         self._started = []
 
-    def start(self, *overrides, app=None, store=True):
+    def start(self, *overrides, app=None, store=True, new_interpreter=False):
         """Start the small app's sweep, or the module `app`. `store`: what is recorded finds a store."""
         if store and TRACKING in overrides:
             provide_store(self.folder)
         argv = (APP / "app.py", "-m") if app is None else ("-m", app)
-        command = start(*argv, *overrides, cwd=self.folder, PYTHONPATH=PATHS)
+        command = start(*argv, *overrides, cwd=self.folder, new_interpreter=new_interpreter, PYTHONPATH=PATHS)
         self._started.append(command)
         return command
 
