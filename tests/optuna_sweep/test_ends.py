@@ -163,11 +163,11 @@ def test_a_sweep_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_o
 def test_an_interrupt_within_a_transaction_of_the_store_ends_the_sweep_and_frees_the_store(sweeps):
     """Then a clean-up of the task fails, too."""
     command = (NAME, *LAUNCHERS["basic"], TRACKING, "x=1,2,3", "failure=hang_in_the_store", "failing_x=2")
-    # a true start: forked, this command ends too, but only after more than a minute
+    # started anew: forked from the tests' server it had not ended after 60 s, for a reason not yet found
     process = sweeps.start(*command, new_interpreter=True)
     wait_for((sweeps.folder / "held").exists)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=200)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     (parent,), _ = assert_mirrored(sweeps)
     assert parent.info.status == "KILLED"
