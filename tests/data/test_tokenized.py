@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from contrastive_learning.data import tokenized as tokenized_module
+from contrastive_learning.data.inputs import encode
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
-from contrastive_learning.data.tokenized import encode, tokenize
+from contrastive_learning.data.tokenized import tokenize
 from contrastive_learning.model.encoders import ScratchEncoder
 
 TEXTS = ("id", "domain", "context", "response")

@@ -4,8 +4,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from contrastive_learning import ContrastiveQualityModel
+from contrastive_learning.data.inputs import encode
 from contrastive_learning.data.responses import RatedResponse
-from contrastive_learning.data.tokenized import encode
 from contrastive_learning.metrics.evaluation import predict
 from contrastive_learning.model import ScratchEncoder
 from contrastive_learning.serving import export_judge

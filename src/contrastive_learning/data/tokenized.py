@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
+from contrastive_learning.data.inputs import encode, tokenizer_for
 from contrastive_learning.data.responses import SPLITS, DataSource, RatedResponse, Splits
 from contrastive_learning.data.rows import composed
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.samplers.examples import Examples, IntArray
 
 ROWS_AT_A_TIME = 4096  # tokenised and written together, so that memory does not grow with the data
-MOST_ROWS_FOR_VOCABULARY = 50_000  # rows, evenly spread, that a tokenizer of our own is trained on
 MOST_UNKNOWN = 0.1  # share of unknown tokens in a split above which a remark says so
 CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
 SCHEMA = pa.schema(
@@ -145,49 +145,10 @@ def tokenize(
     return _map(folder, fingerprint)
 
 
-def encode(
-    responses: Iterable[RatedResponse], tokenizer: PreTrainedTokenizerFast, *, max_length: int, prefix: str
-) -> list[list[int]]:
-    """The tokens of [CLS] prefix turn [SEP] turn [SEP] response [SEP], a list per response.
-
-    An input longer than `max_length` loses the oldest context first and the end of the response last.
-    """
-    responses = list(responses)
-    texts = list(dict.fromkeys(text for item in responses for text in (*item.context, item.response)))
-    plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
-    pieces = dict(zip(texts, tokenizer(texts, **plain)["input_ids"] if texts else [], strict=True))
-    before = tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
-    start = [token for token in (tokenizer.cls_token_id,) if token is not None]
-    return [
-        _join(
-            start + before,
-            [pieces[turn] for turn in item.context],
-            pieces[item.response],
-            tokenizer.sep_token_id,
-            max_length,
-        )
-        for item in responses
-    ]
-
-
-def _join(start: list[int], turns: list[list[int]], response: list[int], separator: int, max_length: int) -> list[int]:
-    response = response[: max_length - len(start) - 1]
-    room = max_length - len(start) - len(response) - 1
-    kept: list[int] = []
-    for turn in reversed(turns):
-        if room < 2:
-            break
-        turn = turn[-(room - 1) :]  # of a turn that fits only in part, the end
-        kept = [*turn, separator, *kept]
-        room -= len(turn) + 1
-    return [*start, *kept, *response, separator]
-
-
 def _write(
     folder: Path, data: Splits, encoder: PretrainedEncoder | ScratchEncoder, max_length: int, prefix: str
 ) -> None:
-    some = data.train[:: 1 + len(data.train) // MOST_ROWS_FOR_VOCABULARY]
-    tokenizer = encoder.tokenizer(text for item in some for text in (*item.context, item.response))
+    tokenizer = tokenizer_for(encoder, data.train)
     temporary = folder.with_name(f".writing-{folder.name}")  # one at a time: the caller holds the folder's lock
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     temporary.mkdir()
