@@ -6,10 +6,12 @@ import pytest
 import torch
 
 import contrastive_learning
-from contrastive_learning import losses, samplers
+from contrastive_learning import judging, losses, samplers
 
 OFFERED = [
     contrastive_learning.ContrastiveTrainer,
+    judging.Neighbours,
+    judging.Prototypes,
     losses.AgreementLoss,
     losses.ExactMatchLoss,
     losses.JointLoss,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from contrastive_learning.metrics.rated import FloatArray, Rated, bins_of, f1, per_criterion, rated
+from contrastive_learning.metrics.rated import FloatArray, Rated, bins_of, f1, per_criterion, rated, shrunk_choice
 from contrastive_learning.metrics.table import MAX_BINS, METRICS, Metric, means_by_votes
 
 
@@ -140,8 +140,7 @@ def _threshold(column: Rated) -> float:
     f1_no = f1(below - yes_below, len(yes) - num_yes, below)
     mean_f1 = (f1_yes + f1_no) / 2
     standard_error = np.sqrt(mean_f1.max() * (1 - mean_f1.max()) / len(yes))
-    weight = np.exp((mean_f1 - mean_f1.max()) / max(standard_error, 1e-9))
-    return float((weight * cuts).sum() / weight.sum())
+    return shrunk_choice(cuts, mean_f1, standard_error)
 
 
 def _commonest(num_votes: FloatArray) -> int:

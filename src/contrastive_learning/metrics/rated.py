@@ -75,6 +75,31 @@ def rated(probability: NDArray[Any], yes_votes: NDArray[Any], num_votes: NDArray
     return column
 
 
+def brier_terms(rated: Rated) -> FloatArray:
+    """(p - k/n)^2 - k(n-k) / (n^2 (n-1)) for k of n votes, of each response that counts.
+
+    One vote says nothing about its noise: responses with one vote count only if a criterion has no others, and then
+    without the correction.
+    """
+    if (rated.num_votes >= 2).any():
+        rated = rated.only(rated.num_votes >= 2)
+        vote_noise = rated.share * (1 - rated.share) / (rated.num_votes - 1)
+    else:
+        vote_noise = np.zeros_like(rated.share)
+    terms: FloatArray = (rated.probability - rated.share) ** 2 - vote_noise
+    return terms
+
+
+def shrunk_choice(candidates: FloatArray, scores: FloatArray, standard_errors: ArrayLike) -> float:
+    """The mean of the candidates, weighted by exp((score - best score) / standard error), higher scores being better.
+
+    What scores best on a small set is partly luck; candidates within its error count almost as much. Each array
+    [candidates]; one standard error may hold for all.
+    """
+    weight = np.exp((scores - scores.max()) / np.maximum(standard_errors, 1e-9))
+    return float((weight * candidates).sum() / weight.sum())
+
+
 def bins_of(probability: FloatArray, bins: int) -> NDArray[np.int64]:
     """The bin of each probability; every bin gets the same number, as far as equal probabilities allow."""
     num_smaller = np.searchsorted(np.sort(probability), probability)

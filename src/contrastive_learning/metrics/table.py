@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import rel_entr
 from sklearn.metrics import average_precision_score
 
-from contrastive_learning.metrics.rated import FloatArray, Rated, bins_of, f1_of_both
+from contrastive_learning.metrics.rated import FloatArray, Rated, bins_of, brier_terms, f1_of_both
 
 MAX_BINS = 10
 MIN_BIN_SIZE = 5
@@ -62,17 +62,8 @@ def _ap_no(rated: Rated) -> float | None:
 
 
 def _brier(rated: Rated) -> float:
-    """Mean of (p - k/n)^2 - k(n-k) / (n^2 (n-1)) for k of n votes.
-
-    Unbiased for (p - pi)^2, pi the chance of a yes vote, so it can be negative. One vote says nothing about its noise:
-    responses with one vote count only if a criterion has no others, and then without the correction.
-    """
-    if (rated.num_votes >= 2).any():
-        rated = rated.only(rated.num_votes >= 2)
-        vote_noise = rated.share * (1 - rated.share) / (rated.num_votes - 1)
-    else:
-        vote_noise = np.zeros_like(rated.share)
-    return float(np.mean((rated.probability - rated.share) ** 2 - vote_noise))
+    """The mean of `brier_terms`: unbiased for (p - pi)^2, pi the chance of a yes vote, so it can be negative."""
+    return float(np.mean(brier_terms(rated)))
 
 
 def _borderline_f1(rated: Rated) -> float | None:
