@@ -8,7 +8,7 @@ STUDY ?= temperature_lambda
 ARGS ?=
 WORKERS ?= -n 2 --dist loadgroup
 
-.PHONY: help install train sweep sync test test-fast lint format bench ui clean
+.PHONY: help install train sweep data sync test test-fast lint format bench ui clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ train: $(INSTALLED)  ## train the default model on the sample data: make train A
 
 sweep: $(INSTALLED)  ## search, or continue a search: make sweep STUDY=temperature_lambda ARGS="hydra.sweeper.n_trials=40"
 	$(BIN)/python -m src.train --config-name $(STUDY) $(ARGS)
+
+data: $(INSTALLED)  ## what is read of your file or folder, without training: make data DATA=judged.jsonl
+	$(BIN)/python -m src.train data.report=true $(if $(DATA),data=votes "data.path='$(DATA)'") $(ARGS)
 
 sync: $(INSTALLED)  ## send what a tracking server that was away has not taken yet: make sync ARGS="outputs/2026-11-24"
 	$(BIN)/python -m src.sync $(ARGS)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.checks import check_before_data
 from contrastive_app.command_line import check_keys
@@ -63,6 +63,16 @@ def build_parts(config: DictConfig) -> Parts:
     return parts
 
 
+def wants_report(config: DictConfig, *, in_sweep: bool) -> bool:
+    """Whether data.report is set. Raises ValueError if it is not true or false, or if it is set in a sweep."""
+    wanted = OmegaConf.select(config, "data.report")  # None in configurations recorded before there was this option
+    if not isinstance(wanted, bool | None):
+        raise ValueError(f"data.report must be true or false, got {wanted}")
+    if wanted and in_sweep:
+        raise ValueError("data.report=true prints what is read of one data set and trains nothing: leave out -m")
+    return wanted is True
+
+
 def preflight(config: DictConfig) -> str:
     """Check the configuration of a sweep's first trial. Returns the fingerprint of its data.
 
@@ -71,6 +81,7 @@ def preflight(config: DictConfig) -> str:
     check_keys(config, CONF)
     if num_launched() > 1:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
+    wants_report(config, in_sweep=True)
     parts = build_parts(config)
     objective_names(config)
     check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)

@@ -21,6 +21,7 @@ MAY_CHANGE_ON_RESUME = (
     "trainer.held_out_each_epoch",
     "tracking.",
     "data.cache_dir",
+    "data.report",
 )
 
 

@@ -36,6 +36,7 @@ from contrastive_app.parts import (
     load_data,
     objective_names,
     objectives_of,
+    wants_report,
 )
 from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
@@ -197,10 +198,16 @@ def _check_metrics(trainer: "ContrastiveTrainer", names: tuple[str, ...]) -> Non
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-def run_from_hydra(config: DictConfig) -> Objective:
+def run_from_hydra(config: DictConfig) -> Objective | None:
     try:
         check_keys(config, CONF)
-        return train(from_start(config, Path(HydraConfig.get().runtime.cwd)))
+        config = from_start(config, Path(HydraConfig.get().runtime.cwd))
+        if wants_report(config, in_sweep=HydraConfig.get().mode == RunMode.MULTIRUN):
+            from contrastive_app.data_report import print_report
+
+            print_report(config)
+            return None
+        return train(config)
     except (ValueError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"error: {_innermost(error)}")

@@ -179,7 +179,9 @@ def test_answers_left_out_are_counted_with_an_example(raw):
     data = dialogue(99)
     conversation_of(data)["utterances"][1]["utterance_evaluation"] = []
     path.write_text(json.dumps(data), encoding="utf-8")
-    assert "1 answers left out: no votes or no text, such as c99.u2" in source(raw).load().remarks
+    splits = source(raw).load()
+    assert "1 answers left out: no votes or no text, such as c99.u2" in splits.remarks
+    assert splits.rows == {"answers of train": 30 * 3, "answers of valid": 12 * 3}  # dialogues of three answers
 
 
 def test_votes_are_counted_without_regard_to_who_gave_them(tmp_path):

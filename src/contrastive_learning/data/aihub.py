@@ -1,9 +1,9 @@
 """AI Hub 71773, "AI 응답 결과에 대한 품질 평가 데이터": answers of a bot, with the votes of three annotators."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple
@@ -68,12 +68,14 @@ class AIHubData:
         parts: dict[str | None, list[RatedResponse]] = {}
         places: dict[tuple[str | None, str], str] = {}
         skipped: list[str] = []
+        answers: Counter[str] = Counter()
         for part, where, name, responses, skipped_here in read_conversations(self._path, counter):
             if (part, name) in places:
                 raise ValueError(f"{where}: conversation {name} must occur once, got it also in {places[part, name]}")
             places[part, name] = where
             parts.setdefault(part, []).extend(responses)
             skipped += skipped_here
+            answers[f"answers of {part or 'the only part'}"] += len(responses) + len(skipped_here)
         remarks = []
         if skipped:
             remarks.append(f"{len(skipped):,} answers left out: no votes or no text, such as {skipped[0]}")
@@ -82,9 +84,11 @@ class AIHubData:
         if not parts:
             raise ValueError(f"{self._path} must hold conversations, got none")
         if len(parts) == 1:
-            return make_splits({"train": parts.popitem()[1]}, self._rules, counter.found, remarks)
-        named = {split: parts[split] for split in ("train", "valid")}
-        return make_splits(named, self._rules, counter.found, remarks, test_from="valid")
+            splits = make_splits({"train": parts.popitem()[1]}, self._rules, counter.found, remarks)
+        else:
+            named = {split: parts[split] for split in ("train", "valid")}
+            splits = make_splits(named, self._rules, counter.found, remarks, test_from="valid")
+        return replace(splits, rows=answers)
 
 
 def read_conversations(path: str | Path, counter: VoteCounter) -> Iterator[Conversation]:

@@ -48,6 +48,7 @@ class Reader:
         self._forms: dict[str, list[str]] = defaultdict(list)  # what rows were taken for -> splits
         self._remarks: list[str] = []
         self.found: list[str] = []  # the criteria of train
+        self.rows: dict[str, int] = {}  # split -> rows read
 
     def remarks(self) -> list[str]:
         """What the rows were taken for comes first."""
@@ -72,6 +73,7 @@ class Reader:
             resolved("a name in data.source.criteria", criterion, self.found)
         if not responses:
             raise ValueError(f"{path} must hold responses with votes, got {file.without_votes:,} without votes")
+        self.rows[split] = file.rows
         self._forms[file.words].append(split)
         self._remarks += file.remarks()
         return responses
@@ -123,6 +125,7 @@ class _File:
         self._equal: dict[Hashable, int] = {}  # texts -> position of the first response with them
         self._hashed: dict[str, str] = {}
         self._named: dict[Hashable, Judgements] = {}  # few patterns, many responses
+        self.rows = 0
         self.without_votes = 0
         self.words = f"read as {form.name}, {form.words}{self._texts.words}"
 
@@ -133,6 +136,7 @@ class _File:
     def read(self, rows: Iterable[tuple[int, Row]]) -> list[RatedResponse]:
         take = self._judge if self._form.judgements else self._count
         for line, row in rows:
+            self.rows += 1
             try:
                 take(line, self._form.flat(row, self._notes) if self._form.flat else row)
             except ValueError as error:

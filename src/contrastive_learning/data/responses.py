@@ -41,6 +41,9 @@ class Splits:
     test: list[RatedResponse]
     test_ood: list[RatedResponse]
     remarks: list[str] = field(default_factory=list)  # sentences for the user: what was left out, and why
+    rows: Mapping[str, int] = field(
+        default_factory=dict
+    )  # part, as delivered -> rows read; empty if there are no files
 
 
 class DataSource(Protocol):

@@ -1,7 +1,7 @@
 """The user's own responses with votes, in the files and folders that `tables` and `folders` read."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from contrastive_learning.data.files import digest, existing
@@ -64,7 +64,8 @@ class VotesData:
         remarks += [remark for table in tables.values() for remark in table_remarks(table)]
         reader = Reader(self._reading)
         parts: Parts = {split: reader.read(split, table) for split, table in tables.items()}  # train first
-        return make_splits(parts, self._rules, reader.found, remarks + reader.remarks())
+        splits = make_splits(parts, self._rules, reader.found, remarks + reader.remarks())
+        return replace(splits, rows=reader.rows)
 
     def _tables(self) -> tuple[dict[str, Table], list[str]]:
         """Split -> its table, train first, and remarks about files that are not read."""
