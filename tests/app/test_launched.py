@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from contrastive_app.launched import FOLLOWER_OVERRIDES, as_follower
-from support.commands import SMALL, TRAIN, provide_store, run, runs, start, wait_while_running
+from support.commands import SMALL, TRAIN, provide_store, run, runs, start, start_together, wait_while_running
 
 EXACT = [*SMALL, "model.encoder.dropout=0", "model.dropout=0", "trainer.epochs=3", "sampler.batch_size=14"]  # 21 steps
 EXACT += ["tracking.system_metrics=false", "trainer.precision=fp32"]
@@ -16,11 +16,20 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 ACCELERATE = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 
 
-def launch(folder, launcher, *overrides, check=True):
-    """`launcher`: the arguments of Python that start it with several processes; none for one process."""
+def train(folder, count, *overrides):
+    """Train with so many processes. Returns what each has printed on stderr."""
     provide_store(folder)
-    argv, new = (*launcher, *TRAIN, *overrides), bool(launcher)
-    return run(*argv, cwd=folder, timeout=500, check=check, new_interpreter=new, OMP_NUM_THREADS="1")
+    return ended(start_together(count, *TRAIN, *overrides, cwd=folder, OMP_NUM_THREADS="1"))
+
+
+def ended(processes):
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * len(processes), errors
+    return errors
 
 
 def history(folder):
@@ -47,13 +56,13 @@ def test_the_overrides_of_a_follower_stand_beside_the_others():
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    return folder, launch(folder, (), *EXACT)
+    return folder, train(folder, 1, *EXACT)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    return folder, launch(folder, TORCHRUN, *EXACT)
+    return folder, train(folder, 2, *EXACT)
 
 
 @pytest.mark.slow
@@ -64,21 +73,15 @@ def test_two_processes_are_one_run_with_the_metrics_of_one_process(one, two):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert len(list(two[0].glob("outputs/*/*"))) == 1
     assert not list(two[0].glob("*.log"))
-    assert two[1].stderr.count("epoch 1/3") == two[1].stderr.count("Recorded:") == 1
-
-
-@pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_processes(one, two):
-    for (folder, _), launcher in ((one, TORCHRUN), (two, ())):
-        output = next(folder.glob("outputs/*/*"))
-        launch(folder, launcher, *EXACT, "trainer.epochs=4", f"trainer.resume_from={output}")
-    assert history(two[0]) == pytest.approx(history(one[0]), rel=1e-4, abs=1e-4)
-    assert ("train/total_loss", 4) in history(one[0])
+    first, follower = two[1]
+    assert first.count("epoch 1/3") == first.count("Recorded:") == 1
+    assert follower == ""
 
 
 @pytest.mark.slow
 def test_sigterm_in_mid_epoch_changes_nothing(two, tmp_path):
-    """The launcher hands it on to both processes; a preempted node does the same."""
+    """torchrun hands it on to both processes, as a preempted node does."""
+    provide_store(tmp_path)
     process = start(*TORCHRUN, *TRAIN, *EXACT, cwd=tmp_path, new_interpreter=True, OMP_NUM_THREADS="1")
     wait_while_running(process, lambda: list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")))
     process.send_signal(signal.SIGTERM)
@@ -89,32 +92,55 @@ def test_sigterm_in_mid_epoch_changes_nothing(two, tmp_path):
     assert runs(tmp_path)[1][0].info.status == "KILLED"
     last = json.loads(index.read_text())["last"]
     assert last.startswith(("epoch_001", "epoch_002_batch_"))  # the first on a busy machine: it had not begun the next
-    launch(tmp_path, TORCHRUN, *EXACT, f"trainer.resume_from={index.parents[1]}")
+    train(tmp_path, 2, *EXACT, f"trainer.resume_from={index.parents[1]}")
     found = history(tmp_path)
     expected = {key: value for key, value in history(two[0]).items() if key in found}
     assert found == expected
+    assert ("train/total_loss", 3) in found
 
 
 @pytest.mark.slow
-def test_accelerate_launch_does_the_same(one, tmp_path):
-    launch(tmp_path, ACCELERATE, *EXACT)
-    expected, found = losses_of(history(one[0])), losses_of(history(tmp_path))
-    assert {key: expected[key] for key in found} == pytest.approx(found, rel=1e-5)
+def test_a_run_goes_on_with_another_number_of_processes_and_another_launcher(one, two):
+    further = (*TRAIN, *EXACT, "trainer.epochs=4")
+    for (folder, _), launcher in ((one, ACCELERATE), (two, ())):
+        resume = f"trainer.resume_from={next(folder.glob('outputs/*/*'))}"
+        (errors,) = ended([start(*launcher, *further, resume, cwd=folder, OMP_NUM_THREADS="1")])
+        assert errors.count("epoch 4/4") == errors.count("Recorded:") == 1
+    found, expected = history(one[0]), history(two[0])
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert losses_of(found) == pytest.approx(losses_of(expected), rel=1e-5)
+    assert ("train/total_loss", 4) in found
+
+
+@pytest.mark.slow
+def test_an_error_under_torchrun_is_said_once(tmp_path):
+    """It stops the process that waits with the same error."""
+    done = run(*TORCHRUN, *TRAIN, *SMALL, "loss.temperature=0", cwd=tmp_path, OMP_NUM_THREADS="1")
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1
+    assert "error: loss.temperature must be positive, got 0" in done.stderr
+    assert "src/train.py" not in done.stderr  # no trace of ours
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("overrides", "message"),
     [
-        ("loss.temperature=0", "error: loss.temperature must be positive, got 0"),
-        ("sampler.batch_size=2", "error: a batch of 2 is too small for 3 processes"),
-        ("loss.temperature=0.1,0.2", "error: a sweep starts its processes itself"),
+        (["sampler.batch_size=2"], "error: a batch of 2 is too small for 3 processes"),
+        (["loss.temperature=0.1,0.2", "-m"], "error: a sweep starts its processes itself"),
     ],
 )
-def test_an_error_is_said_once(tmp_path, override, message):
-    launcher = [argument.replace("2", "3") if len(argument) == 1 else argument for argument in TORCHRUN]
-    done = launch(tmp_path, launcher, *SMALL, override, *["-m"] * ("," in override), check=False)
-    assert done.returncode == 1
-    assert done.stderr.count("error: ") == 1
-    assert message in done.stderr
-    assert "src/train.py" not in done.stderr  # no trace of ours
+def test_an_error_of_three_processes_is_said_by_the_first(tmp_path, overrides, message):
+    """The others wait to be stopped, as the launcher does it."""
+    first, *others = start_together(3, *TRAIN, *SMALL, *overrides, cwd=tmp_path, OMP_NUM_THREADS="1")
+    try:
+        _, errors = first.communicate(timeout=100)
+    finally:
+        for other in others:
+            other.send_signal(signal.SIGTERM)
+    assert first.returncode == 1
+    assert errors.count("error: ") == 1
+    assert message in errors
+    assert "src/train.py" not in errors
+    assert [other.wait(10) for other in others] == [-signal.SIGTERM] * 2
+    assert [other.errors() for other in others] == ["", ""]

@@ -1,31 +1,21 @@
 """Two gloo processes against one on the joined batch."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-from support.servers import free_port
+from support.commands import ROOT, start_together
 
-WORKER = Path(__file__).parents[1] / "support/train_small_task.py"
+WORKER = ROOT / "tests/support/train_small_task.py"
 
 
 def run_processes(folder, num_processes, *arguments):
     """Losses of every step and the final weights, of each process."""
-    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    shared |= {"WORLD_SIZE": str(num_processes), "OMP_NUM_THREADS": "1"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(folder / f"{num_processes}-{rank}.pt"), *arguments],
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if num_processes > 1 else shared,
-        )
-        for rank in range(num_processes)
-    ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0] * num_processes
-    return [torch.load(folder / f"{num_processes}-{rank}.pt") for rank in range(num_processes)]
+    where = folder / str(num_processes)
+    where.mkdir()
+    workers = start_together(num_processes, WORKER, where, *arguments, cwd=where, OMP_NUM_THREADS="1")
+    ended = [worker.communicate(timeout=120) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * num_processes, ended
+    return [torch.load(where / f"{rank}.pt") for rank in range(num_processes)]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from local_slots.devices import THREAD_VARIABLES
+from support.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -134,6 +135,15 @@ def run(*argv, cwd, timeout=300, check=False, new_interpreter=False, **environme
     if check:
         assert command.returncode == 0, out + errors
     return Finished(command.returncode, out, errors)
+
+
+def start_together(count, *argv, cwd, **environment):
+    """Start `python ARGV` in `count` processes: several get the variables that torchrun sets."""
+    if count == 1:
+        return [start(*argv, cwd=cwd, **environment)]
+    shared = environment | {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    variables = [shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(count)]
+    return [start(*argv, cwd=cwd, **{name: str(value) for name, value in each.items()}) for each in variables]
 
 
 def wait_while_running(command, condition):

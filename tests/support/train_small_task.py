@@ -1,6 +1,8 @@
-"""One process of tests/test_processes.py: python train_small_task.py OUTPUT LOSS GRAD_CACHE_CHUNK."""
+"""A process of tests/runtime/test_processes.py: train_small_task.py FOLDER LOSS GRAD_CACHE_CHUNK."""
 
+import os
 import sys
+from pathlib import Path
 
 import torch
 from small_task import build_trainer, hard_negative, terms_on_two_views
@@ -11,7 +13,7 @@ from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks
 
 
-def main(output, loss, grad_cache_chunk):
+def main(folder, loss, grad_cache_chunk):
     chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
     sampler = hard_negative if loss == "exact" else balanced
     on_two_views = {"views": 2, "loss_changes": terms_on_two_views()} if loss == "instance" else {}
@@ -41,9 +43,8 @@ def main(output, loss, grad_cache_chunk):
     for _ in range(3):
         trainer.train_epoch()
     weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
-    torch.save(
-        {"losses": torch.tensor(seen["losses"]), "first_gradient": seen["first_gradient"], "weights": weights}, output
-    )
+    found = {"losses": torch.tensor(seen["losses"]), "first_gradient": seen["first_gradient"], "weights": weights}
+    torch.save(found, Path(folder, f"{os.environ.get('RANK', 0)}.pt"))
     leave_processes()  # gloo's threads, if they still run at the end of the interpreter, can abort it
 
 
