@@ -140,6 +140,7 @@ def build_trainer(
     from torch.utils.data import DataLoader
 
     from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.disturbed import disturbed
     from contrastive_learning.data.responses import METRIC_PREFIXES
     from contrastive_learning.runtime.devices import resolve_device, seed_everything
     from contrastive_learning.runtime.processes import rank
@@ -158,6 +159,13 @@ def build_trainer(
         for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in METRIC_PREFIXES.items())
         if split is not None
     }
+    judged_again = {
+        prefix: disturbed(
+            data.splits[name], data.tokenizer, max_length=config.data.max_length, prefix=config.data.prefix
+        )
+        for name, prefix in METRIC_PREFIXES.items()
+        if name in data.splits and parts.settings.steadiness != "never"
+    }
     return ContrastiveTrainer(
         model,
         DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=on_gpu),
@@ -167,7 +175,11 @@ def build_trainer(
         loss=parts.loss,
         optimizer=parts.optimizer,
         context=RunContext(
-            criteria=data.criteria, held_out=held_out, checkpoint_dir=output / "checkpoints", hooks=hooks
+            criteria=data.criteria,
+            held_out=held_out,
+            disturbed=judged_again,
+            checkpoint_dir=output / "checkpoints",
+            hooks=hooks,
         ),
     )
 

@@ -117,6 +117,8 @@ def _trained(config: DictConfig) -> RecordedRun:
     for remark in (*data.remarks, *report):
         progress.remark(remark)
 
+    logged: set[str] = set()
+
     # the trainer calls these within `fit`, when `pictures` and `run` are there
     def picture(evaluations: Mapping[str, "Evaluation"], metrics: Mapping[str, float], epoch: int) -> None:
         png = pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, names)[0])
@@ -125,6 +127,7 @@ def _trained(config: DictConfig) -> RecordedRun:
     def log(metrics: dict[str, float], epoch: int) -> None:
         # the objective first: MLflow's page that compares runs opens on the metric that was logged first
         run.log({name: metrics[name] for name in names} | metrics, epoch)
+        logged.update(metrics)
         progress.on_epoch(metrics, epoch)
         progress.remark_once(remarks(metrics, data.criteria, parts.settings, epoch, projection=parts.loss.projection))
         if epoch > 0:
@@ -161,6 +164,7 @@ def _trained(config: DictConfig) -> RecordedRun:
         if is_follower():
             return RecordedRun(returned, run.location(), output)
         write_metrics(output, metrics, epoch, trainer.epoch)
+        run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)

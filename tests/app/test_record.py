@@ -80,6 +80,7 @@ def test_a_remote_server_keeps_all_that_a_local_store_does(recorded, server, tmp
     )
     client = recorded.client
     for run in recorded.children:
+        assert len(client.get_metric_history(run.info.run_id, "test/borderline/flips")) == 1  # at the end, not before
         names = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert {"config.yaml", "embedding.html", "embedding.png", "embeddings"} <= names
         datasets = {item.tags[0].value: item.dataset for item in run.inputs.dataset_inputs}

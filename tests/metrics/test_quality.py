@@ -73,6 +73,18 @@ def test_every_metric_of_the_table_is_reported_and_better_for_a_better_model():
     assert all(metric.summary for metric in METRICS if metric.label or metric.in_results)
 
 
+def test_auroc_of_split_votes_compares_majorities_and_leaves_ties_out():
+    """2:1 and 1:2 only: of (.7, .4) against (.5, .1), 3 of 4 pairs are in order; the tie and the unanimous are left."""
+    metrics = of_one([0.7, 0.4, 0.5, 0.1, 0.95, 0.9], [2, 2, 1, 1, 1, 3], [3, 3, 3, 3, 2, 3])
+    assert metrics["borderline/auroc"] == pytest.approx(3 / 4)
+    assert "borderline/auroc" not in of_one([0.7, 0.4], [2, 2])
+
+
+def test_a_judge_that_says_half_has_the_brier_score_that_is_reported_beside():
+    metrics = of_one([0.5] * 4, [2, 1, 3, 2], [3, 3, 3, 4])
+    assert metrics["borderline/brier_of_half"] == pytest.approx(metrics["borderline/brier"])
+
+
 def test_f1_of_a_constant_prediction():
     """All yes on y yes of n: F1(yes) = 2y / (n + y), F1(no) = 0; 8 of 10 gives 16 / 18, halved 4 / 9."""
     metrics = of_one([0.9] * 10, [3] * 8 + [0] * 2)

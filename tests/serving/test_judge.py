@@ -19,9 +19,8 @@ import torch
 from mlflow.pyfunc import PythonModelContext
 
 from contrastive_learning import ContrastiveQualityModel
-from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.runtime.devices import cpu_multiplies_bf16
-from contrastive_learning.serving import export_judge, fit_vote_shares, judge
+from contrastive_learning.serving import export_judge, judge
 from contrastive_learning.tracking import MlflowTracking
 from support.judges import CRITERIA, RESPONSES, export
 from support.servers import free_port
@@ -212,26 +211,6 @@ def test_a_served_model_answers_korean_over_http(server):
     assert without[0]["probability/문법"] == pytest.approx(float(evaluation.probabilities[0, 0]), abs=1e-5)
     with pytest.raises(urllib.error.HTTPError, match="400"):
         ask(port, {"dataframe_records": [{"context": ["a"]}]})
-
-
-def evaluation_of(probability, yes_votes, num_votes):
-    nothing = np.zeros((len(probability), 1))
-    return Evaluation(probability[:, None], nothing, nothing, yes_votes[:, None], num_votes[:, None], "shared")
-
-
-def test_vote_shares_are_calibrated_where_there_are_votes_to_tell():
-    """Votes drawn from sigmoid(0.5 x logit + 1) are recovered; a handful of votes changes little."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, 4000)
-    num_votes = np.full(4000, 3.0)
-    yes_votes = rng.binomial(3, 1 / (1 + np.exp(-(0.5 * logits + 1)))).astype(float)
-    probability = 1 / (1 + np.exp(-logits))
-    ((slope, offset),) = fit_vote_shares(evaluation_of(probability, yes_votes, num_votes))
-    assert (slope, offset) == (pytest.approx(0.5, abs=0.05), pytest.approx(1, abs=0.05))
-    ((slope, offset),) = fit_vote_shares(evaluation_of(probability[:2], yes_votes[:2], num_votes[:2]))
-    assert (slope, offset) == (pytest.approx(1, abs=0.3), pytest.approx(0, abs=0.3))
-    unjudged = fit_vote_shares(evaluation_of(probability, 0 * yes_votes, 0 * num_votes))
-    assert unjudged.tolist() == [[1, 0]]
 
 
 def test_an_encoder_that_cannot_be_rebuilt_is_refused(tmp_path):

@@ -76,6 +76,7 @@ def build_trainer(
     dtype=torch.float32,
     device="cpu",
     held_out=None,
+    disturbed=None,
     hooks=None,
     loss_changes=None,
     **changes,
@@ -106,7 +107,11 @@ def build_trainer(
             schedule="linear",
         ),
         context=RunContext(
-            criteria=("first", "second"), held_out=held_out or {}, checkpoint_dir=folder, hooks=hooks or Hooks()
+            criteria=("first", "second"),
+            held_out=held_out or {},
+            disturbed=disturbed or {},
+            checkpoint_dir=folder,
+            hooks=hooks or Hooks(),
         ),
     )
 

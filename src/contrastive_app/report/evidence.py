@@ -13,6 +13,8 @@ from contrastive_app.record import METRICS_FILE
 from contrastive_app.resume import RUN_FILE
 from hydra_plugins.contrastive_sweeper.outcome import Comparison, Confirmation, Outcome, SeedRun, TrialResult, compare
 
+CONTRASTIVE_WEIGHTS = ("loss.lambda_contrastive", "loss.instance_weight")  # all 0: the run had no contrastive term
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -28,14 +30,14 @@ class Arm:
         return {seed: _read(run.folder / METRICS_FILE).get("metrics", {}) for seed, run in self.runs.items()}
 
     @cached_property
-    def lambda_contrastive(self) -> float | None:
-        """As the first run was configured; None if it left no file that says so."""
-        value = _read(self.folder / RUN_FILE).get("config", {}).get("loss.lambda_contrastive")
-        return None if value is None else float(value)
+    def weights(self) -> dict[str, float]:
+        """Weights of the contrastive terms, as the first run was configured; empty if it left no file that tells."""
+        config = _read(self.folder / RUN_FILE).get("config", {})
+        return {name: float(config[name]) for name in CONTRASTIVE_WEIGHTS if name in config}
 
     @property
     def is_baseline(self) -> bool:
-        return not self.trials or self.lambda_contrastive == 0
+        return not self.trials or (bool(self.weights) and not any(self.weights.values()))
 
     @property
     def folder(self) -> Path:

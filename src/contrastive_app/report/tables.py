@@ -127,7 +127,7 @@ def cost_lines(evidence: Evidence, epochs: int) -> Iterator[str]:
 
 def name_of(evidence: Evidence, arm: Arm) -> str:
     if not arm.trials:
-        return "λ = 0" if arm.lambda_contrastive == 0 else "baseline"
+        return "λ = 0" if arm.weights and not any(arm.weights.values()) else "baseline"
     return setting(arm.params, evidence.outcome.labels) or f"trial {arm.trials[0]:03d}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from transformers import PreTrainedTokenizerFast
 
+from contrastive_learning.data.edits import Text
 from contrastive_learning.data.responses import RatedResponse
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
 
@@ -19,7 +20,7 @@ def tokenizer_for(
 
 
 def encode(
-    responses: Iterable[RatedResponse], tokenizer: PreTrainedTokenizerFast, *, max_length: int, prefix: str
+    responses: Iterable[RatedResponse | Text], tokenizer: PreTrainedTokenizerFast, *, max_length: int, prefix: str
 ) -> list[list[int]]:
     """The tokens of [CLS] prefix turn [SEP] turn [SEP] response [SEP], a list per response.
 

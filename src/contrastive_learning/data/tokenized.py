@@ -86,8 +86,19 @@ class TokenizedSplit(Dataset[int]):
 
     def subset(self, num_responses: int, seed: int) -> "TokenizedSplit":
         """A random subset of `num_responses`; a larger subset of the same seed holds the smaller one."""
-        rows = np.random.default_rng(seed).permutation(len(self))[:num_responses]
-        return TokenizedSplit(self._table.take(np.sort(rows)), self._tokens, self.pad_token_id)
+        return self.of(np.sort(np.random.default_rng(seed).permutation(len(self))[:num_responses]))
+
+    def of(self, rows: IntArray) -> "TokenizedSplit":
+        """The responses `rows`."""
+        return TokenizedSplit(self._table.take(rows), self._tokens, self.pad_token_id)
+
+    def with_inputs(self, rows: IntArray, inputs: Sequence[Sequence[int]]) -> "TokenizedSplit":
+        """The responses `rows`, with other tokens: one sequence each."""
+        lengths = np.array([len(tokens) for tokens in inputs], dtype=np.int32)
+        table = self._table.take(rows)
+        for name, values in (("first_token", np.cumsum(lengths, dtype=np.int64) - lengths), ("num_tokens", lengths)):
+            table = table.set_column(table.column_names.index(name), name, pa.array(values))
+        return TokenizedSplit(table, np.concatenate([np.asarray(tokens) for tokens in inputs]), self.pad_token_id)
 
     def batches_by_length(self, batch_size: int) -> list[list[int]]:
         """Batches of indices, of similar length each: evaluation in this order pads almost nothing."""

@@ -8,12 +8,18 @@ pictures, serving and the application may import it.
 
 from contrastive_learning.metrics.embeddings import effective_rank, embedding_metrics
 from contrastive_learning.metrics.quality import Reliability, choose_thresholds, quality_metrics, reliability
+from contrastive_learning.metrics.steadiness import Steadiness, steadiness
+from contrastive_learning.metrics.vote_shares import fit_vote_shares, vote_shares
 
 __all__ = [
     "Reliability",
+    "Steadiness",
     "choose_thresholds",
     "effective_rank",
     "embedding_metrics",
+    "fit_vote_shares",
     "quality_metrics",
     "reliability",
+    "steadiness",
+    "vote_shares",
 ]

@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from contrastive_learning.data.batches import Batch
-from contrastive_learning.metrics import choose_thresholds, effective_rank, embedding_metrics, quality_metrics
+from contrastive_learning.metrics import (
+    choose_thresholds,
+    effective_rank,
+    embedding_metrics,
+    fit_vote_shares,
+    quality_metrics,
+    vote_shares,
+)
 from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.processes import gather_columns, num_processes, rank
 
@@ -34,9 +41,17 @@ class Evaluation:
         thresholds: FloatArray = choose_thresholds(self.probabilities, self.yes_votes, self.num_votes)
         return thresholds
 
-    def metrics(self, criteria: Sequence[str], thresholds: FloatArray) -> dict[str, float]:
-        """Quality and embedding metrics without a prefix. thresholds: [criteria], chosen on valid."""
-        quality = quality_metrics(self.probabilities, self.yes_votes, self.num_votes, criteria, thresholds)
+    def vote_shares(self) -> FloatArray:
+        """How the expected vote share follows from the probability [criteria, 2], see `fit_vote_shares`."""
+        fitted: FloatArray = fit_vote_shares(self.probabilities, self.yes_votes, self.num_votes)
+        return fitted
+
+    def metrics(self, criteria: Sequence[str], valid: "Evaluation") -> dict[str, float]:
+        """Quality and embedding metrics without a prefix, at the thresholds and vote shares chosen on `valid`."""
+        votes, thresholds = (self.yes_votes, self.num_votes), valid.thresholds()
+        quality = quality_metrics(self.probabilities, *votes, criteria, thresholds)
+        shares = quality_metrics(vote_shares(self.probabilities, valid.vote_shares()), *votes, criteria, thresholds)
+        quality |= {f"{name}_of_vote_share": shares[name] for name in ("brier", "borderline/brier") if name in shares}
         embedding = self.embedding_metrics(criteria)
         spread = slice(None, None, 1 + len(self.features) // MAX_EMBEDDING_SAMPLES)  # rows may be sorted by domain
         embedding["feature_effective_rank"] = effective_rank(self.features[spread])
@@ -57,11 +72,19 @@ class Evaluation:
 
 @torch.no_grad()
 def predict(
-    model: ContrastiveQualityModel, loader: Iterable[Mapping[str, Tensor]], device: torch.device, projection: str
+    model: ContrastiveQualityModel,
+    loader: Iterable[Mapping[str, Tensor]],
+    device: torch.device,
+    projection: str,
+    *,
+    dropout: bool = False,
 ) -> Evaluation:
-    """One pass in evaluation mode; the model's mode is restored. Several processes share the batches."""
+    """One pass in evaluation mode, if asked with dropout; the model's mode is restored. Processes share the batches."""
     was_training = model.training
-    model.eval()
+    model.train(dropout)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eval()
     parts: list[tuple[Tensor, ...]] = []
     num_rows = 0
     for number, batch in enumerate(map(Batch.of, loader)):

@@ -48,6 +48,7 @@ def quality_metrics(
     - `criteria_with_both_classes`: the number of criteria with a majority of each kind, over which F1, AUROC and
       average precision are averaged.
     - `borderline/share`: share of split votes, over the votes of all criteria.
+    - `borderline/brier_of_half`: `borderline/brier` of a judge that always says 0.5, which knows nothing.
     - `mean_probability/votes_<k>_of_<n>`: mean probability of the responses with k yes votes of n, n being the
       commonest number of votes.
 
@@ -75,6 +76,8 @@ def quality_metrics(
         metrics |= _summary(metric, list(values.values()), pooled)
     if len(pooled.probability):
         metrics["borderline/share"] = float(np.mean(pooled.split))
+    if pooled.split.any():
+        metrics["borderline/brier_of_half"] = float(np.mean((pooled.only(pooled.split).share - 0.5) ** 2))
     for votes, mean_probability in means_by_votes(pooled).items():
         metrics[f"mean_probability/votes_{votes}_of_{usual}"] = mean_probability
     for criterion in criteria:

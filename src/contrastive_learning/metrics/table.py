@@ -71,6 +71,11 @@ def _borderline_f1(rated: Rated) -> float | None:
     return _f1(rated.only(rated.split))
 
 
+def _borderline_auroc(rated: Rated) -> float | None:
+    """How well the probability tells a split majority of yes from one of no, 2:1 from 1:2; ties take no part."""
+    return _auroc(rated.only(rated.split & (2 * rated.yes_votes != rated.num_votes)))
+
+
 def _borderline_detection_auroc(rated: Rated) -> float | None:
     """How well closeness of the probability to 0.5 tells split votes from unanimous ones."""
     if not rated.split.any() or rated.split.all():
@@ -148,6 +153,7 @@ METRICS = (
     Metric("ap_no", _ap_no, "maximize", per_criterion="ap_no"),
     Metric("brier", _brier, "minimize", per_criterion="brier", in_results=True),
     Metric("borderline/macro_f1", _borderline_f1, "maximize", label="macro F1 on split votes"),
+    Metric("borderline/auroc", _borderline_auroc, "maximize", label="AUROC of 2:1 against 1:2 votes"),
     Metric("borderline/detection_auroc", _borderline_detection_auroc, "maximize"),
     Metric(
         "borderline/brier", _borderline_brier, "minimize", pooled=True, in_results=True, label="Brier on split votes"

@@ -5,6 +5,6 @@ In: a trained model, its tokenizer, its evaluation on the validation split. Out:
 `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`) and the application may import this.
 """
 
-from contrastive_learning.serving.export import JUDGE_CODE, check_servable, export_judge, fit_vote_shares
+from contrastive_learning.serving.export import JUDGE_CODE, check_servable, export_judge
 
-__all__ = ["JUDGE_CODE", "check_servable", "export_judge", "fit_vote_shares"]
+__all__ = ["JUDGE_CODE", "check_servable", "export_judge"]

@@ -4,19 +4,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from safetensors.torch import save_file
-from scipy.optimize import minimize
-from scipy.special import expit, logit
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-from contrastive_learning.metrics.evaluation import Evaluation, FloatArray
+from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.model.encoders import SegmentedBert
 from contrastive_learning.model.model import ContrastiveQualityModel
 
 JUDGE_CODE = Path(__file__).with_name("judge.py")
-PRIOR_VOTES = 10.0  # pseudo-votes for "the probabilities need no correction"
 NORMALIZATION_NAMES = {nn.LayerNorm: "layer_norm", nn.BatchNorm1d: "batch_norm", nn.Identity: "none"}
 NOTICE = """\
 The code that serves this model (judge.py) is part of contrastive-quality: Copyright 2026 contrastive-quality
@@ -51,7 +47,7 @@ def export_judge(
     settings = {
         "criteria": list(criteria),
         "thresholds": valid.thresholds().tolist(),
-        "vote_shares": fit_vote_shares(valid).tolist(),
+        "vote_shares": valid.vote_shares().tolist(),
         "pooling": model.pooling,
         "normalization": NORMALIZATION_NAMES[type(model.normalization)],
         "projection_dim": model.projection_head[-1].out_features,
@@ -72,28 +68,3 @@ def check_servable(model: ContrastiveQualityModel) -> PreTrainedConfig:
     if not isinstance(config, PreTrainedConfig):
         raise ValueError(f"only a transformers encoder can be served, got {type(model.encoder).__name__}")
     return config
-
-
-def fit_vote_shares(valid: Evaluation) -> FloatArray:
-    """(slope, offset) per criterion [criteria, 2]: the share of yes votes is about sigmoid(slope x logit + offset).
-
-    Platt scaling (1999) on all votes. A penalty worth PRIOR_VOTES pulls towards (1, 0): few votes change little.
-    """
-    columns = zip(valid.probabilities.T, valid.yes_votes.T, valid.num_votes.T, strict=True)
-    return np.array([_fit(*column) for column in columns])
-
-
-def _fit(probability: FloatArray, yes_votes: FloatArray, num_votes: FloatArray) -> FloatArray:
-    logits = logit(np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6))
-
-    def objective(slope_and_offset: FloatArray) -> tuple[float, FloatArray]:
-        """The negative log likelihood with the penalty, and its gradient."""
-        values = slope_and_offset[0] * logits + slope_and_offset[1]
-        away = slope_and_offset - (1.0, 0.0)
-        loss = (num_votes * np.logaddexp(0, values) - yes_votes * values).sum() + PRIOR_VOTES * (away**2).sum() / 2
-        error = num_votes * expit(values) - yes_votes
-        gradient = np.array([(error * logits).sum(), error.sum()]) + PRIOR_VOTES * away
-        return float(loss), gradient
-
-    fitted: FloatArray = minimize(objective, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
-    return fitted

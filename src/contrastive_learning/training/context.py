@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from contrastive_learning.data.disturbed import Disturbed
 from contrastive_learning.metrics.evaluation import Evaluation
 
 Metrics = dict[str, float]
@@ -31,5 +32,6 @@ class RunContext:
 
     criteria: Sequence[str] | None = None  # None = criterion_0, criterion_1, ...
     held_out: Mapping[str, Loader] = field(default_factory=dict)  # metric prefix -> loader, evaluated beside `val`
+    disturbed: Mapping[str, Disturbed] = field(default_factory=dict)  # metric prefix -> for its steadiness
     checkpoint_dir: Path | None = None  # None = no checkpoints; the best weights are kept in memory
     hooks: Hooks = field(default_factory=Hooks)

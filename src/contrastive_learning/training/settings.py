@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from contrastive_learning.choices import check_choice
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+STEADINESS = ("end", "each_epoch", "never")
 TEMPERATURE_SCHEDULES = ("constant", "linear", "cosine")
 
 
@@ -34,12 +35,14 @@ class TrainerSettings:
     patience: int | None  # epochs without a better monitor before training stops; None = never
     held_out_each_epoch: bool  # False: the test sets are evaluated only at the end
     seed: int
+    steadiness: str = "end"  # when split votes are judged again, see steadiness.py: end, each_epoch or never
     views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
     resume_from: str | None = None  # output folder of an interrupted run
 
     def __post_init__(self) -> None:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
+        check_choice("trainer.steadiness", self.steadiness, STEADINESS)
         check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)
         least_values = {
             "epochs": 1,

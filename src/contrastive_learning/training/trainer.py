@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from contrastive_learning.choices import did_you_mean
+from contrastive_learning.data.disturbed import Disturbed
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
 from contrastive_learning.model.encoders import compile_blocks
@@ -24,6 +25,7 @@ from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
+from contrastive_learning.training.steadiness import steadiness_metrics
 from contrastive_learning.training.step import BatchResult, TrainingStep
 
 
@@ -232,29 +234,32 @@ class ContrastiveTrainer:
     def evaluate(self) -> Metrics:
         """Metrics on the validation loader, without a prefix, at the decision thresholds that suit it best."""
         valid = self.predict(self.val_loader)
-        return valid.metrics(self.criteria, valid.thresholds())
+        return valid.metrics(self.criteria, valid)
 
     def evaluate_all(self) -> tuple[Metrics, dict[str, Evaluation]]:
         """`val/…` and the metrics of every held-out set, at the thresholds chosen on the validation loader.
 
         Returns the metrics, and the evaluations by metric prefix.
         """
-        return self._evaluate(self.context.held_out)
+        return self._evaluate(self.context.held_out, self.context.disturbed)
 
-    def _evaluate(self, held_out: Mapping[str, Loader]) -> tuple[Metrics, dict[str, Evaluation]]:
+    def _evaluate(
+        self, held_out: Mapping[str, Loader], disturbed: Mapping[str, Disturbed]
+    ) -> tuple[Metrics, dict[str, Evaluation]]:
         valid = self.predict(self.val_loader)
-        thresholds = valid.thresholds()
         evaluations = {"val": valid} | {name: self.predict(loader) for name, loader in held_out.items()}
-        metrics = {
-            f"{prefix}/{name}": value
-            for prefix, evaluation in evaluations.items()
-            for name, value in evaluation.metrics(self.criteria, thresholds).items()
-        }
+        metrics: Metrics = {}
+        for prefix, evaluation in evaluations.items():
+            own = evaluation.metrics(self.criteria, valid)
+            if prefix in disturbed:
+                own |= steadiness_metrics(disturbed[prefix], evaluation, valid, self.predict, self.device)
+            metrics |= {f"{prefix}/{name}": value for name, value in own.items()}
         return metrics, evaluations
 
     def _evaluate_epoch(self) -> Metrics:
         held_out = self.context.held_out if self.settings.held_out_each_epoch else {}
-        metrics, self._last_evaluations = self._evaluate(held_out)
+        disturbed = self.context.disturbed if self.settings.steadiness == "each_epoch" else {}
+        metrics, self._last_evaluations = self._evaluate(held_out, disturbed)
         return metrics
 
     def _report(self, metrics: Metrics) -> None:
@@ -262,11 +267,11 @@ class ContrastiveTrainer:
         self.context.hooks.on_evaluation(self._last_evaluations, metrics, self.epoch)
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
 
-    def predict(self, loader: Loader) -> Evaluation:
+    def predict(self, loader: Loader, *, dropout: bool = False) -> Evaluation:
         """The model's probabilities, features and embeddings on a loader, in the order of its split."""
         model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
         with self.accelerator.autocast():
-            return predict(model, loader, self.device, self.loss.projection)
+            return predict(model, loader, self.device, self.loss.projection, dropout=dropout)
 
     def resume(self, checkpoint_dir: Path) -> None:
         """Load the last checkpoint, so that `fit` continues with the next batch: weights, optimizer, schedule, random

@@ -18,10 +18,11 @@ class Sweep:
     def __init__(self, folder):
         self.folder, self.trials = folder, []
 
-    def run(self, name, value, lambda_contrastive, **metrics):
+    def run(self, name, value, lambda_contrastive, *, instance_weight=0.0, **metrics):
         run = self.folder / name
         run.mkdir(parents=True)
-        (run / "run.json").write_text(json.dumps({"config": {"loss.lambda_contrastive": lambda_contrastive}}))
+        config = {"loss.lambda_contrastive": lambda_contrastive, "loss.instance_weight": instance_weight}
+        (run / "run.json").write_text(json.dumps({"config": config}))
         known = {METRIC: value, "test/macro_f1": value - 0.1, "test_ood/borderline/brier": 1 - value}
         known |= {
             f"{split}/{name}/{each}": value
@@ -33,10 +34,18 @@ class Sweep:
         (run / "metrics.json").write_text(json.dumps(content))
         return SeedRun((value,), run)
 
-    def trial(self, temperature, lambda_contrastive, *values, seeds=(0, 1, 2, 3, 4, 5, 6, 7), state="COMPLETE"):
+    def trial(
+        self,
+        temperature,
+        lambda_contrastive,
+        *values,
+        seeds=(0, 1, 2, 3, 4, 5, 6, 7),
+        state="COMPLETE",
+        instance_weight=0.0,
+    ):
         number = len(self.trials)
         runs = {
-            seed: self.run(f"{number:03d}/seed_{seed}", value, lambda_contrastive)
+            seed: self.run(f"{number:03d}/seed_{seed}", value, lambda_contrastive, instance_weight=instance_weight)
             for seed, value in zip(seeds, values, strict=False)
         }
         params = {"loss.temperature": temperature, "loss.lambda_contrastive": lambda_contrastive}

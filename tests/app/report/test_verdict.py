@@ -37,6 +37,15 @@ def test_one_seed_against_lambda_0_decides_nothing(sweep, value, word):
     assert verdict(sweep.outcome()).headline.startswith(f"Not decided: τ = 0.07, λ = 0.1 is 0.1000 {word} λ = 0")
 
 
+def test_instance_discrimination_alone_is_a_contrastive_term(sweep):
+    sweep.trial(0.1, 0.0, 0.8, instance_weight=0.1)
+    sweep.trial(0.07, 0.0, 0.7)
+    found = gather(sweep.outcome())
+    assert (found.contrastive.trials, found.baseline.trials) == ([0], [1])
+    sweep.trials.pop()
+    assert gather(sweep.outcome()).baseline is None
+
+
 @pytest.mark.parametrize(
     ("values", "headline"),
     [

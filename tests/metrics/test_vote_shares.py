@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from contrastive_learning.metrics import fit_vote_shares, vote_shares
+
+
+def column(values):
+    return np.asarray(values, dtype=float)[:, None]
+
+
+def test_vote_shares_are_calibrated_where_there_are_votes_to_tell():
+    """Votes drawn from sigmoid(0.5 x logit + 1) are recovered; a handful of votes changes little."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    share = 1 / (1 + np.exp(-(0.5 * logits + 1)))
+    num_votes = np.full(4000, 3.0)
+    yes_votes = rng.binomial(3, share).astype(float)
+    probability = 1 / (1 + np.exp(-logits))
+    fitted = fit_vote_shares(column(probability), column(yes_votes), column(num_votes))
+    assert fitted[0] == pytest.approx([0.5, 1], abs=0.05)
+    assert vote_shares(column(probability), fitted)[:, 0] == pytest.approx(share, abs=0.02)
+    few = fit_vote_shares(column(probability[:2]), column(yes_votes[:2]), column(num_votes[:2]))
+    assert few[0] == pytest.approx([1, 0], abs=0.3)
+    unjudged = fit_vote_shares(column(probability), column(0 * yes_votes), column(0 * num_votes))
+    assert unjudged.tolist() == [[1, 0]]
+
+
+def test_saturated_probabilities_have_a_share():
+    assert vote_shares([[0.0], [1.0]], np.array([[0.1, 0.0]]))[:, 0] == pytest.approx([0.2008, 0.7992], abs=1e-4)
