@@ -163,8 +163,7 @@ def test_a_sweep_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_o
 def test_an_interrupt_within_a_transaction_of_the_store_ends_the_sweep_and_frees_the_store(sweeps):
     """Then a clean-up of the task fails, too."""
     command = (NAME, *LAUNCHERS["basic"], TRACKING, "x=1,2,3", "failure=hang_in_the_store", "failing_x=2")
-    # started anew: forked from the tests' server it had not ended after 60 s, for a reason not yet found
-    process = sweeps.start(*command, new_interpreter=True)
+    process = sweeps.start(*command)
     wait_for((sweeps.folder / "held").exists)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

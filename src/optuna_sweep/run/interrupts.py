@@ -1,5 +1,6 @@
 """The signals that end a sweep."""
 
+import gc
 import signal
 import traceback
 from collections.abc import Iterator
@@ -21,9 +22,10 @@ def interruptible() -> Iterator[None]:
 def ignore_further_signals(interrupt: KeyboardInterrupt) -> None:
     """Call it before the clean-up, which a second signal would break off.
 
-    Also frees the frames of what was interrupted, as it may hold a lock of SQLite.
+    Also frees what was interrupted, as it may hold a lock of SQLite.
     """
     traceback.clear_frames(interrupt.__traceback__)
+    gc.collect()  # a sqlite3.Connection is part of a reference cycle: without a name it still holds its lock
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
 

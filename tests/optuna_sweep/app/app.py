@@ -42,11 +42,21 @@ def fail(kind):
         case "hang":
             time.sleep(60)
         case "hang_in_the_store":
+            let_mlflow_wait_a_second()
             connection = sqlite3.connect("mlflow.db")
             connection.execute("BEGIN IMMEDIATE")
             Path("held").touch()
             time.sleep(60)
     return None
+
+
+def let_mlflow_wait_a_second():
+    """Not twenty, for a locked SQLite file."""
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "before_cursor_execute", retval=True)
+    def shorten(connection, cursor, statement, parameters, context, executemany):
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 1000"), parameters
 
 
 @hydra.main(version_base="1.3", config_path=".", config_name="config")
