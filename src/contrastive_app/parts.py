@@ -17,7 +17,8 @@ from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.data.responses import DataSource
-    from contrastive_learning.data.tokenized import TokenizedData
+    from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
+    from contrastive_learning.judging import Judge
     from contrastive_learning.losses import JointLoss
     from contrastive_learning.model import ModelRecipe
     from contrastive_learning.pictures import PictureSettings, RunPictures
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from contrastive_learning.training.optimizers import Schedule
 
 EVAL_BATCH_SIZE = 128  # responses
+ONLY_JUDGE = {"_target_": "contrastive_learning.judging.LinearJudge"}  # of configurations older than the group `judge`
 Objective = float | tuple[float, ...]
 
 
@@ -44,6 +46,7 @@ class Parts(NamedTuple):
     source: "DataSource"
     tracking: "Tracker"
     pictures: "PictureSettings"
+    judge: "Judge"
 
 
 def build_parts(config: DictConfig) -> Parts:
@@ -57,6 +60,7 @@ def build_parts(config: DictConfig) -> Parts:
         config.data.source,
         config.tracking,
         config.pictures,
+        config.get("judge", ONLY_JUDGE),
     )
     parts = Parts(*(instantiate(node, _convert_="all") for node in nodes))
     parts.loss.check_views(parts.settings.views)
@@ -112,7 +116,9 @@ def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple
 
 
 def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
-    """Tokenise the data of a run. Raises ConfigurationError if the loss has weights for other criteria."""
+    """Tokenise the data of a run. Raises ConfigurationError if the loss has weights for other criteria, or the judge
+    needs an extra for so many training responses.
+    """
     from contrastive_learning.data.tokenized import tokenize
 
     data = tokenize(
@@ -126,7 +132,12 @@ def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
         parts.loss.check_criteria(len(data.criteria))
     except ValueError as error:
         raise ConfigurationError(f"{error}: {', '.join(data.criteria)}") from error
-    return data.with_training_subset(config.data.train_examples, config.seed)
+    data = data.with_training_subset(config.data.train_examples, config.seed)
+    try:
+        parts.judge.check(len(data.splits["train"]))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return data
 
 
 def build_trainer(
@@ -154,8 +165,12 @@ def build_trainer(
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     train = data.splits["train"]
     on_gpu = resolve_device(parts.settings.device) == "cuda"
+
+    def by_length(split: "TokenizedSplit") -> "DataLoader[int]":
+        return DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
+
     held_out = {
-        prefix: DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
+        prefix: by_length(split)
         for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in METRIC_PREFIXES.items())
         if split is not None
     }
@@ -180,6 +195,8 @@ def build_trainer(
             disturbed=judged_again,
             checkpoint_dir=output / "checkpoints",
             hooks=hooks,
+            judge=parts.judge,
+            training=by_length(train),
         ),
     )
 

@@ -21,6 +21,7 @@ from mlflow_stores import redact
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
     from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
+    from contrastive_learning.judging import MixedJudge
     from contrastive_learning.metrics.evaluation import Evaluation
     from contrastive_learning.tracking import Run, Tracker
 
@@ -91,6 +92,15 @@ def record_embeddings(
             path = output / f"{name}.parquet"
             write_embeddings(path, splits[name], evaluations[prefix])
             run.artifact(path, "embeddings")
+
+
+def record_training_embeddings(run: "Run", output: Path, split: "TokenizedSplit", judge: "MixedJudge") -> None:
+    """Write train.parquet, what the judge compares responses with, and record it as an artifact.
+
+    Its probabilities are those of the classification head.
+    """
+    write_embeddings(output / "train.parquet", split, judge.training)
+    run.artifact(output / "train.parquet", "embeddings")
 
 
 def record_judge(

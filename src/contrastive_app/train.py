@@ -40,7 +40,14 @@ from contrastive_app.parts import (
 )
 from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
-from contrastive_app.record import open_run, record_embeddings, record_judge, record_start, write_metrics
+from contrastive_app.record import (
+    open_run,
+    record_embeddings,
+    record_judge,
+    record_start,
+    record_training_embeddings,
+    write_metrics,
+)
 from contrastive_app.resume import is_continued, output_folder
 from contrastive_app.secrets import redact_output
 from contrastive_app.studies import find_studies_by_name
@@ -89,6 +96,7 @@ def _trained(config: DictConfig) -> RecordedRun:
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
     from contrastive_learning.training import Hooks
+    from contrastive_learning.training.comparison import comparison_remark
     from contrastive_learning.training.diagnostics import anchor_report, remarks, views_report, warm_up_report
     from contrastive_learning.training.progress import TrainingProgress, results_table
 
@@ -164,8 +172,12 @@ def _trained(config: DictConfig) -> RecordedRun:
         if is_follower():
             return RecordedRun(returned, run.location(), output)
         write_metrics(output, metrics, epoch, trainer.epoch)
+        if trainer.judge is not None:
+            logged.clear()  # those of the epochs are the classification head's
         run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)
         record_embeddings(run, output, data.splits, evaluations)
+        if trainer.judge is not None:
+            record_training_embeddings(run, output, data.splits["train"], trainer.judge)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)
         if not trial.pruned:
@@ -174,6 +186,8 @@ def _trained(config: DictConfig) -> RecordedRun:
         if trial.number is None:  # of a sweep, only the best
             served = run.register() or served
     progress.console.print(results_table(metrics, data.criteria, evaluations))
+    if trainer.judge is not None:
+        progress.remark(comparison_remark(metrics))
     progress.remark(f"Recorded: {run.location()}")
     if served is not None:
         progress.remark(f"Model:    {served}")

@@ -186,3 +186,20 @@ def test_two_temperatures_are_two_runs(tmp_path):
     children = [run for run in runs(tmp_path)[1] if "mlflow.parentRunId" in run.data.tags]
     assert sorted(run.info.run_name for run in children) == ["000 τ=0.05", "001 τ=0.1"]
     assert {run.data.params["loss.temperature"] for run in children} == {"0.05", "0.1"}
+
+
+@pytest.mark.slow
+def test_another_judge_gives_the_final_evaluation(tmp_path):
+    options = ("judge=neighbours", "judge.space=embeddings", "loss.contrastive.projection=per_criterion")
+    done = train(tmp_path, *SMALL, *options)
+    (run,) = runs(tmp_path)[1]
+    assert "the judge by vectors has weight" in done.stderr
+    (output,) = tmp_path.glob("outputs/*/*")
+    metrics = json.loads((output / "metrics.json").read_text())["metrics"]
+    recorded = run.data.metrics
+    for name in ("val/macro_f1", "test/macro_f1", "test_ood/linear/macro_f1", "judge/weight/consistency"):
+        assert recorded[name] == pytest.approx(metrics[name])
+    assert recorded["final/val/macro_f1"] == recorded["val/macro_f1"]
+    assert run.data.params["judge"] == "neighbours"
+    judged = pq.read_table(next(tmp_path.glob("mlartifacts/**/embeddings/train.parquet")))
+    assert len(judged) == 96

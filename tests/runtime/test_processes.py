@@ -21,12 +21,13 @@ def run_processes(folder, num_processes, *arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize(("loss", "grad_cache_chunk"), [("supcon", "none"), ("exact", "3"), ("instance", "3")])
 def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
-    """Batches of 15 responses, so that the processes hold 8 and 7, in one or two views; 21 steps."""
+    """Batches of 15 responses, so that the processes hold 8 and 7, in one or two views; 21 steps, then a judge."""
     (one,) = run_processes(tmp_path, 1, loss, grad_cache_chunk)
     two = run_processes(tmp_path, 2, loss, grad_cache_chunk)
     for process in two:
         torch.testing.assert_close(process["first_gradient"], one["first_gradient"], rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(process["losses"], one["losses"], rtol=1e-5, atol=0)
+        torch.testing.assert_close(process["judged"], one["judged"], rtol=0, atol=1e-4)
     assert torch.equal(two[0]["weights"], two[1]["weights"])
 
 

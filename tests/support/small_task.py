@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
+from contrastive_learning.judging import LinearJudge
 from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss
 from contrastive_learning.model.encoders import ScratchEncoder
 from contrastive_learning.runtime.devices import seed_everything
@@ -78,6 +79,7 @@ def build_trainer(
     held_out=None,
     disturbed=None,
     hooks=None,
+    judge=None,
     loss_changes=None,
     **changes,
 ):
@@ -112,6 +114,7 @@ def build_trainer(
             disturbed=disturbed or {},
             checkpoint_dir=folder,
             hooks=hooks or Hooks(),
+            judge=judge or LinearJudge(),
         ),
     )
 

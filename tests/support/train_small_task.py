@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from small_task import build_trainer, hard_negative, terms_on_two_views
 
+from contrastive_learning.judging import NeighboursJudge
 from contrastive_learning.losses import ExactMatchLoss
 from contrastive_learning.runtime.devices import leave_processes
 from contrastive_learning.samplers import balanced
@@ -27,6 +28,7 @@ def main(folder, loss, grad_cache_chunk):
         sampler=sampler,
         hooks=Hooks(on_step=lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])),
         grad_cache_chunk=chunk,
+        judge=NeighboursJudge(k=5, temperature=0.1, space="embeddings"),
         **on_two_views,
     )
     if loss == "exact":
@@ -43,7 +45,9 @@ def main(folder, loss, grad_cache_chunk):
     for _ in range(3):
         trainer.train_epoch()
     weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+    _, evaluations = trainer.evaluate_all()
     found = {"losses": torch.tensor(seen["losses"]), "first_gradient": seen["first_gradient"], "weights": weights}
+    found["judged"] = torch.from_numpy(evaluations["val"].probabilities)
     torch.save(found, Path(folder, f"{os.environ.get('RANK', 0)}.pt"))
     leave_processes()  # gloo's threads, if they still run at the end of the interpreter, can abort it
 

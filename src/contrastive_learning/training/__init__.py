@@ -1,7 +1,7 @@
 """Training: the loop, its step, its schedules, and checkpoints that continue to the same bit.
 
 In: a model, loaders of batches, a JointLoss, an optimizer function, TrainerSettings. Out: metrics per epoch through the
-hooks, evaluations, checkpoints. It imports data, losses, metrics, model, runtime and samplers;
+hooks, evaluations, checkpoints. It imports data, judging, losses, metrics, model, runtime and samplers;
 only the application and the library's root import it.
 
 "The same to the bit": an interrupted and resumed run ends with the same weights and metrics as an uninterrupted one.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from contrastive_learning.data.disturbed import Disturbed
+from contrastive_learning.judging import Judge, LinearJudge
 from contrastive_learning.metrics.evaluation import Evaluation
 
 Metrics = dict[str, float]
@@ -35,3 +36,5 @@ class RunContext:
     disturbed: Mapping[str, Disturbed] = field(default_factory=dict)  # metric prefix -> for its steadiness
     checkpoint_dir: Path | None = None  # None = no checkpoints; the best weights are kept in memory
     hooks: Hooks = field(default_factory=Hooks)
+    judge: Judge = field(default_factory=LinearJudge)  # of the evaluation after training; epochs use the head
+    training: Loader | None = None  # what the judge reads of the training responses; None = the training loader

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from contrastive_learning.choices import did_you_mean
 from contrastive_learning.data.disturbed import Disturbed
+from contrastive_learning.judging import LinearJudge, MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
 from contrastive_learning.model.encoders import compile_blocks
@@ -20,6 +21,7 @@ from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import check_shardable, num_processes
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.training import optimizers, plain_config
+from contrastive_learning.training.comparison import comparison
 from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
@@ -102,6 +104,7 @@ class ContrastiveTrainer:
         )
         self.epoch = 0  # epochs finished
         self.best: tuple[int, float] | None = None  # (epoch, monitored value)
+        self.judge: MixedJudge | None = None  # of `evaluate_all`; None while it is the classification head by itself
         self._finished = False
         self._running: RunningEpoch | None = None  # not yet evaluated
         self._last_metrics: Metrics = {}
@@ -150,8 +153,9 @@ class ContrastiveTrainer:
         return self._last_metrics
 
     def result(self) -> tuple[Metrics, dict[str, Evaluation], int]:
-        """Metrics and evaluations by metric prefix, and the epoch they belong to: the best epoch after `fit`, the last
-        evaluated one if a hook or a signal ended `fit`.
+        """Metrics and evaluations by metric prefix, and the epoch they belong to: after `fit` those of `evaluate_all`
+        with the best epoch's weights; the last evaluated epoch's, by the classification head, if a hook or a signal
+        ended `fit`.
         """
         if self._finished and self.best is not None:
             return *self.evaluate_all(), self.best[0]
@@ -239,28 +243,48 @@ class ContrastiveTrainer:
     def evaluate_all(self) -> tuple[Metrics, dict[str, Evaluation]]:
         """`val/…` and the metrics of every held-out set, at the thresholds chosen on the validation loader.
 
-        Returns the metrics, and the evaluations by metric prefix.
+        The probabilities are those of the context's judge. Unless it is the classification head, it is fitted on the
+        training responses and kept as `self.judge`, and the metrics also tell what the head by itself scores. Returns
+        the metrics, and the evaluations by metric prefix.
         """
-        return self._evaluate(self.context.held_out, self.context.disturbed)
+        linear = self._predict_all(self.context.held_out)
+        if isinstance(self.context.judge, LinearJudge):
+            return self._metrics(linear, self.context.disturbed, self.predict), linear
+        training = self._whole_batches if self.context.training is None else self.context.training
+        self.judge = judge = self.context.judge.fit(self.predict(training), linear["val"])
+        judged = {prefix: judge.judged(evaluation) for prefix, evaluation in linear.items()}
 
-    def _evaluate(
-        self, held_out: Mapping[str, Loader], disturbed: Mapping[str, Disturbed]
-    ) -> tuple[Metrics, dict[str, Evaluation]]:
-        valid = self.predict(self.val_loader)
-        evaluations = {"val": valid} | {name: self.predict(loader) for name, loader in held_out.items()}
+        def predict(loader: Loader, *, dropout: bool = False) -> Evaluation:
+            return judge.judged(self.predict(loader, dropout=dropout))
+
+        metrics = self._metrics(judged, self.context.disturbed, predict)
+        return metrics | comparison(judge, linear, self.criteria), judged
+
+    def _predict_all(self, held_out: Mapping[str, Loader]) -> dict[str, Evaluation]:
+        return {"val": self.predict(self.val_loader)} | {
+            name: self.predict(loader) for name, loader in held_out.items()
+        }
+
+    def _metrics(
+        self,
+        evaluations: Mapping[str, Evaluation],
+        disturbed: Mapping[str, Disturbed],
+        predict: Callable[..., Evaluation],
+    ) -> Metrics:
+        valid = evaluations["val"]
         metrics: Metrics = {}
         for prefix, evaluation in evaluations.items():
             own = evaluation.metrics(self.criteria, valid)
             if prefix in disturbed:
-                own |= steadiness_metrics(disturbed[prefix], evaluation, valid, self.predict, self.device)
+                own |= steadiness_metrics(disturbed[prefix], evaluation, valid, predict, self.device)
             metrics |= {f"{prefix}/{name}": value for name, value in own.items()}
-        return metrics, evaluations
+        return metrics
 
     def _evaluate_epoch(self) -> Metrics:
         held_out = self.context.held_out if self.settings.held_out_each_epoch else {}
         disturbed = self.context.disturbed if self.settings.steadiness == "each_epoch" else {}
-        metrics, self._last_evaluations = self._evaluate(held_out, disturbed)
-        return metrics
+        self._last_evaluations = self._predict_all(held_out)
+        return self._metrics(self._last_evaluations, disturbed, self.predict)
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics = metrics
