@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from support.commands import run, runs, train
-from support.servers import free_port
+from support.ports import free_port
 
 TINY = ["trainer.epochs=1", "trainer.precision=fp32", "model.encoder.hidden_size=32", "model.encoder.vocab_size=400"]
 TINY += ["tracking.system_metrics=false", "tracking.log_model=false", "sampler.batch_size=16"]

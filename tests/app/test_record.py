@@ -1,22 +1,17 @@
 """A small sweep recorded by a real remote server, which keeps the artifacts too, and looked at in a real browser."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import mlflow
-import psutil
 import pytest
 from mlflow import MlflowClient
 
 from support.chromium import needs_chromium, page  # noqa: F401  a fixture
-from support.servers import free_port
-from support.sweeps import Sweeps, wait_for
+from support.servers import MlflowServer
+from support.sweeps import Sweeps
 
 pytestmark = pytest.mark.slow
 
@@ -29,31 +24,12 @@ SMALL = (
 )
 
 
-def is_up(address):
-    try:
-        return urlopen(f"{address}/health", timeout=2).status == 200
-    except OSError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    address = f"http://127.0.0.1:{free_port()}"
-    where = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *where, "--port", address.rpartition(":")[2], "--workers", "1"],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: is_up(address), seconds=120)
-    yield address
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
-    process.wait(30)
-    psutil.wait_procs(family, 10)
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server.uri
+    server.remove()
 
 
 @pytest.fixture(scope="module")

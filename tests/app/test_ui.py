@@ -1,10 +1,6 @@
 """`make ui`: one command to the comparison of the latest sweep, looked at in a real browser where there is one."""
 
-import os
 import socket
-import subprocess
-import sys
-import time
 
 import psutil
 import pytest
@@ -12,23 +8,14 @@ from mlflow import MlflowClient
 
 from contrastive_app.ui import latest_page
 from support.chromium import needs_chromium, page  # noqa: F401  a fixture
-from support.servers import free_port
-from support.sweeps import ROOT, Sweeps
+from support.commands import provide_store, run, start, wait_while_running
+from support.ports import free_port
+from support.sweeps import Sweeps, wait_for
 
 pytestmark = pytest.mark.slow
 
-
-def ui(folder, port, **environment):
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    plain = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "src.ui", "--port", str(port)],
-        cwd=folder,
-        env=plain | {"PYTHONPATH": paths} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if environment else subprocess.STDOUT,
-        text=True,
-    )
+UI = ("-m", "src.ui", "--port")
+HEADLESS = {"DISPLAY": None, "WAYLAND_DISPLAY": None}
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +26,21 @@ def swept(tmp_path_factory):
     return sweeps, {line.partition(": ")[0]: line.partition("/#/")[2] for line in out.splitlines() if "/#/" in line}
 
 
-@pytest.fixture
-def server(swept, tmp_path):
+@pytest.fixture(scope="module")
+def server(swept, tmp_path_factory):
     """The UI of the sweep: its process, the address that it printed, and the one that it opened a browser at."""
-    opened = tmp_path / "opened"
-    browser = tmp_path / "browser"
+    folder = tmp_path_factory.mktemp("browser")
+    opened, browser = folder / "opened", folder / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     browser.chmod(0o755)
-    process = ui(swept[0].folder, free_port(), DISPLAY=":0", BROWSER=str(browser))
-    printed = next(line for line in process.stdout if line.startswith("Open ")).split()[1]
+    window = HEADLESS | {"DISPLAY": ":0", "BROWSER": str(browser)}
+    process = start(*UI, free_port(), cwd=swept[0].folder, new_interpreter=True, **window)
+    wait_while_running(process, lambda: "Open " in process.out())
+    printed = next(line for line in process.out().splitlines() if line.startswith("Open ")).split()[1]
     yield process, printed, opened
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     process.wait(30)
-    process.stdout.close()
     psutil.wait_procs(family, 10)
     assert not any(child.is_running() for child in family)
 
@@ -60,10 +48,7 @@ def server(swept, tmp_path):
 def test_it_opens_the_latest_sweep_with_two_processes(server, swept):
     process, printed, opened = server
     assert printed.partition("/#/")[2] == swept[1]["Comparison"]
-    for _ in range(100):
-        if opened.exists() and opened.read_text():
-            break
-        time.sleep(0.1)
+    wait_for(lambda: opened.exists() and opened.read_text())
     assert opened.read_text().strip() == printed
     assert len(psutil.Process(process.pid).children(recursive=True)) == 1
     connections = psutil.net_connections("tcp")
@@ -89,6 +74,7 @@ def test_the_comparison_is_ready_in_a_browser(server, swept, page):  # noqa: F81
 
 def test_without_a_sweep_it_is_the_page_of_runs(tmp_path):
     store = f"sqlite:///{tmp_path}/mlflow.db"
+    provide_store(tmp_path)
     client = MlflowClient(tracking_uri=store)
     experiment = client.create_experiment("mine", artifact_location=(tmp_path / "artifacts").as_uri())
     assert latest_page(store) == "/#/experiments/0/runs?workflowType=machine_learning"
@@ -99,5 +85,5 @@ def test_without_a_sweep_it_is_the_page_of_runs(tmp_path):
 def test_a_port_that_is_taken_is_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        out, _ = ui(tmp_path, port).communicate(timeout=60)
-    assert out.strip() == f"port {port} is taken; another: python -m src.ui --port {port + 1}"
+        done = run(*UI, port, cwd=tmp_path, **HEADLESS)
+    assert done.stderr.strip() == f"port {port} is taken; another: python -m src.ui --port {port + 1}"

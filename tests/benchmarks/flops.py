@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-SLOW_PRODUCT_SECONDS = 0.1
+SIZES = (256, 512, 1024, 2048, 8192)
+SLOW_PRODUCT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Shape:
 
 def ceiling(dtype: torch.dtype, device: torch.device) -> float:
     """FLOP a second of the best large square product."""
-    rates = []
-    for size in (256, 512, 1024, 2048, 8192):
+    rates: list[float] = []
+    for size in SIZES:
+        if rates and 2 * size**3 / rates[-1] > SLOW_PRODUCT_SECONDS:  # a CPU is as fast at the sizes before
+            break
         left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         seconds = []
         for _ in range(4):
@@ -33,6 +36,4 @@ def ceiling(dtype: torch.dtype, device: torch.device) -> float:
             (left @ right)[0, 0].item()  # waits for the device
             seconds.append(time.perf_counter() - started)
         rates.append(2 * size**3 / min(seconds))
-        if min(seconds) > SLOW_PRODUCT_SECONDS:  # bf16 on a CPU that has none takes minutes at the sizes beyond
-            break
     return max(rates)

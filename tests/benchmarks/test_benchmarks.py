@@ -1,18 +1,17 @@
 """The benchmarks run; their figures are for people."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support.commands import run as run_command
 
 BENCHMARKS = Path(__file__).parent
 
 
 def run(script, *arguments):
-    command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=500).stdout
+    return run_command(BENCHMARKS / script, *arguments, cwd=BENCHMARKS, timeout=500, check=True).stdout
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from contrastive_learning.runtime.devices import cpu_multiplies_bf16
 from contrastive_learning.serving import export_judge, judge
 from contrastive_learning.tracking import MlflowTracking
 from support.judges import CRITERIA, RESPONSES, export
-from support.servers import free_port
+from support.ports import free_port
 
 
 def record(folder, evaluation_of=export, **changes):

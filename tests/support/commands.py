@@ -19,7 +19,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from local_slots.devices import THREAD_VARIABLES
-from support.servers import free_port
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -166,9 +166,9 @@ def runs(folder):
     return client, client.search_runs([experiment.experiment_id]) if experiment else []
 
 
-def provide_store(folder):
-    """An empty MLflow store at mlflow.db, unless there is one: to create its tables takes MLflow seconds."""
-    file = Path(folder, "mlflow.db")
+def provide_store(folder, name="mlflow.db"):
+    """An empty MLflow store, unless there is one: to create its tables takes MLflow seconds."""
+    file = Path(folder, name)
     if not file.exists():
         shutil.copyfile(_empty_store(), file)
 

@@ -4,9 +4,7 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -16,6 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from support.commands import provide_store, start
+from support.ports import free_port
 
 START_SECONDS = 120
 
@@ -79,12 +80,6 @@ def unprivileged_user():
     return "postgres" if "postgres" in names else "nobody"
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class MlflowServer:
     """It takes the artifacts, too: its clients see nothing of `folder`. In its options, server:5000 is its address."""
 
@@ -98,18 +93,15 @@ class MlflowServer:
     def start(self):
         where = ["--port", str(self._port), "--workers", "1"]
         options = [self.host if option == "server:5000" else option for option in self._options]
-        command = [sys.executable, "-m", "mlflow", "server", *options, *where]
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self._folder / "server.log").open("a") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self._folder, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+        environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        provide_store(self._folder, "server.db")
+        self._process = start("-m", "mlflow", "server", *options, *where, cwd=self._folder, **environment)
         give_up = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up:
             with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=1):
                 return
             time.sleep(0.2)
-        raise TimeoutError((self._folder / "server.log").read_text())
+        raise TimeoutError(self._process.errors())
 
     def stop(self):
         os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,11 +1,10 @@
 import json
 import threading
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import pytest
 
 from contrastive_learning.tracking import MlflowTracking, NoTracking
+from support.commands import provide_store, start
 from support.pictures import png
 
 
@@ -15,6 +14,7 @@ def tracking_at(uri, **changes):
 
 
 def tracking_in(folder, **changes):
+    provide_store(folder)
     return tracking_at(f"sqlite:///{folder}/mlflow.db", **changes)
 
 
@@ -81,18 +81,31 @@ def test_a_folder_takes_one_run_at_a_time(tmp_path):
         assert again.run_id == run.run_id
 
 
-def _open_and_close(folder, output):
-    output.mkdir()
-    with tracking_in(folder).open("parallel", {}, folder=output) as run:
-        run.log({"val/macro_f1": 0.5}, 0)
-    return run.run_id
+OPEN_AND_CLOSE = """
+from pathlib import Path
+from contrastive_learning.tracking import MlflowTracking
+
+tracking = MlflowTracking(
+    uri="sqlite:///../mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
+)
+with tracking.open("parallel", {}, folder=Path.cwd()) as run:
+    run.log({"val/macro_f1": 0.5}, 0)
+print(run.run_id)
+"""
 
 
 @pytest.mark.slow
 def test_four_processes_create_a_fresh_store_together(tmp_path):
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        runs = list(pool.map(_open_and_close, [tmp_path] * 4, [tmp_path / str(number) for number in range(4)]))
-    assert len(set(runs)) == 4
+    (tmp_path / "script.py").write_text(OPEN_AND_CLOSE)
+    folders = [tmp_path / str(number) for number in range(4)]
+    for folder in folders:
+        folder.mkdir()
+    processes = [start(tmp_path / "script.py", cwd=folder) for folder in folders]
+    printed = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, printed
+    recorded = client_of(tmp_path).search_runs([client_of(tmp_path).get_experiment_by_name("x").experiment_id])
+    assert {run.info.run_id for run in recorded} == {out.strip() for out, _ in printed}
+    assert [run.data.metrics for run in recorded] == [{"val/macro_f1": 0.5}] * 4
 
 
 def test_a_server_that_is_away_is_found_by_the_check_not_when_the_parts_are_built():

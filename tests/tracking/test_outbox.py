@@ -3,10 +3,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import traceback
-from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -14,11 +11,11 @@ from mlflow import MlflowClient
 
 from contrastive_learning.tracking import MlflowTracking
 from contrastive_learning.tracking.outbox import Outbox
+from support.commands import ROOT, provide_store
+from support.commands import run as run_command
 from support.judges import CRITERIA, export
 from support.pictures import png
 from support.servers import MlflowServer
-
-ROOT = Path(__file__).parents[2]
 
 
 class Post:
@@ -37,6 +34,15 @@ class Post:
 
 def outbox_to(post, path):
     return Outbox(path, post, lambda error: isinstance(error, OSError))
+
+
+def tracking_at(uri):
+    return MlflowTracking(uri=uri, experiment="x", log_model=True, register=None, system_metrics=False)
+
+
+def tracking_in(folder):
+    provide_store(folder)
+    return tracking_at(f"sqlite:///{folder}/mlflow.db")
 
 
 def test_calls_arrive_once_and_in_order_whoever_sends_them(tmp_path):
@@ -87,9 +93,7 @@ def interrupted():
 
 def test_an_interrupt_waits_for_the_call_to_end(tmp_path, interrupted):
     """Within MLflow's transaction it can leave SQLite locked, and then the run cannot be closed."""
-    tracking = MlflowTracking(
-        uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
-    )
+    tracking = tracking_in(tmp_path)
     run = tracking.open("first", {}, folder=tmp_path)
 
     def send_signal(connection):
@@ -105,9 +109,7 @@ def test_an_interrupt_waits_for_the_call_to_end(tmp_path, interrupted):
 
 
 def test_a_refusal_is_no_outage(tmp_path):
-    tracking = MlflowTracking(
-        uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
-    )
+    tracking = tracking_in(tmp_path)
     run = tracking.open("first", {}, folder=tmp_path)
     client = MlflowClient(tracking_uri=tracking.uri)
     client.delete_run(run.run_id)
@@ -121,9 +123,7 @@ def test_a_refusal_is_no_outage(tmp_path):
 
 
 def test_an_outbox_of_an_earlier_version_names_the_run_to_register(tmp_path):
-    tracking = MlflowTracking(
-        uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x", log_model=True, register=None, system_metrics=False
-    )
+    tracking = tracking_in(tmp_path)
     with tracking.open("first", {}, folder=tmp_path) as run:
         pass
     (tmp_path / "outbox.jsonl").write_text(f'["register", {{"run_id": "{run.run_id}"}}]\n')
@@ -145,7 +145,7 @@ def test_a_server_that_is_away_costs_no_record(server, tmp_path, monkeypatch):
     output = tmp_path / "output"
     output.mkdir()
     export(output / "judge")
-    tracking = MlflowTracking(uri=server.uri, experiment="x", log_model=True, register=None, system_metrics=False)
+    tracking = tracking_at(server.uri)
     run = tracking.open("first", {}, folder=output)
     monkeypatch.setattr("contrastive_learning.tracking.outbox.LAST_TRIES_SECONDS", 1.0)
     with run:
@@ -192,6 +192,4 @@ def assert_whole(uri, run_id):
 
 
 def sync(output):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
-    command = [sys.executable, "-m", "src.sync", str(output)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return run_command("-m", "src.sync", output, cwd=ROOT)
