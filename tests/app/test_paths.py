@@ -118,5 +118,7 @@ def test_a_sweep_whose_trials_work_in_their_folders_has_one_record(launcher, fol
     (parent,), children = sweeps.children()
     assert len(children) == 2
     assert all(child.info.status == "FINISHED" for child in (parent, *children))
+    assert sorted(child.info.run_name for child in children) == ["000 τ=0.05", "001 τ=0.1"]
+    assert {child.data.params["loss.temperature"] for child in children} == {"0.05", "0.1"}
     assert "Best runs: " in done.stderr
     assert not list(folder.glob("multirun/s/*/tokens"))

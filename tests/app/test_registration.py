@@ -3,12 +3,13 @@
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import SMALL, TRAIN, run
+from support.commands import SMALL, TRAIN, provide_store, run
 from support.sweeps import Sweeps
 
 
 @pytest.mark.slow
 def test_only_the_store_that_is_named_is_used_and_registered_in(tmp_path):
+    provide_store(tmp_path, "other.db")
     named = f"sqlite:///{tmp_path}/other.db"
     store = ("tracking.uri=sqlite:///other.db", "tracking.register=judge", "tracking.system_metrics=false")
     foreign = {"MLFLOW_REGISTRY_URI": f"sqlite:///{tmp_path}/foreign.db"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from support.commands import provide_store
 from support.sweeps import ROOT, Sweeps
 
 STUDIES = sorted(file.stem for file in (ROOT / "sweeps").glob("*.yaml"))
@@ -40,7 +41,8 @@ def test_a_glob_stands_for_choices_of_a_group(tmp_path):
 @pytest.mark.slow
 def test_a_study_of_the_real_model(tmp_path):
     sweeps = Sweeps(tmp_path)
-    prune = ("trainer.epochs=3", "hydra.sweeper.n_trials=3")
+    prune = ("trainer.epochs=3", "hydra.sweeper.n_trials=3", "tracking.log_model=false")
+    provide_store(tmp_path)
     sweeps.run(*study("smoke"), *prune, app="src.train")
     states = sweeps.states("smoke")
     assert set(states) <= {"COMPLETE", "PRUNED"}
@@ -94,7 +96,8 @@ print(*{name.partition(".")[0] for name in sys.modules} - {name.partition(".")[0
 def test_a_trial_finds_its_heavy_libraries_loaded(tmp_path):
     preload = str(ROOT / "conf/hydra/launcher/local.yaml")
     paths = os.pathsep.join(map(str, (ROOT / "src", ROOT)))
-    command = [sys.executable, "-c", LIBRARIES_OF_A_RUN, preload, *study("smoke"), "hydra.mode=RUN"]
+    command = [sys.executable, "-c", LIBRARIES_OF_A_RUN, preload, *study("smoke"), "hydra.mode=RUN", "trainer.epochs=1"]
+    provide_store(tmp_path)
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=True
     )
@@ -107,6 +110,8 @@ def test_two_objectives_of_the_real_model(tmp_path):
     sweeps = Sweeps(tmp_path)
     small = [f"data.source.{split}_size=48" for split in ("train", "valid", "test", "test_ood")]
     small += ["model.encoder.hidden_size=32", "model.encoder.vocab_size=800", "trainer.epochs=1"]
+    small += ["tracking.log_model=false", "tracking.system_metrics=false"]
+    provide_store(tmp_path)
     sweeps.run(*study("borderline_pareto"), *small, "hydra.sweeper.n_trials=3", app="src.train")
     trials = sweeps.study("borderline_pareto").trials
     assert [len(trial.values) for trial in trials] == [2, 2, 2]

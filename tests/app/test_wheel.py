@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import ROOT, SMALL
+from support.commands import ROOT, SMALL, provide_store
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +64,7 @@ def swept(installed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     small = [*SMALL, "trainer.epochs=1", "hydra.sweeper.n_trials=2", "tracking.register=judge"]
+    provide_store(folder)
     installed.run(folder, "contrastive-train", "--config-name", "smoke", *small)
     return folder
 
@@ -81,10 +82,11 @@ def test_the_wheel_brings_the_packages_and_their_configuration_and_nothing_named
 
 def test_everything_is_imported_from_the_wheel(installed, tmp_path):
     code = f"""
-import importlib, json, importlib.util
-modules = [importlib.import_module(name) for name in {[*PACKAGES, "contrastive_app.conf", "contrastive_app.sweeps"]}]
-paths = [path for module in modules for path in module.__path__]
-print(json.dumps([paths, importlib.util.find_spec("src") is None]))
+import json
+from importlib.util import find_spec
+specs = [find_spec(name) for name in {[*PACKAGES, "contrastive_app.conf", "contrastive_app.sweeps"]}]
+paths = [path for spec in specs for path in spec.submodule_search_locations]
+print(json.dumps([paths, find_spec("src") is None]))
 """
     paths, no_src = json.loads(installed.run(tmp_path, "python", "-c", code))
     assert all(Path(path).is_relative_to(installed.bin.parent) for path in paths)
