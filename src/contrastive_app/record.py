@@ -114,6 +114,7 @@ def record_judge(
     """Record the trained judge so that it can be served. Returns its address, or None if it was not recorded."""
     from contrastive_learning.serving import export_judge
 
+    train = data.splits["train"]
     export_judge(
         output / "judge",
         trainer.accelerator.unwrap_model(trainer.model),
@@ -123,6 +124,8 @@ def record_judge(
         max_length=config.data.max_length,
         prefix=config.data.prefix,
         precision=trainer.precision,
+        judge=trainer.judge,
+        training_texts=zip(train.column("context"), train.column("response"), strict=True),
     )
     return run.model(output / "judge", data.criteria)
 

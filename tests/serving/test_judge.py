@@ -19,8 +19,9 @@ import torch
 from mlflow.pyfunc import PythonModelContext
 
 from contrastive_learning import ContrastiveQualityModel
+from contrastive_learning.judging import NeighboursJudge, PrototypesJudge, by_vectors
 from contrastive_learning.runtime.devices import cpu_multiplies_bf16
-from contrastive_learning.serving import export_judge, judge
+from contrastive_learning.serving import export_judge, extra_packages, judge
 from contrastive_learning.tracking import MlflowTracking
 from support.judges import CRITERIA, RESPONSES, export
 from support.ports import free_port
@@ -92,6 +93,8 @@ def judged_elsewhere(folder, uri):
         {},
         {"encoder": "plain", "pooling": "mean", "normalization": "batch_norm"},
         {"encoder": "plain", "normalization": "none"},
+        {"judge": NeighboursJudge(k=3, temperature=0.5, space="embeddings")},
+        {"judge": PrototypesJudge(temperature=0.5, space="features")},
         {"precision": "bf16"},  # whether or not this CPU is fast at it
     ],
 )
@@ -118,11 +121,61 @@ def test_the_judge_computes_as_it_was_trained_where_that_is_fast():
     assert judge._autocast_dtype("bf16", cpu) == (torch.bfloat16 if cpu_multiplies_bf16() else None)
 
 
+def loaded(folder):
+    served = judge.Judge()
+    served.load_context(PythonModelContext(artifacts={"judge": str(folder / "judge")}, model_config=None))
+    return served
+
+
+ROWS = pd.DataFrame([{"context": list(item.context), "response": item.response} for item in RESPONSES])
+
+
+def test_neighbours_are_given_as_reasons(tmp_path):
+    """Each of RESPONSES is its own nearest neighbour; the weights and votes of all three give the judgement."""
+    export(tmp_path / "judge", judge=NeighboursJudge(k=3, temperature=0.5, space="features"))
+    served = loaded(tmp_path)
+    judged = served.predict(None, ROWS, {"neighbours": 3})
+    plain = served.predict(None, ROWS)
+    assert not [name for name in plain if name.startswith("neighbours/")]
+    logits, _, _ = served._judge([served._tokens(row.context, row.response) for row in ROWS.itertuples()])
+    for column, criterion in enumerate(CRITERIA):
+        for row, reasons in enumerate(judged[f"neighbours/{criterion}"]):
+            assert reasons[0]["response"] == RESPONSES[row].response
+            assert reasons[0]["context"] == list(RESPONSES[row].context)
+            assert reasons[0]["similarity"] == pytest.approx(1, abs=1e-5)
+            assert [reason["similarity"] for reason in reasons] == sorted(
+                (reason["similarity"] for reason in reasons), reverse=True
+            )
+            share = sum(reason["weight"] * reason["yes_votes"] / reason["num_votes"] for reason in reasons)
+            head = 1 / (1 + np.exp(-logits[row, column]))
+            assert plain[f"probability/{criterion}"][row] == pytest.approx((head + share) / 2, abs=1e-5)
+    json.dumps(judged.to_dict("records"), default=bool)
+    with pytest.raises(ValueError, match=r"neighbours must be 0..3, got 4"):
+        served.predict(None, ROWS, {"neighbours": 4})
+
+
+@pytest.mark.parametrize("mixed", [None, PrototypesJudge(temperature=0.5, space="embeddings")])
+def test_a_judge_without_neighbours_says_so(tmp_path, mixed):
+    """Also one that was recorded before there were judges by vectors: its settings do not name one."""
+    export(tmp_path / "judge", judge=mixed)
+    assert ("by_vectors" in json.loads((tmp_path / "judge/judge.json").read_text())) == (mixed is not None)
+    with pytest.raises(ValueError, match="has no neighbours to give as reasons: train one with judge=neighbours"):
+        loaded(tmp_path).predict(None, ROWS, {"neighbours": 1})
+
+
+def test_an_index_is_named_among_the_packages_that_a_judge_needs(tmp_path, monkeypatch):
+    pytest.importorskip("faiss", reason="the optional extra index is not installed")
+    neighbours = NeighboursJudge(k=3, temperature=0.5, space="features")
+    export(tmp_path / "few", judge=neighbours)
+    monkeypatch.setattr(by_vectors, "EXACT_ROWS", 3)
+    export(tmp_path / "many", judge=neighbours)
+    assert [extra_packages(tmp_path / name) for name in ("few", "many")] == [[], ["faiss-cpu"]]
+
+
 def test_a_text_in_pieces_is_judged_as_the_composed_one(tmp_path):
     """macOS writes Hangul in pieces (NFD); in training, texts are composed (NFC) when they are read."""
     export(tmp_path / "judge")
-    served = judge.Judge()
-    served.load_context(PythonModelContext(artifacts={"judge": str(tmp_path / "judge")}, model_config=None))
+    served = loaded(tmp_path)
     served.tokenizer.backend_tokenizer.normalizer = None  # KLUE's composes nothing either
     rows = [{"context": list(item.context), "response": item.response} for item in RESPONSES]
     in_pieces = json.loads(unicodedata.normalize("NFD", json.dumps(rows, ensure_ascii=False)))

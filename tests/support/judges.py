@@ -1,5 +1,8 @@
 """A small exported judge."""
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from transformers import BertConfig, BertModel
 
@@ -43,8 +46,11 @@ def plain_bert(tokenizer):
     return BertModel(config, add_pooling_layer=False)
 
 
-def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_norm", precision="fp32"):
-    """Export a random model. Returns what it says about RESPONSES itself."""
+def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_norm", precision="fp32", judge=None):
+    """Export a random model. Returns what it says about RESPONSES itself.
+
+    judge: what mixes it with RESPONSES as training responses, half and half.
+    """
     torch.manual_seed(0)
     segmented, tokenizer = scratch_encoder([turn for item in RESPONSES for turn in (*item.context, item.response)] * 3)
     model = ContrastiveQualityModel(
@@ -68,6 +74,21 @@ def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_n
     model(batch["input_ids"], batch["attention_mask"])  # gives batch_norm some statistics
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         evaluation = predict(model, [batch], torch.device("cpu"), "shared")
+    mixed = None
+    if judge is not None:
+        mixed = replace(judge.fit(evaluation, evaluation), weights=np.array([0.5, 0.5]))
+        evaluation = mixed.judged(evaluation)
+    texts = [(item.context, item.response) for item in RESPONSES]
     lengths = {"max_length": MAX_LENGTH, "prefix": PREFIX}
-    export_judge(folder, model, tokenizer, CRITERIA, evaluation, **lengths, precision=precision)
+    export_judge(
+        folder,
+        model,
+        tokenizer,
+        CRITERIA,
+        evaluation,
+        **lengths,
+        precision=precision,
+        judge=mixed,
+        training_texts=texts,
+    )
     return evaluation

@@ -1,13 +1,16 @@
 """Writes the folder that judge.py reads."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
+from contrastive_learning.judging import MixedJudge, Neighbours, by_vectors
 from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.model.encoders import SegmentedBert
 from contrastive_learning.model.model import ContrastiveQualityModel
@@ -31,12 +34,15 @@ def export_judge(
     max_length: int,
     prefix: str,
     precision: str,
+    judge: MixedJudge | None = None,
+    training_texts: Iterable[tuple[Sequence[str], str]] = (),
 ) -> None:
     """Write weights, tokenizer, settings and the licence notice to `folder`.
 
-    valid: the evaluation of `model` on the validation split, on which thresholds and vote shares are fitted.
-    precision: fp32, bf16 or fp16, in which `model` was evaluated. Raises ValueError if the encoder is not a
-    transformers one.
+    valid: the evaluation on the validation split, on which thresholds and vote shares are fitted. precision: fp32, bf16
+    or fp16, in which `model` was evaluated. judge: what is mixed with the classification head; None: nothing.
+    training_texts: (context, response) of its training responses; neighbours are given as reasons with these. Raises
+    ValueError if the encoder is not a transformers one.
     """
     config = check_servable(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,8 +64,36 @@ def export_judge(
         "prefix": prefix,
         "precision": precision,
     }
+    if judge is not None:
+        settings["by_vectors"] = _export_vectors(folder, judge, training_texts)
     (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
     (folder / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def extra_packages(folder: Path) -> list[str]:
+    """What the judge in `folder` needs beside the packages that every judge does."""
+    settings = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    return ["faiss-cpu"] if settings.get("by_vectors", {}).get("needs_index") else []
+
+
+def _export_vectors(
+    folder: Path, judge: MixedJudge, training_texts: Iterable[tuple[Sequence[str], str]]
+) -> dict[str, Any]:
+    """Write the vectors, the code that compares them and, for neighbours, the texts. Returns the settings for them."""
+    judge.by_vectors.save(folder)
+    shutil.copy(by_vectors.__file__, folder / "by_vectors.py")
+    of_neighbours = isinstance(judge.by_vectors, Neighbours)
+    if of_neighbours:
+        with (folder / "training_texts.jsonl").open("w", encoding="utf-8") as file:
+            for context, response in training_texts:
+                row = {"context": list(context), "response": response}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return {
+        "kind": type(judge.by_vectors).__name__,
+        "space": judge.space,
+        "weights": judge.weights.tolist(),
+        "needs_index": of_neighbours and len(judge.training.features) > by_vectors.EXACT_ROWS,
+    }
 
 
 def check_servable(model: ContrastiveQualityModel) -> PreTrainedConfig:

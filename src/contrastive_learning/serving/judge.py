@@ -4,9 +4,11 @@
 So it imports nothing of the package, and repeats, for inference only, what model/model.py, model/encoders.py
 (SegmentedBert), data/tokenized.py (encode) and runtime/devices.py (cpu_multiplies_bf16) do; a test checks that both
 give the same probabilities. Needs mlflow, torch, transformers, safetensors, numpy and pandas, and the folder `judge`
-with judge.json, encoder.json, model.safetensors and tokenizer/.
+with judge.json, encoder.json, model.safetensors and tokenizer/. A judge that is mixed with one by vectors also has
+by_vectors.py, the code of that one, vectors.safetensors and, if it is one of neighbours, training_texts.jsonl.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 BATCH_SIZE = 32
+Array = np.ndarray[Any, Any]
 
 
 class Network(nn.Module):
@@ -48,8 +51,8 @@ class Network(nn.Module):
         self.load_state_dict(load_file(folder / "model.safetensors"))
         self.eval()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [batch, criteria] and unit embeddings [batch, dim]."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [batch, criteria], features [batch, hidden] and unit embeddings [batch, dim]."""
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.settings["token_types"]:
             separators_left = (input_ids == self.settings["sep_token_id"]).long().flip(1).cumsum(1).flip(1)
@@ -62,7 +65,7 @@ class Network(nn.Module):
         mean = (states * weights).sum(1) / weights.sum(1).clamp_min(1)
         features = self.normalization(states[:, 0] if self.settings["pooling"] == "cls" else mean)
         embeddings = F.normalize(self.projection_head(features).float(), dim=-1, eps=1e-8)
-        return self.classification_head(features).float(), embeddings
+        return self.classification_head(features).float(), features.float(), embeddings
 
 
 class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
@@ -80,36 +83,95 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Network(folder, self.settings).to(self.device)
         self.dtype = _autocast_dtype(self.settings["precision"], self.device)
+        self.by_vectors: Any = None  # Neighbours or Prototypes; None: the classification head judges by itself
+        if "by_vectors" in self.settings:
+            self.by_vectors = getattr(_module(folder / "by_vectors.py"), self.settings["by_vectors"]["kind"]).load(
+                folder
+            )
+        self.training_texts: list[dict[str, Any]] = []
+        if (texts := folder / "training_texts.jsonl").exists():
+            with texts.open(encoding="utf-8") as file:
+                self.training_texts = [json.loads(line) for line in file]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row per response. With params {"embeddings": True} also `embedding`, a list of projection_dim floats.
 
-        Raises ValueError for a response that is not a text or is empty, and for a context of another form.
+        With params {"neighbours": 3}, a judge with neighbours adds `neighbours/<criterion>`: the three training
+        responses nearest for that criterion, nearest first, each with context, response, yes_votes, num_votes,
+        similarity (cosine) and weight (its share in the neighbours' part of the judgement).
+
+        Raises ValueError for a response that is not a text or is empty, for a context of another form, and if there are
+        no neighbours, or not so many.
         """
         responses = model_input["response"]
         if not all(isinstance(response, str) and response.strip() for response in responses):
             raise ValueError("every response must be a text that is not empty")
+        wanted = params or {}
+        self._check_neighbours(wanted.get("neighbours", 0))
         contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
         tokens = [self._tokens(turns, response) for turns, response in zip(contexts, responses, strict=True)]
-        logits, embeddings = self._judge(tokens)
-        judged = self._columns(logits)
-        if (params or {}).get("embeddings"):
+        logits, features, embeddings = self._judge(tokens)
+        vectors = {"features": features, "embeddings": embeddings}
+        judged = self._columns(logits, vectors)
+        if wanted.get("embeddings"):
             judged["embedding"] = embeddings.tolist()
+        if wanted.get("neighbours", 0) > 0:
+            judged |= self._neighbours(vectors, wanted["neighbours"])
         return pd.DataFrame(judged, index=model_input.index)
 
-    def _columns(self, logits: np.ndarray[Any, Any]) -> dict[str, Any]:
+    def _check_neighbours(self, number: int) -> None:
+        if number == 0:
+            return
+        if not self.training_texts:
+            raise ValueError("this judge has no neighbours to give as reasons: train one with judge=neighbours")
+        if not 0 < number <= self.by_vectors.k:
+            raise ValueError(f"neighbours must be 0..{self.by_vectors.k}, got {number}")
+
+    def _columns(self, logits: Array, vectors: dict[str, Array]) -> dict[str, Any]:
         columns: dict[str, Any] = {}
+        other = None if self.by_vectors is None else self.by_vectors.probabilities(self._compared(vectors))
         for index, criterion in enumerate(self.settings["criteria"]):
             values = logits[:, index].astype(np.float64)
+            if other is not None:
+                weight = self.settings["by_vectors"]["weights"][index]
+                values = _logit((1 - weight) * _sigmoid(values) + weight * other[:, index])
             slope, offset = self.settings["vote_shares"][index]
             columns[f"probability/{criterion}"] = _sigmoid(values)
             columns[f"decision/{criterion}"] = _sigmoid(values) > self.settings["thresholds"][index]
             columns[f"vote_share/{criterion}"] = _sigmoid(slope * values + offset)
         return columns
 
-    def _judge(self, tokens: list[list[int]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        logits = np.zeros((len(tokens), len(self.settings["criteria"])), dtype=np.float32)
-        embeddings = np.zeros((len(tokens), self.settings["projection_dim"]), dtype=np.float32)
+    def _compared(self, vectors: dict[str, Array]) -> Array:
+        return vectors[self.settings["by_vectors"]["space"]]
+
+    def _neighbours(self, vectors: dict[str, Array], number: int) -> dict[str, list[list[dict[str, Any]]]]:
+        judge = self.by_vectors
+        columns = {}
+        for index, (criterion, found) in enumerate(
+            zip(self.settings["criteria"], judge.reasons(self._compared(vectors)), strict=True)
+        ):
+            columns[f"neighbours/{criterion}"] = [
+                [
+                    self.training_texts[row]
+                    | {
+                        "yes_votes": int(judge.yes_votes[row, index]),
+                        "num_votes": int(judge.num_votes[row, index]),
+                        "similarity": float(similarity),
+                        "weight": float(weight),
+                    }
+                    for row, similarity, weight in list(zip(*response, strict=True))[:number]
+                ]
+                for response in zip(found.rows, found.similarity, found.weight, strict=True)
+            ]
+        return columns
+
+    def _judge(self, tokens: list[list[int]]) -> tuple[Array, Array, Array]:
+        widths = (
+            len(self.settings["criteria"]),
+            self.network.classification_head.in_features,
+            self.settings["projection_dim"],
+        )
+        columns = tuple(np.zeros((len(tokens), width), dtype=np.float32) for width in widths)
         order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
         for start in range(0, len(order), BATCH_SIZE):
             rows = order[start : start + BATCH_SIZE]
@@ -118,8 +180,10 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
             mask = [[1] * len(tokens[row]) + [0] * (width - len(tokens[row])) for row in rows]
             with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
                 output = self.network(torch.tensor(padded, device=self.device), torch.tensor(mask, device=self.device))
-            logits[rows], embeddings[rows] = (part.cpu().numpy() for part in output)
-        return logits, embeddings
+            for column, part in zip(columns, output, strict=True):
+                column[rows] = part.cpu().numpy()
+        logits, features, embeddings = columns
+        return logits, features, embeddings
 
     def _tokens(self, context: Any, response: str) -> list[int]:
         """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; if that is too long, the oldest context is left out."""
@@ -163,7 +227,21 @@ def _turns(context: Any) -> list[str]:
     return [turn for turn in turns if turn.strip()]
 
 
-def _sigmoid(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _module(file: Path) -> Any:
+    """The code that lies next to the weights."""
+    spec = importlib.util.spec_from_file_location("judge_by_vectors", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _logit(probability: Array) -> Array:
+    return np.asarray(torch.logit(torch.from_numpy(probability), eps=1e-12))
+
+
+def _sigmoid(values: Array) -> Array:
     return np.asarray(torch.sigmoid(torch.from_numpy(values)))
 
 

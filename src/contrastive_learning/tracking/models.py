@@ -94,7 +94,7 @@ def _write(folder: Path, judge: Path, criteria: Sequence[str], run_id: str, mode
     import pandas as pd
     from mlflow.models import Model
 
-    from contrastive_learning.serving import JUDGE_CODE
+    from contrastive_learning.serving import JUDGE_CODE, extra_packages
 
     mlflow.pyfunc.save_model(
         folder,
@@ -102,7 +102,7 @@ def _write(folder: Path, judge: Path, criteria: Sequence[str], run_id: str, mode
         artifacts={"judge": str(judge)},
         signature=_signature(criteria),
         input_example=pd.DataFrame(EXAMPLE),
-        pip_requirements=[f"{name}=={_public_version(name)}" for name in SERVING_PACKAGES],
+        pip_requirements=[f"{name}=={_public_version(name)}" for name in (*SERVING_PACKAGES, *extra_packages(judge))],
         mlflow_model=Model(run_id=run_id, model_id=model_id),
     )
 
@@ -114,11 +114,14 @@ def _signature(criteria: Sequence[str]) -> Any:
     kinds = {"probability": "double", "decision": "boolean", "vote_share": "double"}
     context = ColSpec(AnyType(), "context", required=False)  # a list of turns, or one text
     outputs = [ColSpec(type, f"{kind}/{criterion}") for criterion in criteria for kind, type in kinds.items()]
-    embedding = ColSpec(Array(DataType.double), "embedding", required=False)
+    asked = [
+        ColSpec(Array(DataType.double), "embedding", required=False),
+        *(ColSpec(AnyType(), f"neighbours/{criterion}", required=False) for criterion in criteria),
+    ]
     return ModelSignature(
         Schema([context, ColSpec("string", "response")]),
-        Schema([*outputs, embedding]),
-        ParamSchema([ParamSpec("embeddings", "boolean", default=False)]),
+        Schema([*outputs, *asked]),
+        ParamSchema([ParamSpec("embeddings", "boolean", default=False), ParamSpec("neighbours", "long", default=0)]),
     )
 
 
