@@ -104,7 +104,7 @@ def test_reasons_are_the_nearest_first_with_their_weights():
 
 @pytest.mark.parametrize("num_rows", [1, by_vectors.BLOCK, 40 * by_vectors.BLOCK + 1])
 def test_the_search_by_blocks_is_exact(num_rows):
-    """More rows than a chunk and more queries than are compared at a time; also with fewer blocks than neighbours."""
+    """More queries than are compared at a time; also with fewer blocks than neighbours."""
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(num_rows, 4, generator=generator, dtype=torch.float64)
     queries = torch.randn(2 * by_vectors.QUERIES + 1, 4, generator=generator, dtype=torch.float64)

@@ -21,7 +21,6 @@ FloatArray = NDArray[np.floating[Any]]
 EXACT_ROWS = 100_000  # up to so many training responses all are compared, beyond that an index is searched
 QUERIES = 32  # compared at a time, so that the similarities to EXACT_ROWS rows take 13 MB
 BLOCK = 64  # rows, of which only the largest similarity is sorted at first
-CHUNK = 12 * BLOCK  # rows that are multiplied at a time, so that they stay in the cache: up to three times as fast
 UNKNOWN = 0.5  # the probability where no training response tells anything
 
 
@@ -287,7 +286,7 @@ def nearest(queries: Tensor, rows: Tensor, ignored: Tensor, k: int) -> tuple[Ten
 
 
 def _nearest(queries: Tensor, rows: Tensor, ignored: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    similarity = torch.cat([queries @ chunk.T for chunk in torch.split(rows, CHUNK)], dim=1)  # [queries, rows]
+    similarity = queries @ rows.T  # [queries, rows]
     similarity.index_fill_(1, ignored, -torch.inf)
     blocks = similarity.view(len(queries), -1, BLOCK)  # [queries, blocks, BLOCK]
     best = blocks.amax(dim=2).topk(min(k, blocks.shape[1]), dim=1).indices  # [queries, k]
