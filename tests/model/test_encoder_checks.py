@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertModel,
@@ -130,6 +131,65 @@ def test_missing_weights_are_named_in_one_part_or_several(tmp_path):
     parts[-1].unlink()
     with pytest.raises(ValueError, match=f"has no {parts[-1].name}"):
         encoder.check(32)
+
+
+def rename(folder, change):
+    """Write the weights of `folder` again, each tensor as `change` calls it; without those that it calls None."""
+    file = folder / "model.safetensors"
+    named = {change(key): value for key, value in load_file(file).items()}
+    named.pop(None, None)
+    save_file(named, file, metadata={"format": "pt"})
+
+
+LOADS = {"checked": lambda encoder: encoder.check(32), "loaded": lambda encoder: encoder.encoder(None)}
+COMPILED = r"\d\d are missing, such as embeddings\.\S+ \(the file has _orig_mod\.embeddings\.\S+\); write them with"
+HAS_GAP = r" 1 are missing, such as encoder\.\S+query\.bias; write them with"
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda key: f"_orig_mod.{key}", COMPILED, id="by torch.compile"),
+        pytest.param(lambda key: None if "query.bias" in key else key, HAS_GAP, id="one is missing"),
+    ],
+)
+def test_weights_under_other_names_are_not_replaced_by_random_ones(tmp_path, load, change, message):
+    encoder = save(tmp_path, bert())
+    rename(tmp_path, change)
+    with pytest.raises(ValueError, match=message):
+        load(encoder)
+
+
+def test_weights_without_a_pooler_pass_and_load_as_they_are(tmp_path):
+    model = bert()
+    encoder = save(tmp_path, model)
+    rename(tmp_path, lambda key: None if key.startswith("pooler.") else key)
+    encoder.check(32)
+    loaded, saved = encoder.encoder(None).state_dict(), model.state_dict()
+    assert loaded.keys() == {key for key in saved if not key.startswith("pooler.")}
+    assert all(loaded[key].equal(saved[key]) for key in loaded)
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
+def test_weights_that_contradict_the_config_are_one_line(tmp_path, load):
+    encoder = save(tmp_path, bert())
+    edit_config(tmp_path, intermediate_size=48)
+    message = r"contradict its config\.json: encoder\S+ is \[16\], not \[48\], and 3 in all differ"
+    with pytest.raises(ValueError, match=message):
+        load(encoder)
+
+
+def test_quantized_weights_are_one_line(tmp_path):
+    encoder = save(tmp_path, bert())
+    edit_config(tmp_path, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})
+    with pytest.raises(ValueError, match=r"has quantized weights .* cannot be fine-tuned"):
+        encoder.check(32)
+
+
+def edit_config(folder, **changes):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
 def test_a_folder_of_something_else_is_one_line(tmp_path):

@@ -1,9 +1,10 @@
-"""Checks a pretrained encoder before data are read: its files, its tokenizer, its positions.
+"""Checks a pretrained encoder before data are read: its files, its tokenizer, its positions, its weights.
 
 Each raises ValueError: one line that says what is wrong with it and what to do.
 """
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoModel
 LFS_POINTER = b"version https://git-lfs"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POSITIONS = ("position_embeddings", "wpe", "embed_positions")  # what transformers calls learned positions
+POOLER = "pooler."  # the weights that an encoder may lack: we pool ourselves
 NEEDED_TOKENS = ("pad_token", "sep_token", "cls_token")
 
 
@@ -44,7 +46,15 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
 
 
 def check_architecture(name: str, config: Any, tokenizer: Any, max_length: int) -> None:
-    """Refuse an encoder with fewer embeddings than the tokenizer has tokens, or fewer positions than `max_length`."""
+    """Refuse an encoder with fewer embeddings than the tokenizer has tokens, or fewer positions than `max_length`.
+
+    Also one with a decoder, one of images or sound, and one with quantized weights.
+    """
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(
+            f"{name} has quantized weights (quantization_config in its config.json), which cannot be fine-tuned: "
+            "choose the encoder that it was made from"
+        )
     if config.is_encoder_decoder:
         raise ValueError(f"{name} is an encoder with a decoder ({config.model_type}); choose one without, as BERT is")
     try:
@@ -67,6 +77,28 @@ def check_architecture(name: str, config: Any, tokenizer: Any, max_length: int) 
         raise ValueError(
             f"data.max_length={max_length} is more than the {positions} positions of {name}: set data.max_length to at "
             f"most {positions}"
+        )
+
+
+def check_weights(name: str, info: Mapping[str, Collection[Any]]) -> None:
+    """Refuse weights that do not fill the encoder, as the loading info of `from_pretrained` tells; no pooler is needed.
+
+    info: missing_keys and unexpected_keys are names; mismatched_keys are (name, shape in the file, shape of the
+    encoder).
+    """
+    mismatched = sorted(entry for entry in info["mismatched_keys"] if not entry[0].startswith(POOLER))
+    if mismatched:
+        key, found, expected = mismatched[0]
+        raise ValueError(
+            f"the weights of {name} contradict its config.json: {key} is {list(found)}, not {list(expected)}, and "
+            f"{len(mismatched)} in all differ; take both from the same download"
+        )
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(POOLER))
+    if missing:
+        found = f" (the file has {min(info['unexpected_keys'])})" if info["unexpected_keys"] else ""
+        raise ValueError(
+            f"the weights of {name} do not fill its encoder: {len(missing)} are missing, such as {missing[0]}{found}; "
+            "write them with save_pretrained of transformers"
         )
 
 

@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers import logging as transformers_logging
 
-from contrastive_learning.model.encoder_checks import check_architecture, check_files, check_tokenizer
+from contrastive_learning.model.encoder_checks import check_architecture, check_files, check_tokenizer, check_weights
 
 HUB_TIMEOUT_SECONDS = 8
 
@@ -36,13 +36,18 @@ class PretrainedEncoder:
         self.name = str(Path(name).expanduser()) if _is_path(name) else name
 
     def check(self, max_length: int) -> None:
-        """Raise ValueError if inputs of `max_length` tokens could not be encoded; reads no weights but their header."""
+        """Raise ValueError if inputs of `max_length` tokens could not be encoded; reads no weights but their header.
+
+        The weights of a hub id are checked when they are loaded, since a check would have to download them.
+        """
         folder = Path(self.name)
         if folder.is_dir():
             check_files(folder)
         config, tokenizer = self._load(AutoConfig), self._load(AutoTokenizer)
         check_tokenizer(self.name, tokenizer)
         check_architecture(self.name, config, tokenizer, max_length)
+        if folder.is_dir():
+            self._load_checked(device_map="meta")
 
     def tokenizer(self, train_texts: Iterable[str]) -> PreTrainedTokenizerFast:
         del train_texts  # a pretrained tokenizer is complete
@@ -50,9 +55,16 @@ class PretrainedEncoder:
 
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
         del tokenizer
-        encoder = self._load(AutoModel, use_safetensors=True, dtype=torch.float32)
+        encoder = self._load_checked()
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # we pool ourselves; unused weights would only take space
+        return encoder
+
+    def _load_checked(self, **options: object) -> Any:
+        """transformers draws weights that are missing or of another shape at random, and says so in a log only."""
+        options |= {"use_safetensors": True, "dtype": torch.float32}
+        encoder, info = self._load(AutoModel, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+        check_weights(self.name, info)
         return encoder
 
     def _load(self, factory: Any, **options: object) -> Any:
