@@ -146,6 +146,13 @@ def test_an_epoch_of_training_has_them(tmp_path):
     assert epoch["excess"] >= 0
 
 
+def test_a_run_that_has_not_left_its_start_is_said_in_words(tmp_path):
+    line = late_remarks(tmp_path, {"val/auroc": 0.53})["stuck"]
+    assert "hardly better than chance (val/auroc 0.53)" in line
+    assert "optimizer.lr" in line
+    assert late_remarks(tmp_path, {"val/auroc": 0.61}) == {}
+
+
 def test_collapse_is_said_in_words(tmp_path):
     line = late_remarks(tmp_path, {"train/collapse_ratio": 0.995, "val/embedding/uniformity": -0.1})["collapse"]
     assert "nearly equal" in line

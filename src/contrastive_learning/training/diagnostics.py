@@ -23,6 +23,7 @@ REMEDY_FOR_STARVING = (
 NO_CLUSTERS_ABOVE = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
 COLLAPSED_ABOVE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
 COLLAPSED_RANK = 2.0
+STUCK_BELOW = 0.6  # mean AUROC on valid; of a run that has not left its start it is about 0.5
 NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
 
 
@@ -136,13 +137,20 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler, views: int) -> tuple
 def remarks(
     metrics: Mapping[str, float], criteria: Sequence[str], settings: TrainerSettings, epoch: int, *, projection: str
 ) -> dict[str, str]:
-    """Warnings about the embeddings after `epoch`: kind of trouble (collapse, starvation, rank) -> one line.
+    """Warnings after `epoch`: kind of trouble (stuck, collapse, starvation, rank) -> one line.
 
     None in the first half of the run and while lambda warms up: clusters may still form.
     """
     found: dict[str, str] = {}
     if epoch <= max(settings.lambda_warmup_epochs, settings.epochs / 2):
         return found
+    auroc = metrics.get("val/auroc", 1.0)
+    if auroc < STUCK_BELOW:
+        found["stuck"] = (
+            f"warning: the judge is hardly better than chance (val/auroc {auroc:.2f}), as a run that has not left its "
+            "start: halve optimizer.lr and double trainer.epochs, warm up longer (optimizer.warmup_ratio=0.3), or set "
+            "trainer.views=2 loss.instance_weight=0.1"
+        )
     if metrics.get("train/collapse_ratio", 0.0) > NO_CLUSTERS_ABOVE:
         equal = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE
         state = "all embeddings are nearly equal" if equal else "positives are no nearer than other pairs"
