@@ -6,12 +6,11 @@ then, when they are read, the data against those of a run that is continued, and
 makes the same checks on its first configuration.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrastive_app.launched import is_follower
-from contrastive_app.resume import RUN_FILE
+from contrastive_app.resume import RUN_FILE, read_run
 
 if TYPE_CHECKING:
     from contrastive_learning.model import PretrainedEncoder, ScratchEncoder
@@ -34,7 +33,7 @@ def check_before_data(
 
 def check_same_data(output: Path, fingerprint: str) -> None:
     """Refuse to continue the run in `output` with other data than it began with: its record would mix two runs."""
-    recorded = json.loads((output / RUN_FILE).read_text(encoding="utf-8")).get("data")  # not in older folders
+    recorded = read_run(output).get("data")  # not in older folders
     if recorded is not None and recorded != fingerprint:
         raise ValueError(
             f"the data have changed since the run in {output} began (fingerprint {recorded[:12]}, now "
@@ -44,6 +43,5 @@ def check_same_data(output: Path, fingerprint: str) -> None:
 
 def recorded_run(output: Path) -> str | None:
     """The id of the run in the record that the folder `output` belongs to; None if there is none yet."""
-    file = output / RUN_FILE
-    run_id = json.loads(file.read_text(encoding="utf-8"))["run_id"] if file.exists() else None
+    run_id = read_run(output, "run_id")["run_id"] if (output / RUN_FILE).exists() else None
     return None if run_id is None else str(run_id)

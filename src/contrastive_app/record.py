@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from contrastive_app.checks import recorded_run
 from contrastive_app.launched import is_follower
 from contrastive_app.places import CHECKOUT, command
-from contrastive_app.resume import RUN_FILE, fixed_options
+from contrastive_app.resume import fixed_options, write_run
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from mlflow_stores import redact
 
@@ -54,7 +54,6 @@ def open_run(
     if is_follower():
         yield NoRun()
         return
-    run_file = output / RUN_FILE
     resumed = recorded_run(output)
     git = git_state(CHECKOUT) if CHECKOUT is not None else {}  # an installed wheel may lie in a foreign repository
     name = trial.run_name or run_name(config)
@@ -66,7 +65,7 @@ def open_run(
             closed.enter_context(run)
             data = tags["data.fingerprint"]
             content = {"run_id": run.run_id, "data": data, "config": fixed_options(config)}
-            run_file.write_text(json.dumps(content, ensure_ascii=False))
+            write_run(output, content)
         yield run
 
 

@@ -42,7 +42,7 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     folder = Path(config.trainer.resume_from).expanduser().resolve()
     if not (folder / RUN_FILE).exists():
         raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
-    before, now = json.loads((folder / RUN_FILE).read_text())["config"], fixed_options(config)
+    before, now = read_run(folder, "config")["config"], fixed_options(config)
     start = Path(HydraConfig.get().runtime.cwd)
     differing = [
         key
@@ -53,6 +53,25 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
         was = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in differing[:5])
         raise ValueError(f"the run in {folder} had other options: {was}; repeat them to continue it")
     return folder
+
+
+def read_run(output: Path, *fields: str) -> dict[str, Any]:
+    """What the run in `output` has left in its run.json. Raises ValueError if that is damaged, or lacks a field."""
+    file = output / RUN_FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or any(field not in content for field in fields):
+        raise ValueError(f"{file} is damaged: restore it from a copy, or start a new run in another folder")
+    return content
+
+
+def write_run(output: Path, content: dict[str, Any]) -> None:
+    """Write run.json: at no moment is it half written, since without it the run could not be continued."""
+    temporary = output / f".writing-{RUN_FILE}"
+    temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(output / RUN_FILE)
 
 
 def is_continued(config: DictConfig, output: Path, trial: CurrentTrial) -> bool:

@@ -1,7 +1,6 @@
 """Sends the records that a tracking server has not received yet. Finds them in the output folders of ended runs."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from contrastive_app.places import command
-from contrastive_app.resume import RUN_FILE
+from contrastive_app.resume import read_run
 from contrastive_app.secrets import redact_output
 
 
@@ -30,8 +29,8 @@ def main() -> None:
 
 def _sync(output: Path) -> bool:
     config = OmegaConf.load(output / ".hydra" / "config.yaml")
-    run_id = json.loads((output / RUN_FILE).read_text())["run_id"]
     try:
+        run_id = read_run(output, "run_id")["run_id"]
         sent: bool = instantiate(config.tracking).send_outbox(run_id, output)
     except Exception as error:  # noqa: BLE001  whatever a server answers: the other runs are still sent
         print(f"{output}: {error}", file=sys.stderr)

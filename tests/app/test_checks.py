@@ -65,6 +65,26 @@ def test_a_resume_on_changed_data_is_refused_and_a_deleted_run_is_named(finished
     assert recorded.info.status == "FINISHED"
 
 
+@pytest.mark.slow
+def test_a_resume_from_damaged_files_is_one_line_and_changes_nothing(tmp_path):
+    write_votes(tmp_path / "votes")
+    options = ["data=votes", "data.path=votes", *TINY]
+    train(tmp_path, *options, "hydra.run.dir=out")
+    (state,) = tmp_path.glob("out/checkpoints/*/state.pt")
+    index, run_file = tmp_path / "out/checkpoints/checkpoints.json", tmp_path / "out/run.json"
+    for file in (state, index, run_file):
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        done = train(tmp_path, *options, "trainer.resume_from=out", "trainer.epochs=2", check=False)
+        assert done.returncode == 1
+        assert done.stderr.strip().splitlines()[-1].startswith(f"error: {file} is damaged")
+        assert "Traceback" not in done.stderr
+        file.write_bytes(content)
+    train(tmp_path, *options, "trainer.resume_from=out", "trainer.epochs=2")
+    _, (recorded,) = runs(tmp_path)
+    assert recorded.info.status == "FINISHED"
+
+
 AWAY = {
     "tracking.uri=http://kim:hid%20den@127.0.0.1:9": "cannot reach the MLflow server http://***@127.0.0.1:9",
     "tracking.uri='http://kim:hid den@127.0.0.1:9'": "cannot reach the MLflow server http://***@127.0.0.1:9",

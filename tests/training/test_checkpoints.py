@@ -1,3 +1,4 @@
+import json
 import resource
 import signal
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from contrastive_learning.training.checkpoints import load_state, load_weights, save_checkpoint
+from contrastive_learning.training.checkpoints import INDEX, load_state, load_weights, save_checkpoint
 
 
 def names(folder):
@@ -61,3 +62,62 @@ def test_tensors_in_the_state_survive(tmp_path):
     found = load_state(tmp_path)
     assert found["optimizer"]["state"][0]["exp_avg"].tolist() == [0, 1, 2]
     assert found["rng"].equal(state["rng"])
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "one byte": lambda content: content[:1],
+    "cut off": lambda content: content[: len(content) // 2],
+    "cut off by a byte": lambda content: content[:-1],
+    "zeros at its head": lambda content: bytes(512) + content[512:],
+    "zeros": lambda content: bytes(len(content)),
+    "a text": lambda content: b"no checkpoint\n",
+    "a page": lambda content: b"<html></html>",
+    "missing": None,
+}
+
+
+def damage(file, change):
+    content = file.read_bytes()
+    file.unlink()
+    if change is not None:
+        file.write_bytes(change(content))
+
+
+@pytest.mark.parametrize("change", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("name", ["model.safetensors", "state.pt"])
+def test_a_damaged_checkpoint_names_the_other_one_which_then_loads(tmp_path, name, change):
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, f"epoch_{epoch}", filled(epoch), {"epoch": epoch}, best=epoch == 1)
+    damage(tmp_path / "epoch_2" / name, change)
+    model = filled(0)
+
+    def load():
+        load_weights(tmp_path, "last", model)
+        return load_state(tmp_path)
+
+    with pytest.raises(ValueError, match=rf"epoch_2/{name} is damaged.*, or write epoch_1 as .* into .*{INDEX}$"):
+        load()
+    assert names(tmp_path) == ["epoch_1", "epoch_2"]
+    (tmp_path / INDEX).write_text(json.dumps({"last": "epoch_1", "best": "epoch_1"}))
+    assert load() == {"epoch": 1}
+    assert model.weight[0, 0] == 1
+
+
+def test_the_only_checkpoint_damaged_leaves_a_new_run(tmp_path):
+    save_checkpoint(tmp_path, "epoch_1", filled(1), {}, best=True)
+    damage(tmp_path / "epoch_1" / "state.pt", DAMAGES["cut off"])
+    with pytest.raises(ValueError, match=r"restore it from a copy, or start a new run$"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", '{"last": "epo', '{"last": "epoch_1"}{}', "[]", "{}", "\0\0", "\udcff"])
+def test_a_damaged_index_is_one_line_that_names_the_checkpoints(tmp_path, content):
+    save_checkpoint(tmp_path, "epoch_1", filled(1), {}, best=True)
+    (tmp_path / INDEX).write_bytes(content.encode(errors="surrogateescape"))
+    message = rf"{INDEX} is damaged: write .* names of the checkpoints beside it \({{}}\), or start a new run$"
+    with pytest.raises(ValueError, match=message.format("epoch_1")):
+        load_weights(tmp_path, "last", filled(0))
+    with pytest.raises(ValueError, match=message.format("epoch_1, epoch_2")):
+        save_checkpoint(tmp_path, "epoch_2", filled(2), {}, best=False)
+    assert names(tmp_path) == ["epoch_1", "epoch_2"]

@@ -4,7 +4,6 @@ In: the Outcome of a sweep and the files that its runs have left. Out: files in 
 evidence gathers, verdict, tables and chart turn it into words and numbers, page puts them together.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from contrastive_app.resume import RUN_FILE
+from contrastive_app.resume import RUN_FILE, read_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
 
 MAX_GRID = 120  # runs in one picture
@@ -46,11 +45,11 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
 
 def _register_best(config: DictConfig, outcome: Outcome) -> None:
     best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
-    run_file = next(iter(best.runs.values())).folder / RUN_FILE
-    if not run_file.exists():
+    folder = next(iter(best.runs.values())).folder
+    if not (folder / RUN_FILE).exists():
         print(f"Not registered: the folder of trial {best.number} is not on this machine")
         return
     tracking = instantiate(config.tracking, _convert_="all")
-    registered = tracking.register(json.loads(run_file.read_text(encoding="utf-8"))["run_id"])
+    registered = tracking.register(read_run(folder, "run_id")["run_id"])
     if registered is not None:
         print(f"Registered: {registered}")

@@ -6,6 +6,7 @@
 import json
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 INDEX = "checkpoints.json"
+# what torch raises for a file that is missing, empty, cut off, full of zeros or of something else
+UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, UnpicklingError)
 
 
 def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, Any], *, best: bool) -> None:
@@ -39,8 +42,12 @@ def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, 
 
 
 def load_weights(folder: Path, which: str, model: nn.Module) -> None:
-    """Load the `best` or `last` weights into the model."""
-    weights = load_file(_checkpoint(folder, which) / "model.safetensors")
+    """Load the `best` or `last` weights into the model. Raises ValueError if they are damaged or another model's."""
+    file = _checkpoint(folder, which) / "model.safetensors"
+    try:
+        weights = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(_damaged(folder, file)) from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -48,25 +55,48 @@ def load_weights(folder: Path, which: str, model: nn.Module) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The training state of the last checkpoint."""
-    state: dict[str, Any] = torch.load(_checkpoint(folder, "last") / "state.pt", map_location="cpu", weights_only=True)
+    """The training state of the last checkpoint. Raises ValueError if it is damaged."""
+    file = _checkpoint(folder, "last") / "state.pt"
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(_damaged(folder, file)) from error
     return state
 
 
 def _checkpoint(folder: Path, which: str) -> Path:
+    if not (folder / INDEX).exists():
+        raise ValueError(f"no checkpoint in {folder}: {INDEX} is missing")
+    return folder / _read_index(folder)[which]
+
+
+def _read_index(folder: Path) -> dict[str, str]:
     try:
-        index = json.loads((folder / INDEX).read_text())
-    except FileNotFoundError:
-        raise ValueError(f"no checkpoint in {folder}: {INDEX} is missing") from None
-    return folder / str(index[which])
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return {which: str(index[which]) for which in ("last", "best")}
+    except (ValueError, KeyError, TypeError) as error:
+        names = ", ".join(_names(folder)) or "none"
+        raise ValueError(
+            f'{folder / INDEX} is damaged: write {{"last": NAME, "best": NAME}} to it, with names of the checkpoints '
+            f"beside it ({names}), or start a new run"
+        ) from error
+
+
+def _damaged(folder: Path, file: Path) -> str:
+    others = [name for name in _names(folder) if name != file.parent.name]
+    way_out = f'write {others[-1]} as "last" and "best" into {folder / INDEX}' if others else "start a new run"
+    return f"{file} is damaged, cut off or missing: restore it from a copy, or {way_out}"
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _point(folder: Path, name: str, *, best: bool) -> None:
     path = folder / INDEX
-    index = json.loads(path.read_text()) if path.exists() else {"best": name}
-    index = {"last": name, "best": name if best else index["best"]}
+    index = {"last": name, "best": name if best or not path.exists() else _read_index(folder)["best"]}
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(index))
+    temporary.write_text(json.dumps(index), encoding="utf-8")
     temporary.replace(path)
     for old in folder.iterdir():
         if old.is_dir() and old.name not in index.values():
