@@ -8,7 +8,7 @@ STUDY ?= temperature_lambda
 ARGS ?=
 WORKERS ?= -n 2 --dist loadgroup
 
-.PHONY: help install train sweep data sync test test-fast lint format bench ui clean
+.PHONY: help install train sweep data sync test test-fast coverage lint format bench ui clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ test: $(INSTALLED)  ## every test, the slow ones too
 
 test-fast: $(INSTALLED)  ## the tests that take seconds, before each commit
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
+
+coverage: $(INSTALLED)  ## which lines of src the tests run, in whichever process: make coverage ARGS="tests/losses"
+	rm -rf .cache/coverage
+	$(BIN)/python -m coverage run -m pytest $(WORKERS) $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 lint: $(INSTALLED)  ## ruff and mypy --strict
 	$(BIN)/ruff check .
