@@ -44,12 +44,12 @@ def run_together(sweeps, *overrides, trials, storage=None):
 @pytest.mark.parametrize("attempt", range(10 if NIGHTLY else 2))
 def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
     storage = None if attempt % 2 else f"sqlite:///{sweeps.folder}/study.db"
-    run_together(sweeps, *SEARCH, trials=10, storage=storage)
+    run_together(sweeps, *SEARCH, trials=9, storage=storage)
 
 
-@pytest.mark.parametrize("space", [SEARCH, ("x=range(4)", "y=range(4)")], ids=["search", "grid"])
+@pytest.mark.parametrize("space", [SEARCH, ("x=range(4)", "y=range(3)")], ids=["search", "grid"])
 def test_two_commands_share_one_study_in_postgresql(sweeps, postgres, space):
-    owners = run_together(sweeps, *space, "epoch_seconds=0.5", trials=16, storage=postgres.url)
+    owners = run_together(sweeps, *space, "epoch_seconds=0.5", trials=12, storage=postgres.url)
     assert len(owners) == 2
 
 

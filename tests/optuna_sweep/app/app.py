@@ -77,6 +77,8 @@ def main(config):
             if trial.should_prune():
                 return value
         client.log_final(value)
+        if config.x == config.killed_x:
+            fail("sigkill")
         if config.failure is not None and config.failing_x in (None, config.x):
             return fail(config.failure)
     if config.limit is not None:
