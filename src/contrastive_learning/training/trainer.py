@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from contrastive_learning.choices import did_you_mean
-from contrastive_learning.data.disturbed import Disturbed
-from contrastive_learning.judging import LinearJudge, MixedJudge
+from contrastive_learning.judging import MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
 from contrastive_learning.model.encoders import compile_blocks
@@ -21,13 +20,12 @@ from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import check_shardable, num_processes
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.training import optimizers, plain_config
-from contrastive_learning.training.comparison import comparison
 from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
+from contrastive_learning.training.evaluator import Evaluator
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
-from contrastive_learning.training.steadiness import steadiness_metrics
 from contrastive_learning.training.step import BatchResult, TrainingStep
 
 
@@ -247,44 +245,18 @@ class ContrastiveTrainer:
         training responses and kept as `self.judge`, and the metrics also tell what the head by itself scores. Returns
         the metrics, and the evaluations by metric prefix.
         """
-        linear = self._predict_all(self.context.held_out)
-        if isinstance(self.context.judge, LinearJudge):
-            return self._metrics(linear, self.context.disturbed, self.predict), linear
-        training = self._whole_batches if self.context.training is None else self.context.training
-        self.judge = judge = self.context.judge.fit(self.predict(training), linear["val"])
-        judged = {prefix: judge.judged(evaluation) for prefix, evaluation in linear.items()}
-
-        def predict(loader: Loader, *, dropout: bool = False) -> Evaluation:
-            return judge.judged(self.predict(loader, dropout=dropout))
-
-        metrics = self._metrics(judged, self.context.disturbed, predict)
-        return metrics | comparison(judge, linear, self.criteria), judged
-
-    def _predict_all(self, held_out: Mapping[str, Loader]) -> dict[str, Evaluation]:
-        return {"val": self.predict(self.val_loader)} | {
-            name: self.predict(loader) for name, loader in held_out.items()
-        }
-
-    def _metrics(
-        self,
-        evaluations: Mapping[str, Evaluation],
-        disturbed: Mapping[str, Disturbed],
-        predict: Callable[..., Evaluation],
-    ) -> Metrics:
-        valid = evaluations["val"]
-        metrics: Metrics = {}
-        for prefix, evaluation in evaluations.items():
-            own = evaluation.metrics(self.criteria, valid)
-            if prefix in disturbed:
-                own |= steadiness_metrics(disturbed[prefix], evaluation, valid, predict, self.device)
-            metrics |= {f"{prefix}/{name}": value for name, value in own.items()}
-        return metrics
+        metrics, evaluations, self.judge = self._evaluator.at_end()
+        return metrics, evaluations
 
     def _evaluate_epoch(self) -> Metrics:
-        held_out = self.context.held_out if self.settings.held_out_each_epoch else {}
-        disturbed = self.context.disturbed if self.settings.steadiness == "each_epoch" else {}
-        self._last_evaluations = self._predict_all(held_out)
-        return self._metrics(self._last_evaluations, disturbed, self.predict)
+        metrics, self._last_evaluations = self._evaluator.after_epoch(
+            held_out=self.settings.held_out_each_epoch, steadiness=self.settings.steadiness == "each_epoch"
+        )
+        return metrics
+
+    @property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.predict, self.val_loader, self._whole_batches, self.context, self.criteria, self.device)
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics = metrics
