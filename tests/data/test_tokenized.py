@@ -188,3 +188,20 @@ def test_a_training_sample_is_part_of_any_larger_one(tmp_path):
     assert whole.with_training_subset(None, seed=3) is whole
     with pytest.raises(ValueError, match=r"data.train_examples must be 2..\d+, got 1000"):
         whole.with_training_subset(1000, seed=3)
+
+
+def test_a_cache_that_cannot_be_made_is_one_line_before_data_are_read(tmp_path):
+    notes, source = tmp_path / "notes.txt", FewResponses()
+    notes.write_text("not a folder")
+    for folder in (notes, notes / "below"):
+        with pytest.raises(ValueError, match=f"^data.cache_dir must be a folder, got {folder}: "):
+            tokenized(folder, source)
+    assert source.loads == 0
+    assert notes.read_text() == "not a folder"
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root can write everywhere")
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="^data.cache_dir must be a folder that can be written, got "):
+        tokenized(tmp_path, FewResponses())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -149,11 +150,20 @@ def tokenize(
     settings = {"version": CACHE_VERSION, "data": fingerprint, "max_length": max_length, "prefix": prefix}
     settings |= {"encoder": type(encoder).__name__, "tokenizer": _tokenizer_key(encoder)}
     folder = cache_dir / hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:24]
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    _make_writable(cache_dir)
     with FileLock(f"{folder}.lock"):
         if not _is_whole(folder):
             _write(folder, source.load(), encoder, max_length, prefix)
     return _map(folder, fingerprint)
+
+
+def _make_writable(cache_dir: Path) -> None:
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"data.cache_dir must be a folder, got {cache_dir}: {error.strerror}") from error
+    if not os.access(cache_dir, os.W_OK):
+        raise ValueError(f"data.cache_dir must be a folder that can be written, got {cache_dir}")
 
 
 def _write(
