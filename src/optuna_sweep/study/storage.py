@@ -77,7 +77,7 @@ def open_storage(storage: Any) -> BaseStorage:
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (ImportError, SQLAlchemyError) as error:  # no driver, no such server
+    except (ImportError, SQLAlchemyError, RuntimeError) as error:  # no driver, no such server, another Optuna's schema
         raise SweepError(f"hydra.sweeper.storage: {redact(url)}: {reason_of(error)}") from error
 
 

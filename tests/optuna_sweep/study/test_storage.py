@@ -1,7 +1,10 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from optuna_sweep.errors import SweepError
-from optuna_sweep.study.storage import check_apart, resolve
+from optuna_sweep.study.storage import check_apart, check_storage, open_storage, resolve
 
 
 def test_a_shared_database_is_refused_without_its_password():
@@ -21,3 +24,20 @@ def test_files_are_made_absolute(tmp_path, monkeypatch):
     assert resolve("nested/study.journal") == str(tmp_path / "nested/study.journal")
     assert resolve("sqlite:///study.db") == f"sqlite:///{tmp_path}/study.db"
     assert resolve("postgresql://host/studies") == "postgresql://host/studies"
+
+
+@pytest.mark.parametrize(
+    ("version", "way_out"), [("v2.6.0.a", "optuna storage upgrade"), ("v9.9.9.a", "updating optuna")]
+)
+def test_a_database_of_another_optuna_is_one_line_with_the_way_out(tmp_path, version, way_out):
+    path = tmp_path / "study.db"
+    url = f"sqlite:///{path}"
+    assert open_storage(url).get_all_studies() == []
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [version])
+    check_storage(url)
+    before = path.read_bytes()
+    with pytest.raises(SweepError, match=rf"^hydra\.sweeper\.storage: {url}: .* table schema .*{way_out}.*$") as error:
+        open_storage(url)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
