@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,32 @@ def quiet_client_settings() -> None:
 def creation_lock(uri: str) -> FileLock:
     """Held during the first use of a store, which MLflow does not make safe for several processes.
 
-    Raises ValueError if the store's folder cannot be written.
+    Raises ValueError if the store's folder cannot be written. All servers share one lock per user, in the cache or, if
+    the home folder cannot be written, in the folder for temporary files.
     """
-    path = sqlite_path(uri) or Path.home() / ".cache" / "contrastive_learning" / "tracking"
+    path = sqlite_path(uri)
+    if path is None:
+        return FileLock(_user_folder() / "tracking.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"tracking.uri must point into a folder that can be written: {error}") from error
     return FileLock(f"{path}.lock")
+
+
+def _user_folder() -> Path:
+    cache = Path.home() / ".cache" / "contrastive_learning"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # the latter: the user has no home folder at all
+        writable = False
+    else:
+        writable = os.access(cache, os.W_OK)
+    if writable:
+        return cache
+    temporary = Path(tempfile.gettempdir()) / f"contrastive_learning-{os.getuid()}"
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    return temporary
 
 
 def experiment_id(client: "MlflowClient", uri: str, name: str) -> str:

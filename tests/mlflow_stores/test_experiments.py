@@ -1,4 +1,5 @@
 import os
+import tempfile
 
 import pytest
 from filelock import Timeout
@@ -31,6 +32,16 @@ def test_all_servers_share_a_lock_in_the_cache(tmp_path, monkeypatch):
     with creation_lock("http://host:5000"), pytest.raises(Timeout):
         creation_lock("postgresql://host/db").acquire(timeout=0)
     assert (tmp_path / ".cache" / "contrastive_learning").is_dir()
+
+
+def test_servers_need_no_home_that_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("not a folder")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with creation_lock("http://host:5000"), pytest.raises(Timeout):
+        creation_lock("postgresql://host/db").acquire(timeout=0)
+    (folder,) = tmp_path.glob("contrastive_learning-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
