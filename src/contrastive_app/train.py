@@ -52,6 +52,7 @@ from contrastive_app.resume import is_continued, output_folder
 from contrastive_app.secrets import redact_output
 from contrastive_app.studies import find_studies_by_name
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
+from optuna_sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -245,8 +246,10 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
 
 
 def _innermost(error: BaseException) -> str:
-    """Hydra wraps what a constructor raises; the first cause is what a person needs."""
-    while isinstance(error, HydraException) and error.__cause__ is not None and "unexpected keyword" not in str(error):
+    """Hydra wraps what a constructor raises; the first cause is what a person needs. The sweep engine words its own."""
+    while isinstance(error, HydraException) and not isinstance(error, SweepError) and error.__cause__ is not None:
+        if "unexpected keyword" in str(error):
+            break
         error = error.__cause__
     return explain(error, CONF)
 

@@ -2,9 +2,12 @@
 
 import json
 import random
+import sqlite3
+from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
+from optuna.storages import RDBStorage
 
 from support.commands import run, runs, train
 from support.ports import free_port
@@ -106,6 +109,24 @@ def test_a_store_that_cannot_be_used_is_one_line_before_data_are_read(override, 
     assert message in line
     assert "hid" not in line
     assert not list(tmp_path.glob("*.db"))
+
+
+@pytest.mark.slow
+def test_a_study_file_that_cannot_be_used_is_named_with_its_option(tmp_path):
+    (tmp_path / "notes.txt").write_text("no journal\n" * 3)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database, database:
+        RDBStorage(f"sqlite:///{tmp_path}/study.db").engine.dispose()
+        database.execute("UPDATE alembic_version SET version_num = 'v9.9.9.a'")
+    sweep = [
+        "-m",
+        "loss.temperature=0.1,0.2",
+        *(option for option in TINY if "tracking" not in option),
+        "tracking=none",
+    ]
+    for storage, message in (("notes.txt", "notes.txt is no journal"), ("sqlite:///study.db", "study.db: The runtime")):
+        line = refusal(tmp_path, *sweep, f"hydra.sweeper.storage={storage}")
+        assert line.startswith("error: hydra.sweeper.storage: ")
+        assert message in line
 
 
 @pytest.mark.slow
