@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from contrastive_learning.data.disturbed import Disturbed
+from contrastive_learning.training.progress import results_table
 from contrastive_learning.training.steadiness import DROPOUT_PASSES, steadiness_metrics
 from support.small_task import VotedBatches, build_trainer
 
@@ -33,6 +34,14 @@ def test_the_opposite_text_flips_and_dropout_hardly_does(tmp_path):
     assert 0 < metrics["val/borderline/dropout_sd"] < metrics["val/borderline/edit_sd"]
     kinds = [metrics[f"val/borderline/{kind}_flips"] for kind in ("dropout", "edit")]
     assert metrics[FLIPS] == pytest.approx(np.mean(kinds))
+
+
+def test_the_flips_are_the_last_row_of_the_results():
+    metrics = {"val/macro_f1": 0.9, "val/borderline/auroc": 0.8}
+    without, with_flips = (results_table(each, [], ["val"]) for each in (metrics, metrics | {FLIPS: 0.125}))
+    assert with_flips.row_count == without.row_count + 1
+    assert list(with_flips.columns[0].cells)[-1] == "borderline/flips"
+    assert list(with_flips.columns[1].cells)[-1] == "0.125"
 
 
 def test_without_dropout_nothing_moves(tmp_path):

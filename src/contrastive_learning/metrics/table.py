@@ -153,11 +153,9 @@ METRICS = (
     Metric("ap_no", _ap_no, "maximize", per_criterion="ap_no"),
     Metric("brier", _brier, "minimize", per_criterion="brier", in_results=True),
     Metric("borderline/macro_f1", _borderline_f1, "maximize", label="macro F1 on split votes"),
-    Metric("borderline/auroc", _borderline_auroc, "maximize", label="AUROC of 2:1 against 1:2 votes"),
+    Metric("borderline/auroc", _borderline_auroc, "maximize", in_results=True, label="AUROC of 2:1 against 1:2 votes"),
     Metric("borderline/detection_auroc", _borderline_detection_auroc, "maximize"),
-    Metric(
-        "borderline/brier", _borderline_brier, "minimize", pooled=True, in_results=True, label="Brier on split votes"
-    ),
+    Metric("borderline/brier", _borderline_brier, "minimize", pooled=True, label="Brier on split votes"),
     Metric("ece", _ece, "minimize", per_criterion="ece", label="calibration error"),
     Metric("excess_bce", _excess_bce, "minimize"),
     Metric("rank_agreement", _rank_agreement, "maximize", per_criterion="rank_agreement", in_results=True),

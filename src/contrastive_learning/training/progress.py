@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from contrastive_learning.metrics.table import METRICS
+from contrastive_learning.training.steadiness import FLIPS
 
 Metrics = Mapping[str, float]
 
@@ -90,7 +91,10 @@ def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[st
         table.add_row(criterion, *(_cell(metrics, *pair) for pair in keys))
     table.add_section()
     table.add_row("mean", *(_cell(metrics, f"{split}/macro_f1", f"{split}/auroc") for split in splits), style="bold")
-    for name in (metric.summary for metric in METRICS if metric.in_results):
+    shown = [metric.summary for metric in METRICS if metric.in_results]
+    if any(f"{split}/{FLIPS}" in metrics for split in splits):
+        shown.append(FLIPS)
+    for name in shown:
         table.add_row(name, *(_cell(metrics, f"{split}/{name}") for split in splits))
     return table
 

@@ -12,6 +12,7 @@ from contrastive_learning.runtime.devices import random_state, set_random_state
 from contrastive_learning.runtime.processes import rank
 
 DROPOUT_PASSES = 4
+FLIPS = "borderline/flips"
 
 
 def steadiness_metrics(
@@ -47,7 +48,7 @@ def steadiness_metrics(
         if found is not None:
             metrics |= {f"borderline/{kind}_flips": found.flips, f"borderline/{kind}_sd": found.sd}
             flips.append(found.flips)
-    return metrics | {"borderline/flips": sum(flips) / len(flips)}
+    return metrics | {FLIPS: sum(flips) / len(flips)}
 
 
 def _under_dropout(batches: Batches, predict: Callable[..., Evaluation], device: torch.device) -> list[Evaluation]:
