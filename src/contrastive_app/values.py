@@ -24,7 +24,7 @@ def check_values(config: DictConfig) -> None:
 
     Raises ValueError: "trainer.epochs must be a whole number, got 1.5".
     """
-    options = OmegaConf.to_container(config, resolve=True)
+    options: Any = OmegaConf.to_container(config, resolve=True)
     for key, types in OWN.items():
         value: Any = options
         for name in key.split("."):
@@ -32,6 +32,9 @@ def check_values(config: DictConfig) -> None:
         _check(key, value, types)
     if config.seed < 0:
         raise ValueError(f"seed must be at least 0, got {config.seed}")
+    for name in ("monitor", "direction"):  # by default those of the objective
+        if isinstance(value := options["trainer"].get(name), list):
+            raise ValueError(f"with several objectives trainer.{name} must be set to a single one, got {value}")
     for group in config:
         node = config[group]
         if OmegaConf.is_dict(node):

@@ -22,6 +22,8 @@ def composed(*overrides):
         ("data.prefix=3", "data.prefix must be text, got 3"),
         ("data.train_examples=few", "data.train_examples must be a whole number or null, got few"),
         ("trainer.patience=1.5", "trainer.patience must be a whole number or null, got 1.5"),
+        ("objective.metric=[val/brier,val/auroc]", r"several objectives trainer\.monitor must be set to a single one"),
+        ("objective.direction=[minimize]", r"several objectives trainer\.direction must be set to a single one"),
         ("seed=-1", "seed must be at least 0, got -1"),
     ],
 )
