@@ -71,7 +71,7 @@ def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
 
     assert errors == [
         "there is no option trainer.epoch (did you mean trainer.epochs?)",
-        "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, "
+        "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, earned, "
         "losses_and_samplers, smoke, temperature_lambda, train",
     ]
     trial = Sweeps(tmp_path).study("smoke").best_trial
