@@ -44,12 +44,17 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
 
 
 def _register_best(config: DictConfig, outcome: Outcome) -> None:
+    from contrastive_learning.tracking.outbox import OUTBOX
+
     best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
     folder = next(iter(best.runs.values())).folder
     if not (folder / RUN_FILE).exists():
         print(f"Not registered: the folder of trial {best.number} is not on this machine")
         return
-    tracking = instantiate(config.tracking, _convert_="all")
-    registered = tracking.register(read_run(folder, "run_id")["run_id"])
+    tracking, run_id = instantiate(config.tracking, _convert_="all"), read_run(folder, "run_id")["run_id"]
+    if (folder / OUTBOX).exists() and not tracking.send_outbox(run_id, folder):
+        print(f"Not registered: the record of trial {best.number} still waits to be sent to {config.tracking.uri}")
+        return
+    registered = tracking.register(run_id)
     if registered is not None:
         print(f"Registered: {registered}")
