@@ -1,6 +1,7 @@
 """Builds what a run is made of from its configuration: model, loss, optimizer, sampler, data, tracking, objective."""
 
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.disturbed import Disturbed
     from contrastive_learning.data.responses import DataSource
     from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
     from contrastive_learning.judging import Judge
@@ -151,7 +153,6 @@ def build_trainer(
     from torch.utils.data import DataLoader
 
     from contrastive_learning import ContrastiveTrainer
-    from contrastive_learning.data.disturbed import disturbed
     from contrastive_learning.data.responses import METRIC_PREFIXES
     from contrastive_learning.runtime.devices import resolve_device, seed_everything
     from contrastive_learning.runtime.processes import rank
@@ -174,13 +175,6 @@ def build_trainer(
         for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in METRIC_PREFIXES.items())
         if split is not None
     }
-    judged_again = {
-        prefix: disturbed(
-            data.splits[name], data.tokenizer, max_length=config.data.max_length, prefix=config.data.prefix
-        )
-        for name, prefix in METRIC_PREFIXES.items()
-        if name in data.splits and parts.settings.steadiness != "never"
-    }
     return ContrastiveTrainer(
         model,
         DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=on_gpu),
@@ -192,13 +186,27 @@ def build_trainer(
         context=RunContext(
             criteria=data.criteria,
             held_out=held_out,
-            disturbed=judged_again,
+            disturbed=dict if parts.settings.steadiness == "never" else cache(partial(_disturbed, config, data)),
             checkpoint_dir=output / "checkpoints",
             hooks=hooks,
             judge=parts.judge,
             training=by_length(train),
         ),
     )
+
+
+def _disturbed(config: DictConfig, data: "TokenizedData") -> "dict[str, Disturbed]":
+    """Per metric prefix, the responses whose steadiness is measured."""
+    from contrastive_learning.data.disturbed import disturbed
+    from contrastive_learning.data.responses import METRIC_PREFIXES
+
+    return {
+        prefix: disturbed(
+            data.splits[name], data.tokenizer, max_length=config.data.max_length, prefix=config.data.prefix
+        )
+        for name, prefix in METRIC_PREFIXES.items()
+        if name in data.splits
+    }
 
 
 def build_pictures(parts: Parts, data: "TokenizedData", output: Path, objective: str) -> "RunPictures":

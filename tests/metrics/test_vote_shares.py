@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from contrastive_learning.metrics import fit_vote_shares, vote_shares
+from contrastive_learning.metrics import fit_vote_shares, quality_metrics, vote_share_metrics, vote_shares
 
 
 def column(values):
@@ -23,6 +23,15 @@ def test_vote_shares_are_calibrated_where_there_are_votes_to_tell():
     assert few[0] == pytest.approx([1, 0], abs=0.3)
     unjudged = fit_vote_shares(column(probability), column(0 * yes_votes), column(0 * num_votes))
     assert unjudged.tolist() == [[1, 0]]
+
+
+def test_the_brier_scores_of_vote_shares_are_those_of_these_probabilities():
+    rng = np.random.default_rng(0)
+    shares, num_votes = rng.random((50, 2)), np.full((50, 2), 3)
+    yes_votes = rng.binomial(num_votes, shares)
+    every = quality_metrics(shares, yes_votes, num_votes, ["a", "b"], [0.5, 0.5])
+    expected = {f"{name}_of_vote_share": every[name] for name in ("brier", "borderline/brier")}
+    assert vote_share_metrics(shares, yes_votes, num_votes) == expected
 
 
 def test_saturated_probabilities_have_a_share():

@@ -105,7 +105,7 @@ def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path
     for column, criterion in enumerate(CRITERIA):
         expected = evaluation.probabilities[:, column]
         assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=rounding)
-        threshold = evaluation.thresholds()[column]
+        threshold = evaluation.thresholds[column]
         clear = np.abs(expected - threshold) > rounding
         assert np.array(judged[f"decision/{criterion}"])[clear].tolist() == (expected > threshold)[clear].tolist()
         assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])

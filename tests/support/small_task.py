@@ -111,7 +111,7 @@ def build_trainer(
         context=RunContext(
             criteria=("first", "second"),
             held_out=held_out or {},
-            disturbed=disturbed or {},
+            disturbed=lambda: disturbed or {},
             checkpoint_dir=folder,
             hooks=hooks or Hooks(),
             judge=judge or LinearJudge(),

@@ -36,7 +36,7 @@ def test_probabilities_thresholds_and_metrics_are_those_of_the_mix(tmp_path):
     thresholds = choose_thresholds(mixed[0], valid.yes_votes, valid.num_votes)
     expected = quality_metrics(mixed[1], *votes, trainer.criteria, thresholds)
     assert {name: metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, abs=1e-5)
-    linear = quality_metrics(test.probabilities, *votes, trainer.criteria, valid.thresholds())
+    linear = quality_metrics(test.probabilities, *votes, trainer.criteria, valid.thresholds)
     assert metrics["test/linear/macro_f1"] == pytest.approx(linear["macro_f1"])
     assert [metrics[f"judge/weight/{name}"] for name in trainer.criteria] == pytest.approx(weights.tolist(), abs=1e-6)
     remark = comparison_remark(metrics)

@@ -7,7 +7,13 @@ pictures, serving and the application may import it.
 """
 
 from contrastive_learning.metrics.embeddings import effective_rank, embedding_metrics
-from contrastive_learning.metrics.quality import Reliability, choose_thresholds, quality_metrics, reliability
+from contrastive_learning.metrics.quality import (
+    Reliability,
+    choose_thresholds,
+    quality_metrics,
+    reliability,
+    vote_share_metrics,
+)
 from contrastive_learning.metrics.steadiness import Steadiness, steadiness
 from contrastive_learning.metrics.vote_shares import fit_vote_shares, vote_shares
 
@@ -21,5 +27,6 @@ __all__ = [
     "quality_metrics",
     "reliability",
     "steadiness",
+    "vote_share_metrics",
     "vote_shares",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from contrastive_learning.metrics import (
     embedding_metrics,
     fit_vote_shares,
     quality_metrics,
+    vote_share_metrics,
     vote_shares,
 )
 from contrastive_learning.model.model import ContrastiveQualityModel
@@ -36,11 +38,13 @@ class Evaluation:
     num_votes: FloatArray  # [responses, criteria]
     projection: str  # how the criteria share the embeddings, one of PROJECTIONS
 
+    @cached_property
     def thresholds(self) -> FloatArray:
         """The best decision threshold per criterion [criteria], see `choose_thresholds`."""
         thresholds: FloatArray = choose_thresholds(self.probabilities, self.yes_votes, self.num_votes)
         return thresholds
 
+    @cached_property
     def vote_shares(self) -> FloatArray:
         """How the expected vote share follows from the probability [criteria, 2], see `fit_vote_shares`."""
         fitted: FloatArray = fit_vote_shares(self.probabilities, self.yes_votes, self.num_votes)
@@ -48,10 +52,9 @@ class Evaluation:
 
     def metrics(self, criteria: Sequence[str], valid: "Evaluation") -> dict[str, float]:
         """Quality and embedding metrics without a prefix, at the thresholds and vote shares chosen on `valid`."""
-        votes, thresholds = (self.yes_votes, self.num_votes), valid.thresholds()
-        quality = quality_metrics(self.probabilities, *votes, criteria, thresholds)
-        shares = quality_metrics(vote_shares(self.probabilities, valid.vote_shares()), *votes, criteria, thresholds)
-        quality |= {f"{name}_of_vote_share": shares[name] for name in ("brier", "borderline/brier") if name in shares}
+        votes = self.yes_votes, self.num_votes
+        quality = quality_metrics(self.probabilities, *votes, criteria, valid.thresholds)
+        quality |= vote_share_metrics(vote_shares(self.probabilities, valid.vote_shares), *votes)
         embedding = self.embedding_metrics(criteria)
         spread = slice(None, None, 1 + len(self.features) // MAX_EMBEDDING_SAMPLES)  # rows may be sorted by domain
         embedding["feature_effective_rank"] = effective_rank(self.features[spread])

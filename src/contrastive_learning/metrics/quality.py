@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from contrastive_learning.metrics.rated import FloatArray, Rated, bins_of, f1, per_criterion, rated, shrunk_choice
 from contrastive_learning.metrics.table import MAX_BINS, METRICS, Metric, means_by_votes
 
+OF_VOTE_SHARES = ("brier", "borderline/brier")  # also reported of the calibrated probabilities
+
 
 class Reliability(NamedTuple):
     """A reliability curve; each array has one entry per bin that is not empty."""
@@ -85,6 +87,21 @@ def quality_metrics(
             if metric.per_criterion and criterion in values:
                 metrics[f"{metric.per_criterion}/{criterion}"] = values[criterion]
     return metrics
+
+
+def vote_share_metrics(shares: ArrayLike, yes_votes: ArrayLike, num_votes: ArrayLike) -> dict[str, float]:
+    """`brier_of_vote_share` and `borderline/brier_of_vote_share`: the Brier scores of the expected vote shares.
+
+    Each array [responses, criteria], see `vote_shares`. Raises ValueError as `quality_metrics` does.
+    """
+    columns = per_criterion(shares, yes_votes, num_votes)
+    pooled, criteria = _pooled(columns), [str(number) for number in range(len(columns))]
+    return {
+        f"{name}_of_vote_share": value
+        for metric in METRICS
+        if metric.summary in OF_VOTE_SHARES
+        for name, value in _summary(metric, list(_values(metric, columns, criteria).values()), pooled).items()
+    }
 
 
 def reliability(

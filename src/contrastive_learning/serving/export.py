@@ -52,8 +52,8 @@ def export_judge(
     tokenizer.save_pretrained(folder / "tokenizer")
     settings = {
         "criteria": list(criteria),
-        "thresholds": valid.thresholds().tolist(),
-        "vote_shares": valid.vote_shares().tolist(),
+        "thresholds": valid.thresholds.tolist(),
+        "vote_shares": valid.vote_shares.tolist(),
         "pooling": model.pooling,
         "normalization": NORMALIZATION_NAMES[type(model.normalization)],
         "projection_dim": model.projection_head[-1].out_features,

@@ -14,7 +14,7 @@ def comparison(judge: MixedJudge, linear: Mapping[str, Evaluation], criteria: Se
     `<prefix>/linear/macro_f1`, if a split defines it.
     """
     metrics = {f"{WEIGHT}{name}": float(weight) for name, weight in zip(criteria, judge.weights, strict=True)}
-    thresholds = linear["val"].thresholds()
+    thresholds = linear["val"].thresholds
     for prefix, evaluation in linear.items():
         votes = evaluation.yes_votes, evaluation.num_votes
         found = quality_metrics(evaluation.probabilities, *votes, criteria, thresholds)

@@ -33,7 +33,7 @@ class RunContext:
 
     criteria: Sequence[str] | None = None  # None = criterion_0, criterion_1, ...
     held_out: Mapping[str, Loader] = field(default_factory=dict)  # metric prefix -> loader, evaluated beside `val`
-    disturbed: Mapping[str, Disturbed] = field(default_factory=dict)  # metric prefix -> for its steadiness
+    disturbed: Callable[[], Mapping[str, Disturbed]] = dict  # metric prefix -> for its steadiness; made when needed
     checkpoint_dir: Path | None = None  # None = no checkpoints; the best weights are kept in memory
     hooks: Hooks = field(default_factory=Hooks)
     judge: Judge = field(default_factory=LinearJudge)  # of the evaluation after training; epochs use the head

@@ -30,7 +30,7 @@ class Evaluator:
     def after_epoch(self, *, held_out: bool, steadiness: bool) -> tuple[Metrics, Evaluations]:
         """By the classification head; `held_out` and `steadiness` tell whether these are measured, too."""
         evaluations = self._predict_all(self.context.held_out if held_out else {})
-        return self._metrics(evaluations, self.context.disturbed if steadiness else {}, self.predict), evaluations
+        return self._metrics(evaluations, self.context.disturbed() if steadiness else {}, self.predict), evaluations
 
     def at_end(self) -> tuple[Metrics, Evaluations, MixedJudge | None]:
         """By the context's judge. Unless that is the classification head, it is fitted on the training responses and
@@ -38,7 +38,7 @@ class Evaluator:
         """
         linear = self._predict_all(self.context.held_out)
         if isinstance(self.context.judge, LinearJudge):
-            return self._metrics(linear, self.context.disturbed, self.predict), linear, None
+            return self._metrics(linear, self.context.disturbed(), self.predict), linear, None
         training = self.training_loader if self.context.training is None else self.context.training
         judge = self.context.judge.fit(self.predict(training), linear["val"])
         judged = {prefix: judge.judged(evaluation) for prefix, evaluation in linear.items()}
@@ -46,7 +46,7 @@ class Evaluator:
         def predict(loader: Loader, *, dropout: bool = False) -> Evaluation:
             return judge.judged(self.predict(loader, dropout=dropout))
 
-        metrics = self._metrics(judged, self.context.disturbed, predict)
+        metrics = self._metrics(judged, self.context.disturbed(), predict)
         return metrics | comparison(judge, linear, self.criteria), judged, judge
 
     def _predict_all(self, held_out: Mapping[str, Loader]) -> Evaluations:

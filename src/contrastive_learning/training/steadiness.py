@@ -43,7 +43,7 @@ def steadiness_metrics(
             scattered(parts, len(evaluation.probabilities)),
             evaluation.yes_votes,
             evaluation.num_votes,
-            valid.thresholds(),
+            valid.thresholds,
         )
         if found is not None:
             metrics |= {f"borderline/{kind}_flips": found.flips, f"borderline/{kind}_sd": found.sd}
