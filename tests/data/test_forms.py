@@ -1,10 +1,5 @@
 """Every form of judged data gives the responses that the plain form gives."""
 
-import csv
-import json
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +7,7 @@ from hypothesis import strategies as st
 from contrastive_learning.data import VotesData
 from contrastive_learning.data.reading import Reader, ReadingRules
 from contrastive_learning.data.responses import VoteCount
+from support.rows import write_rows
 
 RULES = ReadingRules(format="auto", yes_from=None, hash_annotators=False, criteria=None)
 SETTINGS = {
@@ -217,29 +213,10 @@ FORMS = {
 CASES = [(name, form) for name, forms in FORMS.items() for form in forms]
 
 
-def write(path, rows):
-    if path.suffix == ".jsonl":
-        path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    elif path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    else:
-        with path.open("w", encoding="utf-8", newline="") as handle:
-            writer = csv.DictWriter(handle, dict.fromkeys(name for row in rows for name in row))
-            writer.writeheader()
-            writer.writerows({name: written(cell) for name, cell in row.items()} for row in rows)
-    return path
-
-
-def written(cell):
-    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell
-
-
 def read(path, rows, **rules):
     """The responses of a file with these rows, and the remarks."""
     reader = Reader(ReadingRules(**{name: getattr(RULES, name) for name in RULES.__slots__} | rules))
-    responses = reader.read("train", write(path, rows))
+    responses = reader.read("train", write_rows(path, rows))
     return responses, reader.remarks()
 
 
@@ -522,8 +499,8 @@ def test_criteria_name_the_columns(tmp_path):
 
 
 def test_the_splits_of_a_folder_may_have_different_forms(tmp_path, expected):
-    write(tmp_path / "train.jsonl", plain(DATA))
-    write(tmp_path / "valid.csv", long([judged(index) for index in range(20, 24)]))
+    write_rows(tmp_path / "train.jsonl", plain(DATA))
+    write_rows(tmp_path / "valid.csv", long([judged(index) for index in range(20, 24)]))
     splits = VotesData(tmp_path, **SETTINGS | {"test_fraction": 0}).load()
     assert splits.train == expected
     assert len(splits.valid) == 4

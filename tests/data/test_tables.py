@@ -3,7 +3,6 @@
 import builtins
 import csv
 import gzip
-import io
 import json
 import random
 import tracemalloc
@@ -18,6 +17,7 @@ from contrastive_learning.data.columnar import arrow_rows
 from contrastive_learning.data.delimited import separator_of
 from contrastive_learning.data.rows import composed
 from contrastive_learning.data.tables import Shards, place, read_rows, table_remarks
+from support.rows import as_cell, as_jsonl, as_table, write_rows
 
 SETTINGS = {
     "valid_path": None,
@@ -52,43 +52,23 @@ def row(index):
 ROWS = [row(index) for index in range(30)]
 
 
-def dumped(value):
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def flat(item):
-    return {name: dumped(value) for name, value in item.items()}
-
-
-def jsonl(rows):
-    return "\n".join(map(dumped, rows))
-
-
-def table(rows, separator):
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, rows[0], delimiter=separator)
-    writer.writeheader()
-    writer.writerows(map(flat, rows))
-    return text.getvalue()
-
-
 TEXTS = {
-    "lines.jsonl": jsonl(ROWS),
-    "lines.ndjson": jsonl(ROWS),
+    "lines.jsonl": as_jsonl(ROWS),
+    "lines.ndjson": as_jsonl(ROWS),
     "array.json": json.dumps(ROWS, indent=1),
-    "commas.csv": table(ROWS, ","),
-    "semicolons.csv": table(ROWS, ";"),
-    "tabs.csv": table(ROWS, "\t"),
-    "bars.csv": table(ROWS, "|"),
-    "tabs.tsv": table(ROWS, "\t"),
-    "unicode.txt": table(ROWS, "\t"),
+    "commas.csv": as_table(ROWS, ","),
+    "semicolons.csv": as_table(ROWS, ";"),
+    "tabs.csv": as_table(ROWS, "\t"),
+    "bars.csv": as_table(ROWS, "|"),
+    "tabs.tsv": as_table(ROWS, "\t"),
+    "unicode.txt": as_table(ROWS, "\t"),
 }
 
 
 @pytest.fixture
 def plain(tmp_path):
     path = tmp_path / "plain.jsonl"
-    path.write_text(jsonl(ROWS), encoding="utf-8")
+    path.write_text(as_jsonl(ROWS), encoding="utf-8")
     return load(path)
 
 
@@ -115,7 +95,7 @@ def write_xlsx(path, rows):
     sheet = workbook.active
     sheet.append([*rows[0], None])
     for item in rows:
-        sheet.append(list(flat(item).values()))
+        sheet.append([as_cell(value) for value in item.values()])
         sheet.append([])
     workbook.create_sheet("notes")
     workbook.save(path)
@@ -212,7 +192,7 @@ def test_a_table_of_one_column_and_empty_rows_is_read(tmp_path):
 def test_a_cell_may_be_of_any_length_and_csv_keeps_its_limit(tmp_path):
     rows = [item | {"response": f"{index} " + "가" * 200_000} for index, item in enumerate(ROWS)]
     limit = csv.field_size_limit()
-    (tmp_path / "x.csv").write_text(table(rows, ","), encoding="utf-8")
+    (tmp_path / "x.csv").write_text(as_table(rows, ","), encoding="utf-8")
     splits = load(tmp_path / "x.csv")
     assert len(splits.train) == 24
     assert {len(item.response) for item in splits.train} == {200_002, 200_003}
@@ -229,9 +209,9 @@ def decomposed(value):
 def test_texts_and_names_are_composed(tmp_path, plain):
     mixed = [decomposed(item) if index % 2 else item for index, item in enumerate(ROWS)]
     for name, content in {
-        "x.jsonl": jsonl(mixed),
+        "x.jsonl": as_jsonl(mixed),
         "escaped.json": json.dumps(mixed),
-        "x.csv": unicodedata.normalize("NFD", table(ROWS, ",")),
+        "x.csv": unicodedata.normalize("NFD", as_table(ROWS, ",")),
     }.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
         assert load(tmp_path / name) == plain, name
@@ -241,16 +221,16 @@ def test_texts_and_names_are_composed(tmp_path, plain):
 
 
 def test_equal_texts_in_two_forms_are_a_repeat(tmp_path):
-    (tmp_path / "train.jsonl").write_text(jsonl(ROWS), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text(as_jsonl(ROWS), encoding="utf-8")
     again = [ROWS[0] | {"id": "again", "domain": "other"}, ROWS[1] | {"id": "too", "domain": "other"}]
-    (tmp_path / "valid.jsonl").write_text(jsonl(map(decomposed, again)), encoding="utf-8")
+    (tmp_path / "valid.jsonl").write_text(as_jsonl(map(decomposed, again)), encoding="utf-8")
     remarks = load(tmp_path).remarks
     assert "train: 2 responses left out: the same context and response is in valid too, such as r0" in remarks
 
 
 def test_a_name_in_two_forms_is_refused(tmp_path):
     item = {"response": "x", "votes": {"친절": 1, decomposed("친절"): 0}}
-    (tmp_path / "x.jsonl").write_text(jsonl([ROWS[0], item]), encoding="utf-8")
+    (tmp_path / "x.jsonl").write_text(as_jsonl([ROWS[0], item]), encoding="utf-8")
     with pytest.raises(ValueError, match="x.jsonl, line 2: a name must occur once, got '친절' in two Unicode forms"):
         load(tmp_path / "x.jsonl")
 
@@ -275,11 +255,6 @@ def save_to_disk(folder, shards):
     (folder / "dataset_info.json").write_text("{}")
 
 
-def write_parquet(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), path)
-
-
 def datasets_dict(folder):
     save_to_disk(folder / "train", [ROWS[:9], ROWS[9:20]])
     save_to_disk(folder / "validation", [ROWS[20:25]])
@@ -288,24 +263,24 @@ def datasets_dict(folder):
 
 
 def hub_folder(folder):
-    write_parquet(folder / "data" / "train-00000-of-00002.parquet", ROWS[:9])
-    write_parquet(folder / "data" / "train-00001-of-00002.parquet", ROWS[9:20])
-    write_parquet(folder / "data" / "validation-00000-of-00001-1a2b3c.parquet", ROWS[20:25])
-    write_parquet(folder / "data" / "test-00000-of-00001.parquet", ROWS[25:])
+    write_rows(folder / "data" / "train-00000-of-00002.parquet", ROWS[:9])
+    write_rows(folder / "data" / "train-00001-of-00002.parquet", ROWS[9:20])
+    write_rows(folder / "data" / "validation-00000-of-00001-1a2b3c.parquet", ROWS[20:25])
+    write_rows(folder / "data" / "test-00000-of-00001.parquet", ROWS[25:])
     (folder / "README.md").write_text("about")
     (folder / ".gitattributes").write_text("")
 
 
 def split_folders(folder):
-    write_parquet(folder / "train" / "0000.parquet", ROWS[:9])
-    write_parquet(folder / "train" / "0001.parquet", ROWS[9:20])
-    write_parquet(folder / "val" / "0000.parquet", ROWS[20:25])
-    write_parquet(folder / "test" / "0000.parquet", ROWS[25:])
+    write_rows(folder / "train" / "0000.parquet", ROWS[:9])
+    write_rows(folder / "train" / "0001.parquet", ROWS[9:20])
+    write_rows(folder / "val" / "0000.parquet", ROWS[20:25])
+    write_rows(folder / "test" / "0000.parquet", ROWS[25:])
 
 
 def mixed_files(folder):
     folder.mkdir()
-    (folder / "Train.tsv").write_text(table(ROWS[:20], "\t"), encoding="utf-8")
+    (folder / "Train.tsv").write_text(as_table(ROWS[:20], "\t"), encoding="utf-8")
     (folder / "dev.json.gz").write_bytes(gzip.compress(json.dumps(ROWS[20:25]).encode()))
     write_xlsx(folder / "test.xlsx", ROWS[25:])
 
@@ -313,7 +288,7 @@ def mixed_files(folder):
 @pytest.mark.parametrize("write", [datasets_dict, hub_folder, split_folders, mixed_files])
 def test_a_folder_means_the_same_as_three_files(tmp_path, write):
     for name, rows in {"train": ROWS[:20], "valid": ROWS[20:25], "test": ROWS[25:]}.items():
-        (tmp_path / f"{name}.jsonl").write_text(jsonl(rows), encoding="utf-8")
+        (tmp_path / f"{name}.jsonl").write_text(as_jsonl(rows), encoding="utf-8")
     expected = load(tmp_path)
     write(tmp_path / "folder")
     splits = load(tmp_path / "folder")
@@ -329,17 +304,17 @@ def test_a_saved_data_set_without_splits_is_all_train(tmp_path, plain):
 
 @pytest.mark.parametrize("name", ["validation.csv", "val.csv", "dev.csv", "eval.csv", "VALID.CSV"])
 def test_the_valid_split_has_many_names(tmp_path, name):
-    (tmp_path / "train.jsonl").write_text(jsonl(ROWS[:25]), encoding="utf-8")
-    (tmp_path / name).write_text(table(ROWS[25:], ","), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text(as_jsonl(ROWS[:25]), encoding="utf-8")
+    (tmp_path / name).write_text(as_table(ROWS[25:], ","), encoding="utf-8")
     assert [item.id for item in load(tmp_path).valid] == ["r25", "r26", "r27", "r28", "r29"]
 
 
 @pytest.mark.parametrize("other", ["valid.csv", "validation.jsonl", "val/x.csv", "dev-00000-of-00001.csv"])
 def test_two_candidates_for_a_split_are_both_named(tmp_path, other):
-    (tmp_path / "train.jsonl").write_text(jsonl(ROWS), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text(as_jsonl(ROWS), encoding="utf-8")
     (tmp_path / other).parent.mkdir(exist_ok=True)
     for name in ("eval.csv", other):
-        (tmp_path / name).write_text(table(ROWS, ","), encoding="utf-8")
+        (tmp_path / name).write_text(as_table(ROWS, ","), encoding="utf-8")
     with pytest.raises(ValueError, match="must hold one candidate for valid, got ") as error:
         load(tmp_path)
     assert "eval.csv" in str(error.value)
@@ -347,10 +322,10 @@ def test_two_candidates_for_a_split_are_both_named(tmp_path, other):
 
 
 def test_what_a_folder_holds_besides_is_named(tmp_path):
-    (tmp_path / "train.jsonl").write_text(jsonl(ROWS), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text(as_jsonl(ROWS), encoding="utf-8")
     for number in range(25):
         (tmp_path / f"old_{number:02}.csv").touch()
-    write_parquet(tmp_path / "data" / "train.parquet", ROWS)
+    write_rows(tmp_path / "data" / "train.parquet", ROWS)
     (tmp_path / "notes.docx").touch()
     named = ", ".join(["data", "notes.docx", *(f"old_{number:02}.csv" for number in range(18))])
     assert f"not read: {named} and 7 more ({KNOWN})" in load(tmp_path).remarks
@@ -379,8 +354,8 @@ def test_a_missing_shard_is_refused(tmp_path):
 
 
 def test_an_error_names_the_shard_and_its_row(tmp_path):
-    write_parquet(tmp_path / "train-00000-of-00002.parquet", ROWS[:9])
-    write_parquet(tmp_path / "train-00001-of-00002.parquet", [*ROWS[9:], ROWS[2]])
+    write_rows(tmp_path / "train-00000-of-00002.parquet", ROWS[:9])
+    write_rows(tmp_path / "train-00001-of-00002.parquet", [*ROWS[9:], ROWS[2]])
     message = "id must be unique, got 'r2' also at .*train-00000-of-00002.parquet, row 3"
     with pytest.raises(ValueError, match=rf"train-00001-of-00002.parquet, row 22: {message}"):
         load(tmp_path)
@@ -388,7 +363,7 @@ def test_an_error_names_the_shard_and_its_row(tmp_path):
 
 def test_rows_of_shards_are_numbered_through(tmp_path):
     for number, rows in enumerate([ROWS[:3], ROWS[3:4], ROWS[4:6]]):
-        (tmp_path / f"{number}.csv").write_text(table(rows, ","), encoding="utf-8")
+        (tmp_path / f"{number}.csv").write_text(as_table(rows, ","), encoding="utf-8")
     shards = Shards(tuple(tmp_path / f"{number}.csv" for number in range(3)))
     read = list(read_rows(shards))
     places = [place(shards, number) for number, _ in read]
@@ -406,7 +381,7 @@ def test_the_fingerprint_follows_every_shard(tmp_path):
 
     hub_folder(tmp_path)
     first = fingerprint()
-    write_parquet(tmp_path / "data" / "train-00001-of-00002.parquet", ROWS[9:19])
+    write_rows(tmp_path / "data" / "train-00001-of-00002.parquet", ROWS[9:19])
     assert fingerprint() != first
 
 
@@ -452,7 +427,7 @@ def test_an_arrow_file_means_the_same_as_a_stream(tmp_path):
 def test_reading_holds_a_few_rows_at_a_time(tmp_path, name):
     rows = [item | {"response": random.Random(index).randbytes(1000).hex()} for index, item in enumerate(ROWS)] * 200
     path = tmp_path / name
-    text = table(rows, ",") if ".csv" in name else jsonl(rows)
+    text = as_table(rows, ",") if ".csv" in name else as_jsonl(rows)
     if name == "x.parquet":
         pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=500)
     else:
