@@ -1,4 +1,3 @@
-import csv
 import json
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import pytest
 
 from contrastive_learning.data import VotesData
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
+from contrastive_learning.data.tables import read_rows
+from support.rows import write_rows
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 SETTINGS = {
@@ -33,19 +34,6 @@ def row(index, **fields):
     return {"id": f"r{index}", "domain": f"d{index % 2}", **texts, "votes": votes, **fields}
 
 
-def write(path, rows):
-    path.write_text("\n".join(json.dumps(item, ensure_ascii=False) for item in rows), encoding="utf-8")
-    return path
-
-
-def write_csv(path, rows):
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
 def everything(splits: Splits) -> dict[str, RatedResponse]:
     return {item.id: item for item in splits.train + splits.valid + splits.test + splits.test_ood}
 
@@ -56,7 +44,7 @@ def sizes(splits: Splits) -> list[int]:
 
 @pytest.fixture
 def train(tmp_path):
-    return write(tmp_path / "train.jsonl", [row(index) for index in range(20)])
+    return write_rows(tmp_path / "train.jsonl", [row(index) for index in range(20)])
 
 
 def test_rows_become_responses_with_counts(train):
@@ -74,7 +62,7 @@ def test_equal_votes_are_one_object(train):
 
 
 def test_everything_but_response_and_votes_can_be_left_out(tmp_path):
-    path = write(tmp_path / "x.jsonl", [{"response": f"x{i}", "votes": {"a": [i % 2]}} for i in range(20)])
+    path = write_rows(tmp_path / "x.jsonl", [{"response": f"x{i}", "votes": {"a": [i % 2]}} for i in range(20)])
     splits = source(path).load()
     items = everything(splits)
     assert set(items) == {f"train:{line}" for line in range(1, 21)}
@@ -84,7 +72,7 @@ def test_everything_but_response_and_votes_can_be_left_out(tmp_path):
 
 def test_what_follows_one_question_stays_together(tmp_path):
     rows = [row(i, id=f"{i}.{k}", response=f"답 {k}", domain="d") for i in range(10) for k in range(4)]
-    splits = source(write(tmp_path / "x.jsonl", rows)).load()
+    splits = source(write_rows(tmp_path / "x.jsonl", rows)).load()
     assert sizes(splits) == [32, 4, 4, 0]
     assert len({item.context for item in splits.valid}) == 1
 
@@ -92,7 +80,7 @@ def test_what_follows_one_question_stays_together(tmp_path):
 @pytest.mark.parametrize("name", ["group", "conversation_id"])
 def test_given_groups_stay_together(tmp_path, name):
     rows = [row(i, **{name: i // 4}) for i in range(40)]
-    splits = source(write(tmp_path / "x.jsonl", rows)).load()
+    splits = source(write_rows(tmp_path / "x.jsonl", rows)).load()
     assert sizes(splits) == [32, 4, 4, 0]
     assert len({item.group for item in splits.test}) == 1
 
@@ -118,7 +106,7 @@ def test_given_groups_stay_together(tmp_path, name):
 )
 def test_notations_of_votes(tmp_path, notation, expected):
     rows = [row(i) for i in range(10)] + [row(99, votes={"a": [1], "b": notation})]
-    item = everything(source(write(tmp_path / "x.jsonl", rows)).load())["r99"]
+    item = everything(source(write_rows(tmp_path / "x.jsonl", rows)).load())["r99"]
     assert item.votes.get("b") == expected
 
 
@@ -151,7 +139,7 @@ def test_all_forms_of_a_table_mean_the_same(tmp_path, train):
     expected = source(train).load()
     for name, table in tables.items():
         path = tmp_path / name
-        write_csv(path, table) if name.endswith(".csv") else pq.write_table(pa.Table.from_pylist(table), path)
+        write_rows(path, table) if name.endswith(".csv") else pq.write_table(pa.Table.from_pylist(table), path)
         assert source(path).load() == expected, name
 
 
@@ -186,6 +174,45 @@ def test_an_array_that_breaks_off_is_named_with_its_line(tmp_path):
         source(path).load()
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    ("around", "others"),
+    [({}, ""), ({"version": 1, "columns": ["id"], "errors": []}, ", not version, columns, errors")],
+)
+def test_an_object_around_the_list_of_rows_means_the_same(tmp_path, train, around, others, indent):
+    rows = [json.loads(line) for line in train.read_text(encoding="utf-8").splitlines()]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({**around, "data": rows}, indent=indent), encoding="utf-8")
+    splits = source(path).load()
+    assert splits.remarks.pop(0) == f"x.json: the rows are those of its list data{others}"
+    assert splits == source(train).load()
+    path.write_text(json.dumps({**around, "data": [*rows, row(2, response=3)]}, indent=indent), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"x.json, data, element 21 .the first is 1.: response must be text, got 3"):
+        source(path).load()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": [row(0)], "b": [row(1)], "version": 1}, "one list must hold the rows, got a, b; write that of the "),
+        ({"response": {"0": "x"}, "a": {"0": 1}}, r"must be one JSON .* got one object without a list .*response: {'0"),
+        ({"columns": ["response"], "data": [["x"]]}, "must be one JSON .* got one object without a list of objects"),
+    ],
+)
+def test_an_object_that_is_not_around_one_list_of_rows_is_refused(tmp_path, content, message):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as error:
+        source(path).load()
+    assert "\n" not in str(error.value)
+
+
+def test_one_row_with_a_chat_is_no_object_around_rows(tmp_path):
+    chat = [{"role": "user", "content": "뭐 해?"}, {"role": "assistant", "content": "쉬어."}]
+    path = write_rows(tmp_path / "x.jsonl", [{"messages": chat, "votes": {"a": 1}}])
+    assert [item["messages"] for _, item in read_rows(path)] == [chat]
+
+
 def test_parquet_map_and_gaps(tmp_path):
     votes = [[("a", [i % 2, 1, 0]), ("b", None if i else [])] for i in range(20)]
     kind = pa.map_(pa.string(), pa.list_(pa.int8()))
@@ -198,7 +225,7 @@ def test_parquet_map_and_gaps(tmp_path):
 
 def test_names_that_look_like_numbers_are_names(tmp_path):
     rows = [row(i, domain=2024 + i % 2, votes={"1": [i // 2 % 2], "2": [1, 0]}) for i in range(40)]
-    splits = source(write(tmp_path / "x.jsonl", rows), criteria=[1], held_out_domains=[2024]).load()
+    splits = source(write_rows(tmp_path / "x.jsonl", rows), criteria=[1], held_out_domains=[2024]).load()
     assert splits.criteria == ("1",)
     assert {item.domain for item in splits.test_ood} == {"2024"}
     assert {name for item in splits.train for name in item.votes} == {"1"}
@@ -220,17 +247,17 @@ def test_a_criterion_that_is_not_there_is_named(train):
 def test_text_in_a_csv_context_is_one_turn(tmp_path):
     turns = ["[웃음] 안녕, 뭐 해?", '["a", "b"]', "['a', 'b']", ""]
     rows = [{"id": i, "response": f"x{i}", "context": turns[i % 4], "votes.a": i % 3 % 2} for i in range(40)]
-    items = everything(source(write_csv(tmp_path / "x.csv", rows)).load())
+    items = everything(source(write_rows(tmp_path / "x.csv", rows)).load())
     assert [items[str(i)].context for i in range(4)] == [("[웃음] 안녕, 뭐 해?",), ("a", "b"), ("a", "b"), ()]
 
 
 def test_a_folder_gives_its_splits_and_names_what_it_does_not_read(tmp_path, train):
-    write(tmp_path / "valid.jsonl", [row(i) for i in range(100, 104)])
-    write_csv(
+    write_rows(tmp_path / "valid.jsonl", [row(i) for i in range(100, 104)])
+    write_rows(
         tmp_path / "test_ood.csv",
         [{"response": f"x{i}", "domain": "new", "votes.a": i % 2, "votes.b": 1} for i in range(4)],
     )
-    write(tmp_path / "devel.jsonl", [])
+    write_rows(tmp_path / "devel.jsonl", [])
     splits = source(tmp_path).load()
     assert sizes(splits) == [18, 4, 2, 4]
     known = "only train, valid, test, test_ood are; validation, val, dev and eval mean valid"
@@ -238,7 +265,7 @@ def test_a_folder_gives_its_splits_and_names_what_it_does_not_read(tmp_path, tra
 
 
 def test_given_paths_and_held_out_domains_add_up(tmp_path, train):
-    ood = write(tmp_path / "elsewhere.jsonl", [row(i, domain="new") for i in range(100, 104)])
+    ood = write_rows(tmp_path / "elsewhere.jsonl", [row(i, domain="new") for i in range(100, 104)])
     splits = source(train, test_ood_path=ood, held_out_domains=["d1"]).load()
     assert {item.domain for item in splits.test_ood} == {"d1", "new"}
     assert {item.domain for item in splits.train + splits.valid + splits.test} == {"d0"}
@@ -246,9 +273,9 @@ def test_given_paths_and_held_out_domains_add_up(tmp_path, train):
 
 
 def test_repeats_of_held_out_responses_leave_train(tmp_path, train):
-    write(tmp_path / "valid.jsonl", [row(1, id="again"), row(100)])
-    write(tmp_path / "test.jsonl", [row(200, group="g")])
-    write(train, [row(i) for i in range(20)] + [row(300, group="g")])
+    write_rows(tmp_path / "valid.jsonl", [row(1, id="again"), row(100)])
+    write_rows(tmp_path / "test.jsonl", [row(200, group="g")])
+    write_rows(train, [row(i) for i in range(20)] + [row(300, group="g")])
     splits = source(tmp_path).load()
     assert sizes(splits) == [19, 2, 1, 0]
     for what, example in (("conversation", "r300"), ("context and response", "r1")):
@@ -259,7 +286,7 @@ def test_repeats_of_held_out_responses_leave_train(tmp_path, train):
 def test_only_chosen_criteria_are_read(tmp_path):
     rows = [row(i, votes={"stars": [5, 4], "b": [i % 2], "a": [1 - i % 2]}) for i in range(20)]
     rows += [row(99, votes={"stars": [1]})]
-    splits = source(write(tmp_path / "x.jsonl", rows), criteria=["a", "b"]).load()
+    splits = source(write_rows(tmp_path / "x.jsonl", rows), criteria=["a", "b"]).load()
     assert splits.criteria == ("a", "b")
     assert "train: 1 responses left out: no votes, such as r99" in splits.remarks
     assert set(splits.train[0].votes) == {"a", "b"}
@@ -359,7 +386,7 @@ def test_an_ambiguous_folder_is_refused(tmp_path):
 
 
 def test_a_criterion_that_train_lacks_is_refused(tmp_path, train):
-    write(tmp_path / "valid.jsonl", [row(100, votes={"a": [1], "bb": [0]})])
+    write_rows(tmp_path / "valid.jsonl", [row(100, votes={"a": [1], "bb": [0]})])
     with pytest.raises(
         ValueError, match=r"valid.jsonl, line 1: votes.bb: train has no such criterion \(did you mean b\?\)"
     ):
@@ -376,7 +403,7 @@ def test_fingerprint_follows_content_and_settings_but_not_the_folder(tmp_path, t
     assert source(copy).fingerprint() == first == source(elsewhere).fingerprint()
     assert source(train, split_seed=1).fingerprint() != first
     assert source(train, criteria=["a"]).fingerprint() != first
-    write(elsewhere / "valid.jsonl", [row(100)])
+    write_rows(elsewhere / "valid.jsonl", [row(100)])
     assert source(elsewhere).fingerprint() != first
     copy.write_bytes(copy.read_bytes() + b"\n")
     assert source(copy).fingerprint() != first

@@ -9,7 +9,7 @@ from pathlib import Path
 from contrastive_learning.data.columnar import arrow_rows, parquet_rows
 from contrastive_learning.data.delimited import delimited_rows
 from contrastive_learning.data.encodings import encoding_remarks
-from contrastive_learning.data.json_rows import element, is_array, json_rows
+from contrastive_learning.data.json_rows import json_remarks, json_rows, place_in_json
 from contrastive_learning.data.rows import Row, composed
 from contrastive_learning.data.spreadsheets import sheet_remarks, xlsx_rows
 
@@ -64,8 +64,8 @@ def place(table: Table, number: int) -> str:
             return place(file, number)
         number -= rows
     suffix = suffix_of(last)
-    if READERS[suffix] is json_rows and is_array(last):
-        return element(last, number)
+    if READERS[suffix] is json_rows:
+        return place_in_json(last, number)
     return f"{last}, {'line' if _is_text(last) else 'row'} {number}"
 
 
@@ -80,13 +80,14 @@ def suffix_of(file: Path) -> str:
 
 
 def table_remarks(table: Table) -> list[str]:
-    """What the user should know about how the files were read: a guessed encoding, sheets that were passed over."""
+    """What the user should know about how the files were read: a guessed encoding, what was passed over."""
     remarks: list[str] = []
     for file in files_of(table):
         if suffix_of(file) == ".xlsx":
             remarks += sheet_remarks(file)
         elif _is_text(file):
             remarks += encoding_remarks(file)
+            remarks += json_remarks(file) if READERS[suffix_of(file)] is json_rows else []
     return remarks
 
 
