@@ -21,9 +21,9 @@ from mlflow.pyfunc import PythonModelContext
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.judging import NeighboursJudge, PrototypesJudge, by_vectors
 from contrastive_learning.runtime.devices import cpu_multiplies_bf16
-from contrastive_learning.serving import export_judge, extra_packages, judge
+from contrastive_learning.serving import check_servable, export_judge, extra_packages, judge
 from contrastive_learning.tracking import MlflowTracking
-from support.judges import CRITERIA, RESPONSES, export
+from support.judges import CRITERIA, RESPONSES, export, scratch_encoder
 from support.ports import free_port
 
 
@@ -273,3 +273,16 @@ def test_an_encoder_that_cannot_be_rebuilt_is_refused(tmp_path):
     model = ContrastiveQualityModel("x", 1, 2, encoder=Foreign())
     with pytest.raises(ValueError, match="only a transformers encoder can be served, got Foreign"):
         export_judge(tmp_path, model, None, ["a"], None, max_length=8, prefix="", precision="fp32")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_model_can_be_served_is_known_before_it_is_trained():
+    """A transformers encoder is told by its configuration; one that only looks alike is refused by its name."""
+    encoder, _ = scratch_encoder(["안녕하세요"] * 3)
+    assert check_servable(ContrastiveQualityModel("x", 1, 2, encoder=encoder)) is encoder.config
+
+    class Foreign(torch.nn.Module):
+        config = type("Config", (), {"hidden_size": 4})
+
+    with pytest.raises(ValueError, match="^only a transformers encoder can be served, got Foreign$"):
+        check_servable(ContrastiveQualityModel("x", 1, 2, encoder=Foreign()))
