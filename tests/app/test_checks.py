@@ -5,11 +5,17 @@ import random
 import sqlite3
 from contextlib import closing
 
+import optuna
 import pytest
+from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 
-from support.commands import run, runs, train
+from contrastive_app.parts import preflight
+from optuna_sweep.errors import SweepError
+from optuna_sweep.study.ledger import open_ledger, open_patiently
+from optuna_sweep.study.storage import storage_lock
+from support.commands import ROOT, run, runs, train
 from support.ports import free_port
 
 TINY = ["trainer.epochs=1", "trainer.precision=fp32", "model.encoder.hidden_size=32", "model.encoder.vocab_size=400"]
@@ -66,6 +72,26 @@ def test_a_resume_on_changed_data_is_refused_and_a_deleted_run_is_named(finished
     train(finished, *again)
     _, (recorded,) = runs(finished)
     assert recorded.info.status == "FINISHED"
+
+
+def test_a_study_on_changed_data_is_refused_and_the_reason_names_the_data(tmp_path):
+    """As `-m` does before its first trial: preflight gives the data's fingerprint, and the study's must be the same."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", ["data=votes", f"data.path={tmp_path}/votes", "tracking=none"])
+    storage = open_patiently(str(tmp_path / "study.journal"), 1.0)
+    lock, pruner = storage_lock(str(tmp_path / "study.journal")), optuna.pruners.NopPruner()
+
+    def continued():
+        return open_ledger(storage, lock, "s", ["maximize"], {"data": preflight(config)}, pruner)
+
+    write_votes(tmp_path / "votes")
+    continued().study.add_trial(optuna.trial.create_trial(value=0.5))
+    write_votes(tmp_path / "votes", seed=1)
+    refused = "study s has trials of something else, .*: the data have changed, fingerprint: [0-9a-f]{12} -> [0-9a-f]"
+    with pytest.raises(SweepError, match=refused):
+        continued()
+    write_votes(tmp_path / "votes")
+    assert len(continued().trials) == 1
 
 
 @pytest.mark.slow

@@ -248,6 +248,16 @@ def test_other_storages(sweeps, storage):
     assert len(sweeps.started()) == 3
 
 
+@pytest.mark.slow
+def test_relative_files_of_a_storage_in_parts_mean_the_folder_of_the_command(sweeps):
+    """Written as for hydra-optuna-sweeper; each job works, and reports to the study, in a folder of its own."""
+    storage = "{_target_:optuna.storages.RDBStorage,url:'sqlite:///study.db'}"
+    sweeps.run(NAME, "x=1,2", "epochs=2", f"hydra.sweeper.storage={storage}", "hydra.job.chdir=true")
+    assert list(sweeps.folder.rglob("study.db")) == [sweeps.folder / "study.db"]
+    trials = sweeps.study(storage=f"sqlite:///{sweeps.folder}/study.db").trials
+    assert [list(trial.intermediate_values) for trial in trials] == [[1, 2], [1, 2]]
+
+
 def test_a_slot_takes_its_next_trial_when_it_is_free(sweeps):
     sweeps.run(NAME, *LOCAL, "hydra.launcher.num_slots=2", "x=1,2,3,4", "long_x=1")
     assert sweeps.states() == ["COMPLETE"] * 4

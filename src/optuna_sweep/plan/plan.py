@@ -109,8 +109,8 @@ class Plan:
             "hydra.sweeper.trial_alarm": text(self.settings.trial_timeout if alarm else None),
             "hydra.sweeper.parent_run_id": text(parent),
         }
-        if isinstance(self.storage, str):
-            hidden["hydra.sweeper.storage"] = quote(self.storage)
+        if self.storage != self.settings.storage:  # its paths are relative, or it is the default
+            hidden["hydra.sweeper.storage"] = text(self.storage)
         if OmegaConf.to_container(self.config.hydra.sweep, resolve=False)["subdir"] != DEFAULT_SUBDIR:  # type: ignore[index,call-overload]
             del hidden["hydra.sweep.subdir"]
         overrides = [*self.overrides(params), *([] if seed is None else [f"{self.settings.seed_key}={seed}"])]

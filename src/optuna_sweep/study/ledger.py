@@ -273,6 +273,8 @@ def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
 
 
 def _differences(part: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    if part == "data" and old and new and old != new:
+        return [("the data have changed, fingerprint", old[:12], new[:12])]
     if isinstance(old, dict) and isinstance(new, dict):
         keys = old.keys() | new.keys()
         return [item for key in keys for item in _differences(f"{part} {key}", old.get(key), new.get(key))]

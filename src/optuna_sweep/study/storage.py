@@ -25,6 +25,7 @@ from optuna_sweep.errors import SweepError
 from optuna_sweep.patience import reason_of
 
 DEFAULT_JOURNAL = "optuna.journal"
+SQLITE = "sqlite:///"
 SQLITE_TIMEOUT_SECONDS = 60
 # seconds, seconds, milliseconds; with the defaults it takes minutes to notice that a host is gone
 POSTGRESQL_TIMEOUTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
@@ -32,29 +33,47 @@ POSTGRESQL_LOCK = int.from_bytes(hashlib.sha256(b"contrastive-sweeper").digest()
 
 
 def resolve(storage: Any) -> Any:
-    """`hydra.sweeper.storage` with a journal file or sqlite URL made absolute; None is the default journal file."""
+    """`hydra.sweeper.storage` with relative paths made absolute; None is the default journal file.
+
+    A mapping holds the arguments of one of Optuna's classes: sqlite URLs and a journal's file_path are paths in it.
+    """
     if storage is None:
         return str(Path(DEFAULT_JOURNAL).resolve())
+    if isinstance(storage, Mapping):
+        return {key: _resolved_argument(key, value) for key, value in storage.items()}
     if not isinstance(storage, str):
         return storage
-    if storage.startswith("sqlite:///"):
-        return f"sqlite:///{Path(storage.removeprefix('sqlite:///')).expanduser().resolve()}"
+    if storage.startswith(SQLITE):
+        path, mark, query = storage.removeprefix(SQLITE).partition("?")
+        return f"{SQLITE}{Path(path).expanduser().resolve()}{mark}{query}"
     return storage if "://" in storage else str(Path(storage).expanduser().resolve())
+
+
+def _resolved_argument(name: str, value: Any) -> Any:
+    is_path = isinstance(value, Mapping) or name == "file_path" or (isinstance(value, str) and value.startswith(SQLITE))
+    return resolve(value) if is_path else value
+
+
+def address_of(storage: Any) -> Any:
+    """The database URL of a resolved storage, or its file; a mapping without `url` stays as it is."""
+    return storage.get("url", storage) if isinstance(storage, Mapping) else storage
 
 
 def check_apart(storage: Any, mlflow_uri: str | None) -> None:
     """Raises SweepError if the study and MLflow would use the same database: both call their tables alike."""
-    if mlflow_uri is not None and resolve(mlflow_uri) == storage:
-        raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {redact(str(storage))}")
+    address = address_of(storage)
+    if mlflow_uri is not None and resolve(mlflow_uri) == address:
+        raise SweepError(f"hydra.sweeper.storage and MLflow cannot share one database: {redact(str(address))}")
 
 
 def check_storage(storage: Any) -> None:
     """Raises SweepError if a database is away, cannot be opened or is another program's. Nothing is created."""
-    if not isinstance(storage, str) or "://" not in storage:
+    address = address_of(storage)
+    if not isinstance(address, str) or "://" not in address:
         return
     option = "hydra.sweeper.storage"
     try:
-        check_owner(storage, option, tables_of(storage, option), OPTUNA_TABLES)
+        check_owner(address, option, tables_of(address, option), OPTUNA_TABLES)
     except ValueError as error:
         raise SweepError(str(error)) from None
 
@@ -167,10 +186,11 @@ def storage_lock(storage: Any) -> Lock:
 
     With PostgreSQL it works across machines, with any other storage only between commands on one machine.
     """
-    if isinstance(storage, str) and storage.startswith("postgresql"):
-        return PostgresLock(storage)
-    if isinstance(storage, str) and ("://" not in storage or storage.startswith("sqlite:///")):
-        path = Path(storage.removeprefix("sqlite:///"))
+    address = address_of(storage)
+    if isinstance(address, str) and address.startswith("postgresql"):
+        return PostgresLock(address)
+    if isinstance(address, str) and ("://" not in address or address.startswith(SQLITE)):
+        path = Path(address.removeprefix(SQLITE).partition("?")[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(f"{path}.sweep.lock")
     digest = hashlib.sha256(repr(storage).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from contextlib import closing
 import pytest
 
 from optuna_sweep.errors import SweepError
-from optuna_sweep.study.storage import check_apart, check_storage, open_storage, resolve
+from optuna_sweep.study.storage import check_apart, check_storage, open_storage, resolve, storage_lock
 
 
 def test_a_shared_database_is_refused_without_its_password():
@@ -24,6 +24,22 @@ def test_files_are_made_absolute(tmp_path, monkeypatch):
     assert resolve("nested/study.journal") == str(tmp_path / "nested/study.journal")
     assert resolve("sqlite:///study.db") == f"sqlite:///{tmp_path}/study.db"
     assert resolve("postgresql://host/studies") == "postgresql://host/studies"
+    database = {"_target_": "optuna.storages.RDBStorage", "url": "sqlite:///study.db?timeout=9", "engine_kwargs": {}}
+    assert resolve(database) == database | {"url": f"sqlite:///{tmp_path}/study.db?timeout=9"}
+    file = {"_target_": "optuna.storages.journal.JournalFileBackend", "file_path": "./nested/study.log"}
+    journal = {"_target_": "optuna.storages.JournalStorage", "log_storage": file}
+    assert resolve(journal) == journal | {"log_storage": file | {"file_path": f"{tmp_path}/nested/study.log"}}
+
+
+def test_a_mapping_with_a_url_is_checked_and_locked_as_the_url(tmp_path):
+    (tmp_path / "notes.jsonl").write_text('{"response": "this is no database"}\n' * 40)
+    url = f"sqlite:///{tmp_path}/notes.jsonl"
+    storage = {"_target_": "optuna.storages.RDBStorage", "url": url}
+    with pytest.raises(SweepError, match=r"storage: .*notes.jsonl cannot be opened: file is not a database"):
+        check_storage(storage)
+    with pytest.raises(SweepError, match="cannot share one database"):
+        check_apart(storage, url)
+    assert storage_lock(storage).lock_file == storage_lock(url).lock_file
 
 
 @pytest.mark.parametrize(
