@@ -297,6 +297,55 @@ def test_a_folder_means_the_same_as_three_files(tmp_path, write):
     assert splits == expected
 
 
+def one_named_file(folder):
+    write_rows(folder / "test.jsonl", ROWS[25:])
+    write_rows(folder / "notes.jsonl", ROWS[:1])
+
+
+def one_named_folder(folder):
+    write_rows(folder / "data" / "test" / "0000.parquet", ROWS[25:])
+
+
+def shards_of_any_name(folder):
+    write_rows(folder / "part-a.parquet", ROWS[25:28])
+    write_rows(folder / "part-b.parquet", ROWS[28:])
+
+
+def saved_split(folder):
+    save_to_disk(folder, [ROWS[25:27], ROWS[27:]])
+
+
+@pytest.mark.parametrize("write", [one_named_file, one_named_folder, shards_of_any_name, saved_split])
+def test_the_path_of_a_split_may_be_a_folder_that_holds_one(tmp_path, write):
+    train = write_rows(tmp_path / "train.jsonl", ROWS[:25])
+    expected = load(train, test_path=write_rows(tmp_path / "other" / "rest.jsonl", ROWS[25:]))
+    write(tmp_path / "folder")
+    splits = load(train, test_path=tmp_path / "folder")
+    unread = ["data.source.test_path: not read: notes.jsonl"] if write is one_named_file else []
+    assert [remark for remark in splits.remarks if "not read" in remark] == unread
+    splits.remarks[:] = [remark for remark in splits.remarks if "not read" not in remark]
+    assert splits == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        (["train.jsonl", "test.jsonl"], "got test, train"),
+        (["a.jsonl", "b.csv"], "got a.jsonl, b.csv"),
+        (["a.doc"], "got a.doc"),
+        ([], "got nothing"),
+    ],
+)
+def test_the_path_of_a_split_is_refused_for_a_folder_of_several(tmp_path, names, got):
+    train = write_rows(tmp_path / "train.jsonl", ROWS[:25])
+    (tmp_path / "folder").mkdir()
+    for name in names:
+        (tmp_path / "folder" / name).touch()
+    message = rf"^data.source.valid_path: .*folder must hold one split, in files of one format; {got}; name a file$"
+    with pytest.raises(ValueError, match=message):
+        VotesData(train, **SETTINGS | {"valid_path": tmp_path / "folder"}).fingerprint()
+
+
 def test_a_saved_data_set_without_splits_is_all_train(tmp_path, plain):
     save_to_disk(tmp_path / "saved", [ROWS[:9], ROWS[9:]])
     assert load(tmp_path / "saved") == plain

@@ -43,6 +43,22 @@ def tables_in(folder: Path) -> tuple[dict[str, Table], list[str]]:
     return tables, [f"not read: {names} ({known})"] if unread else []
 
 
+def table_of_split(folder: Path, option: str) -> tuple[Table, list[str]]:
+    """The table of a folder that holds one split, and a remark that names what in it is not read.
+
+    Its files are those of any folder that has one split, or have other names and one format. Raises ValueError, which
+    begins with `option`, if there are several splits or formats, or nothing to read.
+    """
+    folder = folder.resolve()
+    found = dict(_candidates(folder))
+    tables = list(found.values()) or list(_in_split_folder(folder))
+    if len(tables) != 1:
+        names = _listed(list(found) or [entry.name for entry in sorted(folder.iterdir())]) or "nothing"
+        raise ValueError(f"{option}: {folder} must hold one split, in files of one format; got {names}; name a file")
+    names = _listed([str(entry.relative_to(folder)) for entry in _unread(folder, set(files_of(tables[0])))])
+    return tables[0], [f"{option}: not read: {names}"] if names else []
+
+
 def _candidates(folder: Path) -> Iterator[tuple[str, Table]]:
     if (folder / "dataset_dict.json").is_file():
         for name in _stated(folder / "dataset_dict.json", "splits"):

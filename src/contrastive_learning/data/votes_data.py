@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from contrastive_learning.data.files import digest, existing
-from contrastive_learning.data.folders import tables_in
+from contrastive_learning.data.folders import table_of_split, tables_in
 from contrastive_learning.data.reading import Reader, ReadingRules
 from contrastive_learning.data.responses import SPLITS, Splits
 from contrastive_learning.data.splits import Parts, SplitRules, make_splits
@@ -28,7 +28,8 @@ class VotesData:
       domain: by default "default". Other columns are named in a remark.
 
     `path` is a file (see tables.READERS) or a folder with train and, if there are such files, valid, test and test_ood
-    (see folders.tables_in). A missing valid or test is drawn from train (see splits.draw_groups).
+    (see folders.tables_in). The other paths are files, or folders that hold one split (see folders.table_of_split).
+    A missing valid or test is drawn from train (see splits.draw_groups).
     """
 
     def __init__(
@@ -76,7 +77,11 @@ class VotesData:
             tables, remarks = tables_in(path)
         for split, given in self._given.items():
             if given is not None:
-                tables[split] = existing(given, f"data.source.{split}_path")
+                option = f"data.source.{split}_path"
+                tables[split] = table = existing(given, option)
+                if table.is_dir():
+                    tables[split], unread = table_of_split(table, option)
+                    remarks += unread
         files = [file for table in tables.values() for file in files_of(table)]
         for split, table in tables.items():
             if isinstance(table, Path) and suffix_of(table) not in READERS:
