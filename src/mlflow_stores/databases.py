@@ -1,14 +1,15 @@
 """Looks into a database before a library writes to it: is it there, does it open, whose tables does it hold."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow_stores.addresses import redact, sqlite_path
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 CONNECT_SECONDS = 10
 SQLITE_TIMEOUT_SECONDS = 60  # another process may be writing
@@ -20,29 +21,39 @@ MLFLOW_TABLES = frozenset(("experiments", "runs"))
 OPTUNA_TABLES = frozenset(("studies", "trials"))
 
 
-def tables_of(uri: str, option: str) -> dict[str, str | None]:
-    """The tables of the database at `uri`; `alembic_version` with the version that it names, the others with None.
+@contextmanager
+def opened(uri: str, option: str) -> Iterator["Connection | None"]:
+    """A connection to the database at `uri`; None for an SQLite file that is still to be made, which is not done here.
 
-    Empty if there is none yet, which nothing here creates. Waits at most CONNECT_SECONDS for a server.
-    Raises ValueError, in one line that begins with `option`, if it cannot be used.
+    Waits at most CONNECT_SECONDS for a server. Raises ValueError, in one line that begins with `option`, if it cannot
+    be used.
     """
     path = sqlite_path(uri)
     if path is not None and not _holds_anything(path, option):
-        return {}
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+        yield None
+        return
+    with _explained(uri, option, (ValueError,)):
+        connection = _engine(uri).connect()
+    with connection, _explained(uri, option):
+        yield connection
 
-    try:
-        return _read_tables(_engine(uri))
-    except ModuleNotFoundError as error:
-        package = PACKAGES.get(error.name or "", error.name)
-        problem = f"needs the driver {error.name}, which is not installed: pip install '{package}'"
-    except NoSuchModuleError:
-        problem = "names a kind of database or driver that SQLAlchemy does not know"
-    except ArgumentError:
-        problem = "is not written as an address of a database: postgresql://user:password@host:5432/database"
-    except (SQLAlchemyError, OSError, ValueError) as error:
-        problem = f"cannot be opened: {_reason(error, uri)}"
-    raise ValueError(f"{option}: {redact(uri)} {problem}")
+
+def tables_of(uri: str, option: str) -> dict[str, str | None]:
+    """The tables of the database at `uri`, as `tables_in`. Raises ValueError as `opened` does."""
+    with opened(uri, option) as connection:
+        return tables_in(connection)
+
+
+def tables_in(connection: "Connection | None") -> dict[str, str | None]:
+    """The tables of a database; `alembic_version` with the version that it names, the others with None."""
+    from sqlalchemy import inspect, text
+
+    if connection is None:
+        return {}
+    tables: dict[str, str | None] = dict.fromkeys(inspect(connection).get_table_names())
+    if "alembic_version" in tables:
+        tables["alembic_version"] = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return tables
 
 
 def check_owner(uri: str, option: str, tables: Mapping[str, str | None], owned: frozenset[str]) -> None:
@@ -82,14 +93,25 @@ def _engine(uri: str) -> "Engine":
     return create_engine(url, poolclass=NullPool, connect_args=arguments)
 
 
-def _read_tables(engine: "Engine") -> dict[str, str | None]:
-    from sqlalchemy import inspect, text
+@contextmanager
+def _explained(uri: str, option: str, others: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """What goes wrong in a driver, or is one of `others`, as one line."""
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-    with engine.connect() as connection:
-        tables: dict[str, str | None] = dict.fromkeys(inspect(connection).get_table_names())
-        if "alembic_version" in tables:
-            tables["alembic_version"] = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return tables
+    of_drivers: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
+    try:
+        yield
+        return
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get(error.name or "", error.name)
+        problem = f"needs the driver {error.name}, which is not installed: pip install '{package}'"
+    except NoSuchModuleError:
+        problem = "names a kind of database or driver that SQLAlchemy does not know"
+    except ArgumentError:
+        problem = "is not written as an address of a database: postgresql://user:password@host:5432/database"
+    except of_drivers + others as error:
+        problem = f"cannot be opened: {_reason(error, uri)}"
+    raise ValueError(f"{option}: {redact(uri)} {problem}")
 
 
 def _reason(error: BaseException, uri: str) -> str:

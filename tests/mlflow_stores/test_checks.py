@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import optuna
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import Engine, event
 
 from mlflow_stores import check_store
 from support.commands import provide_store
@@ -182,3 +183,51 @@ def test_a_run_of_another_store_is_one_line(tmp_path):
     provide_store(tmp_path)
     with pytest.raises(ValueError, match=message):
         check(f"sqlite:///{tmp_path}/mlflow.db", run_id="0123")
+
+
+def test_a_database_is_opened_once(tmp_path):
+    provide_store(tmp_path)
+    opened = []
+
+    def count(*connection):
+        opened.append(connection)
+
+    event.listen(Engine, "connect", count)
+    try:
+        with pytest.raises(ValueError, match="there is no run 0123"):
+            check(f"sqlite:///{tmp_path}/mlflow.db", run_id="0123")
+    finally:
+        event.remove(Engine, "connect", count)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("experiment", "run", "message"),
+    [
+        ({"experiment_id": "7", "lifecycle_stage": "deleted"}, None, "experiment demo was deleted .* restore -x 7$"),
+        (
+            {"experiment_id": "7", "lifecycle_stage": "active"},
+            {"info": {"lifecycle_stage": "deleted"}},
+            "the run 0123 was deleted in http.* mlflow runs restore --run-id 0123$",
+        ),
+        ({"experiment_id": "7", "lifecycle_stage": "active"}, None, "is no MLflow server: it answers 200 {"),
+    ],
+)
+def test_what_was_deleted_on_a_server_is_refused_with_the_way_out(server_that_answers, experiment, run, message):
+    answers = {"experiment": experiment} | ({} if run is None else {"run": run})
+    with pytest.raises(ValueError, match=message):
+        check(
+            f"http://{server_that_answers(200, json.dumps(answers).encode())}",
+            run_id=None if "demo" in message else "0123",
+        )
+
+
+def test_a_run_that_a_server_does_not_know_is_one_line(server_that_answers):
+    with pytest.raises(ValueError, match="there is no run 0123 in http"):
+        check(f"http://{server_that_answers(404, NO_SUCH_EXPERIMENT)}", run_id="0123")
+
+
+def test_what_a_server_does_not_take_is_told_in_its_words(server_that_answers):
+    text = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": "no such workspace\nat all"}).encode()
+    with pytest.raises(ValueError, match=r"^tracking.uri: http://\*\*\*@.*: no such workspace$"):
+        check(f"http://kim:hidden@{server_that_answers(400, text)}")

@@ -78,9 +78,9 @@ class VotesData:
         for split, given in self._given.items():
             if given is not None:
                 option = f"data.source.{split}_path"
-                tables[split] = table = existing(given, option)
-                if table.is_dir():
-                    tables[split], unread = table_of_split(table, option)
+                tables[split] = there = existing(given, option)
+                if there.is_dir():
+                    tables[split], unread = table_of_split(there, option)
                     remarks += unread
         files = [file for table in tables.values() for file in files_of(table)]
         for split, table in tables.items():
