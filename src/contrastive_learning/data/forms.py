@@ -118,8 +118,11 @@ def occurrences(values: Counter[str]) -> str:
     return f"{listed}, …" if len(values) > 12 else listed
 
 
-def recognised(look: Look, wanted: str, where: str) -> Form:
-    """The form named `wanted`, or the first that fits if that is auto. Raises ValueError in one line if none does."""
+def recognised(look: Look, wanted: str, where: str, *, votes_needed: bool = True) -> Form:
+    """The form named `wanted`, or the first that fits if that is auto.
+
+    If none fits, the rows have no votes: UNJUDGED, or if these are needed ValueError in one line.
+    """
     check_choice("data.source.format", wanted, ["auto", *FORMS])
     have = f"the columns are {', '.join(look.columns) or 'none'}"
     if {"chosen", "rejected"} <= set(look.columns):
@@ -136,6 +139,8 @@ def recognised(look: Look, wanted: str, where: str) -> Form:
         form = fitting(look)
         if isinstance(form, Form):
             return form
+    if not votes_needed:
+        return UNJUDGED
     seen = look.few_valued()
     raise ValueError(
         f"{where}: votes is missing; {have}, and none holds only answers ({FORMS_OF_ANSWERS}){seen and f'; {seen}'}; "
@@ -310,3 +315,4 @@ FORMS: Mapping[str, Callable[[Look], Form | Missing]] = {
     "annotator_columns": _annotator_columns,
     "labels": _labels,
 }
+UNJUDGED = Form("responses", "one row per response, without votes", (), cells=lambda row: {})

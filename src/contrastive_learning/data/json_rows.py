@@ -1,7 +1,7 @@
 """Rows of JSON: one object per line, an array of objects, or an object that holds such an array."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class Listed(NamedTuple):
 def json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Each object with its number: in an array that of the element, else that of the line, from 1."""
     listed = listed_in(path)
-    return _json_lines(path) if listed is None else _array_rows(path, listed)
+    return _lines_of(path) if listed is None else _array_rows(path, listed)
 
 
 def listed_in(path: Path) -> Listed | None:
@@ -103,17 +103,22 @@ def _array_rows(path: Path, listed: Listed) -> Iterator[tuple[int, Mapping[str, 
         yield number, row
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def json_lines(lines: Iterable[str], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The object of each line with its number, from 1. `name` says in an error where the lines are from."""
+    for number, line in enumerate(lines, start=1):
+        if line.isspace():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            got = f"got {shown(line.strip())} ({reason})"
+            raise ValueError(f"{name}, line {number}: a line must be one JSON object, {got}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{name}, line {number}: a line must be one JSON object, got {shown(row)}")
+        yield number, row
+
+
+def _lines_of(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with open_text(path) as handle:
-        for number, line in enumerate(handle, start=1):
-            if line.isspace():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                got = f"got {shown(line.strip())} ({reason})"
-                raise ValueError(f"{path}, line {number}: a line must be one JSON object, {got}") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: a line must be one JSON object, got {shown(row)}")
-            yield number, row
+        yield from json_lines(handle, str(path))

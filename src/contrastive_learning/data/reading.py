@@ -13,7 +13,7 @@ from contrastive_learning.data.names import resolved
 from contrastive_learning.data.notes import Notes
 from contrastive_learning.data.responses import Judgements, RatedResponse, VoteCount
 from contrastive_learning.data.rows import Row, is_missing, label, shown
-from contrastive_learning.data.tables import Table, place, read_rows
+from contrastive_learning.data.tables import Piped, Table, place, read_rows
 from contrastive_learning.data.texts import TextColumns
 from contrastive_learning.data.vote_counts import Counted, Share, VoteCounter, VoteError, split_cell, vote_count
 
@@ -59,15 +59,8 @@ class Reader:
         """The responses of one file that have votes. Raises ValueError that names file, line and field."""
         known = self.found if self.found and self._rules.criteria is None else None
         counter = VoteCounter(self._rules.criteria, known, self._answers)
-        rows = read_rows(path)
-        first = list(islice(rows, ROWS_LOOKED_AT))
-        if not first:
-            raise ValueError(f"{path} must hold responses with votes, got none")
-        columns = dict.fromkeys(name for _, row in first for name in row)
-        look = Look([row for _, row in first], tuple(columns), self._rules.criteria, self._answers)
-        form = recognised(look, self._rules.format, str(path))
-        file = _File(split, path, form, look, counter, self._places, self._rules.hash_annotators)
-        responses = file.read(chain(first, rows))
+        file, rows = self._opened(split, path, counter, votes_needed=True)
+        responses = file.read(rows)
         self.found = self.found or list(counter.found)
         for criterion in self._rules.criteria or ():
             resolved("a name in data.source.criteria", criterion, self.found)
@@ -77,6 +70,35 @@ class Reader:
         self._forms[file.words].append(split)
         self._remarks += file.remarks()
         return responses
+
+    def each(self, split: str, path: Table) -> Iterator[RatedResponse]:
+        """The responses of one table in turn, whether or not they have votes; the memory does not grow with them.
+
+        Only if several rows may judge one response, all rows are read before the first one is given. Otherwise each row
+        is one response, also if two rows are equal or have one id. Raises ValueError that names file, line and field.
+        """
+        file, rows = self._opened(
+            split, path, VoteCounter(self._rules.criteria, None, self._answers), votes_needed=False
+        )
+        yield from file.each(rows)
+        self.rows[split] = file.rows
+        self._forms[file.words].append(split)
+        self._remarks += file.remarks()
+
+    def _opened(
+        self, split: str, path: Table, counter: VoteCounter, *, votes_needed: bool
+    ) -> tuple["_File", Iterator[tuple[int, Row]]]:
+        """What reads the rows of a table, and the rows."""
+        rows = read_rows(path)
+        first = list(islice(rows, ROWS_LOOKED_AT))
+        if not first:
+            raise ValueError(f"{path} must hold responses{' with votes' if votes_needed else ''}, got none")
+        columns = dict.fromkeys(name for _, row in first for name in row)
+        look = Look([row for _, row in first], tuple(columns), self._rules.criteria, self._answers)
+        form = recognised(look, self._rules.format, str(path), votes_needed=votes_needed)
+        keep = not votes_needed
+        file = _File(split, path, form, look, counter, self._places, self._rules.hash_annotators, keep_unjudged=keep)
+        return file, chain(first, rows)
 
 
 class _About(NamedTuple):
@@ -110,7 +132,10 @@ class _File:
         counter: VoteCounter,
         places: Places,
         hash_annotators: bool,
+        *,
+        keep_unjudged: bool,
     ) -> None:
+        self._keep_unjudged = keep_unjudged
         self._split, self._path, self._form, self._counter, self._places = split, path, form, counter, places
         self._answers, self._hash_annotators = look.answers, hash_annotators
         self._notes = Notes(split)
@@ -134,20 +159,42 @@ class _File:
         return [*self._notes.remarks(), *([f"{self._split}: columns that are not used: {unused}"] if unused else [])]
 
     def read(self, rows: Iterable[tuple[int, Row]]) -> list[RatedResponse]:
-        take = self._judge if self._form.judgements else self._count
         for line, row in rows:
-            self.rows += 1
-            try:
-                take(line, self._form.flat(row, self._notes) if self._form.flat else row)
-            except ValueError as error:
-                raise self._placed(error, line) from error
+            self._take(line, row)
+        self._finish_all()
+        return self._responses
+
+    def each(self, rows: Iterable[tuple[int, Row]]) -> Iterator[RatedResponse]:
+        for line, row in rows:
+            self._take(line, row)
+            if not self._form.joins:
+                self._finish_all()
+                yield from self._forgotten()
+        self._finish_all()
+        yield from self._forgotten()
+
+    def _forgotten(self) -> list[RatedResponse]:
+        """The responses so far, with which later ones are not compared."""
+        responses, self._responses = self._responses, []
+        for memory in (self._equal, self._places, self._named):
+            memory.clear()
+        return responses
+
+    def _take(self, line: int, row: Row) -> None:
+        self.rows += 1
+        take = self._judge if self._form.judgements else self._count
+        try:
+            take(line, self._form.flat(row, self._notes) if self._form.flat else row)
+        except ValueError as error:
+            raise self._placed(error, line) from error
+
+    def _finish_all(self) -> None:
         self._seen.clear()
         for judged in self._emptied():
             try:
                 self._finish(judged)
             except ValueError as error:
                 raise self._placed(error, judged.line) from error
-        return self._responses
 
     def _emptied(self) -> Iterator[_Judged]:
         """The judged responses in their order, each released when the next one is asked for, to save memory."""
@@ -247,7 +294,7 @@ class _File:
         first = self._places.setdefault(name, (self._path, line))
         if first != (self._path, line):
             raise ValueError(f"id must be unique, got {shown(name)} also at {place(*first)}")
-        if not votes:
+        if not votes and not self._keep_unjudged:
             self.without_votes += 1
             self._notes.add("responses left out: no votes", name)
         elif not self._is_repeat(name, about, votes):
@@ -273,6 +320,8 @@ class _File:
     def _values(self, criterion: str) -> str:
         """What the cells of a criterion hold, which tells more than the first cell that is no answer."""
         counts: Counter[str] = Counter()
+        if isinstance(self._path, Piped):  # its rows come once
+            return ""
         for _, row in islice(read_rows(self._path), ROWS_COUNTED):
             try:
                 counts.update(map(shown, self._votes_on(criterion, row)))

@@ -1,7 +1,7 @@
 """Tables of rows on disk, whatever their format, and the place of each row for error messages."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from contrastive_learning.data.columnar import arrow_rows, parquet_rows
 from contrastive_learning.data.delimited import delimited_rows
 from contrastive_learning.data.encodings import encoding_remarks
-from contrastive_learning.data.json_rows import json_remarks, json_rows, place_in_json
+from contrastive_learning.data.json_rows import json_lines, json_remarks, json_rows, place_in_json
 from contrastive_learning.data.rows import Row, composed
 from contrastive_learning.data.spreadsheets import sheet_remarks, xlsx_rows
 
@@ -38,25 +38,39 @@ class Shards:
         return f"{self.files[0]} and {len(self.files) - 1} more"
 
 
-Table = Path | Shards
+@dataclass(frozen=True)
+class Piped:
+    """A table of JSON Lines that come once, such as those of standard input."""
+
+    name: str
+    lines: Iterable[str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Table = Path | Shards | Piped
 
 
 def read_rows(table: Table) -> Iterator[tuple[int, Row]]:
     """Number and fields of each row, all texts and names composed (NFC); `place` says where the number is."""
     before = 0  # rows, or lines, of the shards that have been read
-    for file in files_of(table):
+    for part in [table] if isinstance(table, Piped) else files_of(table):
         number = 0
-        for number, row in READERS[suffix_of(file)](file):
+        rows = json_lines(part.lines, part.name) if isinstance(part, Piped) else READERS[suffix_of(part)](part)
+        for number, row in rows:
             try:
                 row = composed(row)
             except ValueError as error:
-                raise ValueError(f"{place(file, number)}: {error}") from error
+                raise ValueError(f"{place(part, number)}: {error}") from error
             yield before + number, row
         before += number
 
 
 def place(table: Table, number: int) -> str:
     """Where a row is, for an error message: data.jsonl, line 3."""
+    if isinstance(table, Piped):
+        return f"{table}, line {number}"
     *others, last = files_of(table)
     for file in others:
         rows = _last_number(file)
@@ -70,7 +84,8 @@ def place(table: Table, number: int) -> str:
 
 
 def files_of(table: Table) -> tuple[Path, ...]:
-    return (table,) if isinstance(table, Path) else table.files
+    """The files that hold the table; none for one that is piped."""
+    return (table,) if isinstance(table, Path) else () if isinstance(table, Piped) else table.files
 
 
 def suffix_of(file: Path) -> str:
