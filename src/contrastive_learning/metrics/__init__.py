@@ -15,7 +15,12 @@ from contrastive_learning.metrics.quality import (
     vote_share_metrics,
 )
 from contrastive_learning.metrics.steadiness import Steadiness, steadiness
-from contrastive_learning.metrics.vote_shares import fit_vote_shares, vote_shares
+from contrastive_learning.metrics.vote_shares import (
+    fit_concentrations,
+    fit_vote_shares,
+    vote_share_intervals,
+    vote_shares,
+)
 
 __all__ = [
     "Reliability",
@@ -23,10 +28,12 @@ __all__ = [
     "choose_thresholds",
     "effective_rank",
     "embedding_metrics",
+    "fit_concentrations",
     "fit_vote_shares",
     "quality_metrics",
     "reliability",
     "steadiness",
+    "vote_share_intervals",
     "vote_share_metrics",
     "vote_shares",
 ]

@@ -15,6 +15,7 @@ from contrastive_learning.metrics import (
     choose_thresholds,
     effective_rank,
     embedding_metrics,
+    fit_concentrations,
     fit_vote_shares,
     quality_metrics,
     vote_share_metrics,
@@ -48,6 +49,13 @@ class Evaluation:
     def vote_shares(self) -> FloatArray:
         """How the expected vote share follows from the probability [criteria, 2], see `fit_vote_shares`."""
         fitted: FloatArray = fit_vote_shares(self.probabilities, self.yes_votes, self.num_votes)
+        return fitted
+
+    @cached_property
+    def concentrations(self) -> FloatArray:
+        """How many votes the expected vote share is worth per criterion [criteria], see `fit_concentrations`."""
+        shares = vote_shares(self.probabilities, self.vote_shares)
+        fitted: FloatArray = fit_concentrations(shares, self.yes_votes, self.num_votes)
         return fitted
 
     def metrics(self, criteria: Sequence[str], valid: "Evaluation") -> dict[str, float]:

@@ -39,10 +39,10 @@ def export_judge(
 ) -> None:
     """Write weights, tokenizer, settings and the licence notice to `folder`.
 
-    valid: the evaluation on the validation split, on which thresholds and vote shares are fitted. precision: fp32, bf16
-    or fp16, in which `model` was evaluated. judge: what is mixed with the classification head; None: nothing.
-    training_texts: (context, response) of its training responses; neighbours are given as reasons with these. Raises
-    ValueError if the encoder is not a transformers one.
+    valid: the evaluation on the validation split, on which thresholds, vote shares and their spread are fitted.
+    precision: fp32, bf16 or fp16, in which `model` was evaluated. judge: what is mixed with the classification head;
+    None: nothing. training_texts: (context, response) of its training responses; neighbours are given as reasons with
+    these. Raises ValueError if the encoder is not a transformers one.
     """
     config = check_servable(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,7 @@ def export_judge(
         "criteria": list(criteria),
         "thresholds": valid.thresholds.tolist(),
         "vote_shares": valid.vote_shares.tolist(),
+        "concentrations": valid.concentrations.tolist(),
         "pooling": model.pooling,
         "normalization": NORMALIZATION_NAMES[type(model.normalization)],
         "projection_dim": model.projection_head[-1].out_features,

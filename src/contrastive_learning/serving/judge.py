@@ -13,6 +13,7 @@ import json
 import math
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         wanted = params or {}
         self._check_neighbours(wanted.get("neighbours", 0))
         contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
-        tokens = [self._tokens(turns, response) for turns, response in zip(contexts, responses, strict=True)]
-        logits, features, embeddings = self._judge(tokens)
+        logits, features, embeddings = self._judge(self._tokens(contexts, responses))
         vectors = {"features": features, "embeddings": embeddings}
         judged = self._columns(logits, vectors)
         if wanted.get("embeddings"):
@@ -185,13 +185,22 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         logits, features, embeddings = columns
         return logits, features, embeddings
 
-    def _tokens(self, context: Any, response: str) -> list[int]:
+    def _tokens(self, contexts: Iterable[Any], responses: Iterable[str]) -> list[list[int]]:
         """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; if that is too long, the oldest context is left out."""
-        turns = [self._pieces(turn) for turn in _turns(context)]
+        rows = [
+            ([_composed(turn) for turn in _turns(context)], _composed(response))
+            for context, response in zip(contexts, responses, strict=True)
+        ]
+        prefix = _composed(self.settings["prefix"])
+        texts = list(dict.fromkeys([prefix, *(text for turns, response in rows for text in (*turns, response))]))
+        pieces = dict(zip(texts, self.tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
         first = self.tokenizer.cls_token_id
-        start = ([] if first is None else [first]) + self._pieces(self.settings["prefix"])
+        start = ([] if first is None else [first]) + pieces[prefix]
+        return [self._joined(start, [pieces[turn] for turn in turns], pieces[response]) for turns, response in rows]
+
+    def _joined(self, start: list[int], turns: list[list[int]], answer: list[int]) -> list[int]:
         separator, longest = self.settings["sep_token_id"], self.settings["max_length"]
-        answer = self._pieces(response)[: longest - len(start) - 1]
+        answer = answer[: longest - len(start) - 1]
         room = longest - len(start) - len(answer) - 1
         kept: list[int] = []
         for turn in reversed(turns):
@@ -202,11 +211,6 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
             room -= len(turn) + 1
         return [*start, *kept, *answer, separator]
 
-    def _pieces(self, text: str) -> list[int]:
-        text = unicodedata.normalize("NFC", text)  # as in training
-        pieces: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-        return pieces
-
 
 def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The precision of the training if this device is fast at it, else None, which means full precision."""
@@ -215,6 +219,10 @@ def _autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     else:
         fast = ["bf16"] if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else []
     return {"bf16": torch.bfloat16, "fp16": torch.float16}[precision] if precision in fast else None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)  # as in training
 
 
 def _turns(context: Any) -> list[str]:
