@@ -129,6 +129,14 @@ def record_judge(
     return run.model(output / "judge", data.criteria)
 
 
+def record_stuck(run: "Run", trial: CurrentTrial, metrics: Mapping[str, float]) -> None:
+    """Say on the run's page that it is stuck and what helps, and tell the sweep, so that it decides no comparison."""
+    from contrastive_learning.training.diagnostics import STUCK, stuck_remark
+
+    run.tags({"stuck": "true", "mlflow.note.content": stuck_remark(metrics)})
+    trial.set_doubt(STUCK)
+
+
 def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:
     """Write metrics.json, from which the report of a sweep is made without MLflow."""
     content = {"kept_epoch": kept_epoch, "epochs": epochs, "metrics": dict(metrics)}

@@ -45,6 +45,7 @@ from contrastive_app.record import (
     record_embeddings,
     record_judge,
     record_start,
+    record_stuck,
     record_training_embeddings,
     write_metrics,
 )
@@ -98,7 +99,13 @@ def _trained(config: DictConfig) -> RecordedRun:
     from contrastive_learning.runtime.interrupts import HeldSignals
     from contrastive_learning.training import Hooks
     from contrastive_learning.training.comparison import comparison_remark
-    from contrastive_learning.training.diagnostics import anchor_report, remarks, views_report, warm_up_report
+    from contrastive_learning.training.diagnostics import (
+        anchor_report,
+        is_stuck,
+        remarks,
+        views_report,
+        warm_up_report,
+    )
     from contrastive_learning.training.progress import TrainingProgress, results_table
 
     parts = build_parts(config)
@@ -173,6 +180,8 @@ def _trained(config: DictConfig) -> RecordedRun:
         if is_follower():
             return RecordedRun(returned, run.location(), output)
         write_metrics(output, metrics, epoch, trainer.epoch)
+        if is_stuck(metrics, parts.settings, trainer.epoch):
+            record_stuck(run, trial, metrics)
         if trainer.judge is not None:
             logged.clear()  # those of the epochs are the classification head's
         run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)

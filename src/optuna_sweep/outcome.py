@@ -1,7 +1,7 @@
 """What a sweep found, as plain data: all that the files, the record and the application's report are made from."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +9,31 @@ from typing import Any, NamedTuple
 from optuna_sweep.comparison import Comparison
 from optuna_sweep.states import TrialStateName
 
+MAX_NAMED = 20  # trials in one line
+
 
 class SeedRun(NamedTuple):
     """One run of the task."""
 
     values: Sequence[float]  # of the objectives; empty unless it ended well
     folder: Path
+    doubt: str = ""  # why it should not decide a comparison, as its task says; see CurrentTrial.set_doubt
+
+
+def undoubted(runs: Mapping[int, SeedRun]) -> dict[int, SeedRun]:
+    """The runs, by seed, that their tasks have no doubt about."""
+    return {seed: run for seed, run in runs.items() if not run.doubt}
+
+
+def doubts_of(runs: Iterable[SeedRun]) -> str:
+    """How many runs are in doubt, and why; empty if none is.
+
+    >>> doubts_of([SeedRun([0.5], Path()), SeedRun([0.1], Path(), "never left its start")])
+    '1 of 2 runs never left its start'
+    """
+    doubts = [run.doubt for run in runs]
+    counts = Counter(filter(None, doubts))
+    return ", ".join(f"{count} of {len(doubts)} runs {doubt}" for doubt, count in sorted(counts.items()))
 
 
 @dataclass(frozen=True)
@@ -50,6 +69,14 @@ class ArmMean(NamedTuple):
     mean: float
     sd: float  # 0 with one seed
     num_seeds: int
+    doubts: str = ""  # 2 of 9 runs never left their start
+    mean_without: float | None = None  # without them; None if there are none, or no others
+
+    @property
+    def in_doubt(self) -> str:
+        """To add to a line: `; 2 of 9 runs never left their start; without them: 0.8100`, or nothing."""
+        without = "" if self.mean_without is None else f"; without them: {self.mean_without:.4f}"
+        return f"; {self.doubts}{without}" if self.doubts else ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +87,7 @@ class Findings:
     arms: Mapping[str, ArmMean]  # "trial 3" or "baseline" -> its mean
     verdict: str | None  # chosen against baseline, in words; None if no baseline ran
     gain: Comparison | None  # the same in numbers; None with fewer than two paired seeds, too
+    gain_without: Comparison | None = None  # without runs in doubt; None if there are none
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,14 @@ class Outcome:
     def complete(self) -> list[TrialResult]:
         """COMPLETE trials, best first."""
         return [trial for trial in self.trials if trial.state == "COMPLETE"]
+
+    @property
+    def doubts(self) -> str:
+        """Which runs of the search are in doubt; empty if none is."""
+        found = [trial for trial in self.by_number if doubts_of(trial.runs.values())]
+        numbers = ", ".join(f"{trial.number:03d}" for trial in found[:MAX_NAMED]) + ", …" * (len(found) > MAX_NAMED)
+        words = doubts_of(run for trial in self.complete for run in trial.runs.values())
+        return f"{words} (trial{'s' * (len(found) > 1)} {numbers})" if found else ""
 
     @property
     def by_number(self) -> list[TrialResult]:

@@ -67,6 +67,13 @@ class CurrentTrial(Protocol):
         """Tell the study how far the trial is from a limit; a value above 0 makes the trial infeasible."""
         ...
 
+    def set_doubt(self, doubt: str) -> None:
+        """Say why this run should not decide a comparison; it reads on after "2 of 9 runs": never left its start.
+
+        The run counts as before; the sweep tells its means without such runs, too.
+        """
+        ...
+
     def tags(self) -> dict[str, str]:
         """Tags that the job must set on its MLflow run, so that the sweep can find it."""
         ...
@@ -90,6 +97,9 @@ class NoTrial:
     def set_constraint(self, name: str, value: float) -> None:
         return None
 
+    def set_doubt(self, doubt: str) -> None:
+        return None
+
     def tags(self) -> dict[str, str]:
         return {}
 
@@ -102,6 +112,7 @@ class SweepTrial:
         self.run_name: str | None = conf["trial_name"]
         self.parent_run_id: str | None = conf["parent_run_id"]
         self.pruned = False
+        self.doubt = ""
         self.continues: bool = conf["trial_continues"]
         self._conf = conf
         self._reports = Reports(folder, conf)
@@ -118,6 +129,9 @@ class SweepTrial:
     def set_constraint(self, name: str, value: float) -> None:
         if self._conf["trial_reports"]:
             self._reports.put("set_constraint", name, float(value))
+
+    def set_doubt(self, doubt: str) -> None:
+        self.doubt = doubt
 
     def tags(self) -> dict[str, str]:
         tags = {
@@ -158,6 +172,7 @@ class RecordedTask:
             with _time_limit(conf["trial_alarm"]):
                 value = self.task(config)
             result = {"state": "pruned" if trial.pruned else "ok", "value": _plain(value)}
+            result |= {"doubt": trial.doubt} if trial.doubt else {}
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit in a task must not end the sweep

@@ -111,11 +111,18 @@ def test_two_objectives_of_the_real_model(tmp_path):
     small = [f"data.source.{split}_size=48" for split in ("train", "valid", "test", "test_ood")]
     small += ["model.encoder.hidden_size=32", "model.encoder.vocab_size=800", "trainer.epochs=1"]
     small += ["tracking.log_model=false", "tracking.system_metrics=false"]
+    small += ["optimizer.lr=1e-9", "optimizer.head_lr=1e-9", "trainer.lambda_warmup_epochs=0"]  # none leaves its start
     provide_store(tmp_path)
-    sweeps.run(*study("borderline_pareto"), *small, "hydra.sweeper.n_trials=3", app="src.train")
+    said = sweeps.run(*study("borderline_pareto"), *small, "hydra.sweeper.n_trials=3", app="src.train")
     trials = sweeps.study("borderline_pareto").trials
     assert [len(trial.values) for trial in trials] == [2, 2, 2]
     report = (tmp_path / "multirun/borderline_pareto/report.html").read_text()
     front = sweeps.study("borderline_pareto").best_trials
     best = max(front, key=lambda trial: (trial.values[0], -trial.number))
     assert f"(trial {best.number:03d})" in report
+    stuck = "3 of 3 runs never left the base rates (trials 000, 001, 002)"
+    assert f"in doubt: {stuck}\n" in said
+    (parent,), children = sweeps.children("borderline_pareto")
+    assert f"**In doubt**: {stuck}" in parent.data.tags["mlflow.note.content"]
+    assert {run.data.tags["stuck"] for run in children} == {"true"}
+    assert all("optimizer.warmup_ratio=0.3" in run.data.tags["mlflow.note.content"] for run in children)

@@ -37,11 +37,12 @@ def test_a_run_holds_params_metrics_and_artifacts(tmp_path):
         run.log({"val/macro_f1": 0.5, "val/f1/문법 (a)": 0.25}, 0)
         run.log({"val/macro_f1": 0.75}, 1)
         run.text("seed: 0", "config.yaml")
+        run.tags({"stuck": "true"})
         run.artifact(file, "tables")
     found = stored(tmp_path, run)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "first"
-    assert found.data.tags["seed"] == "3"
+    assert (found.data.tags["seed"], found.data.tags["stuck"]) == ("3", "true")
     assert found.data.params["loss.temperature"] == "0.07"
     assert found.data.params["trainer.patience"] == "null"
     assert len(found.data.params) == 253

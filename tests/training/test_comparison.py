@@ -37,7 +37,8 @@ def test_probabilities_thresholds_and_metrics_are_those_of_the_mix(tmp_path):
     expected = quality_metrics(mixed[1], *votes, trainer.criteria, thresholds)
     assert {name: metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, abs=1e-5)
     linear = quality_metrics(test.probabilities, *votes, trainer.criteria, valid.thresholds)
-    assert metrics["test/linear/macro_f1"] == pytest.approx(linear["macro_f1"])
+    for name in ("macro_f1", "auroc"):
+        assert metrics[f"test/linear/{name}"] == pytest.approx(linear[name])
     assert [metrics[f"judge/weight/{name}"] for name in trainer.criteria] == pytest.approx(weights.tolist(), abs=1e-6)
     remark = comparison_remark(metrics)
     assert f"test {metrics['test/macro_f1']:.3f} ({linear['macro_f1']:.3f})" in remark

@@ -9,7 +9,9 @@ from contrastive_learning.samplers import Examples, random
 from contrastive_learning.training.diagnostics import (
     EpochStatistics,
     anchor_report,
+    is_stuck,
     remarks,
+    stuck_remark,
     views_report,
     warm_up_report,
 )
@@ -151,6 +153,29 @@ def test_a_run_that_has_not_left_its_start_is_said_in_words(tmp_path):
     assert "hardly better than chance (val/auroc 0.53)" in line
     assert "optimizer.lr" in line
     assert late_remarks(tmp_path, {"val/auroc": 0.61}) == {}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "epoch", "changes", "stuck"),
+    [
+        ({"val/auroc": 0.53}, 10, {}, True),
+        ({"val/auroc": 0.61}, 10, {}, False),
+        ({"val/auroc": 0.7, "val/linear/auroc": 0.53}, 10, {}, True),  # neighbours judge; the head has learned nothing
+        ({"val/auroc": 0.53}, 5, {}, False),
+        ({"val/auroc": 0.53}, 5, {"patience": 4}, True),
+        ({"val/auroc": 0.53}, 6, {"lambda_warmup_epochs": 6}, False),
+        ({}, 10, {}, False),
+    ],
+)
+def test_a_run_is_stuck_if_the_epoch_it_kept_has_not_left_its_start(tmp_path, metrics, epoch, changes, stuck):
+    settings = replace(build_trainer(tmp_path, epochs=10).settings, **changes)
+    assert is_stuck(metrics, settings, epoch) == stuck
+
+
+def test_a_stuck_run_names_the_remedy():
+    line = stuck_remark({"val/auroc": 0.7, "val/linear/auroc": 0.532})
+    assert line.startswith("Stuck: this run never left the base rates (val/auroc 0.53; 0.5 is chance)")
+    assert "optimizer.warmup_ratio=0.3" in line
 
 
 def test_collapse_is_said_in_words(tmp_path):

@@ -11,7 +11,16 @@ from typing import Any, Self
 
 from contrastive_app.record import METRICS_FILE
 from contrastive_app.resume import RUN_FILE
-from hydra_plugins.contrastive_sweeper.outcome import Comparison, Confirmation, Outcome, SeedRun, TrialResult, compare
+from hydra_plugins.contrastive_sweeper.outcome import (
+    Comparison,
+    Confirmation,
+    Outcome,
+    SeedRun,
+    TrialResult,
+    compare,
+    doubts_of,
+    undoubted,
+)
 
 CONTRASTIVE_WEIGHTS = ("loss.lambda_contrastive", "loss.instance_weight")  # all 0: the run had no contrastive term
 
@@ -44,9 +53,14 @@ class Arm:
         """The output folder of the first seed's run."""
         return next(iter(self.runs.values())).folder
 
-    def objective(self, index: int) -> dict[int, float]:
-        """One objective's value per seed."""
-        return {seed: run.values[index] for seed, run in self.runs.items()}
+    @property
+    def doubts(self) -> str:
+        """How many runs are in doubt, and why: 2 of 9 runs never left the base rates. Empty if none is."""
+        return doubts_of(self.runs.values())
+
+    def objective(self, index: int, *, with_doubts: bool = True) -> dict[int, float]:
+        """One objective's value per seed, of all runs or of those that are not in doubt."""
+        return {seed: run.values[index] for seed, run in (self.runs if with_doubts else undoubted(self.runs)).items()}
 
     def metric(self, name: str) -> dict[int, float]:
         """One metric's value per seed, without the seeds whose runs lack it."""
@@ -89,11 +103,12 @@ class Evidence:
     def num_seeds(self) -> int:
         return len(self.best.runs)
 
-    def gain(self, index: int = 0) -> Comparison | None:
+    def gain(self, index: int = 0, *, with_doubts: bool = True) -> Comparison | None:
         """What the contrastive term gains in an objective, with an interval; None with fewer than two paired seeds."""
         if self.baseline is None:
             return None
-        values, baseline = (arm.objective(index) for arm in (self.contrastive, self.baseline))
+        arms = self.contrastive, self.baseline
+        values, baseline = (arm.objective(index, with_doubts=with_doubts) for arm in arms)
         return compare(values, baseline, self.outcome.directions[index])
 
     def difference(self, index: int = 0) -> float:

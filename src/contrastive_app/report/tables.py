@@ -7,7 +7,7 @@ from contrastive_app.report.evidence import Arm, Evidence, Spread
 from contrastive_app.report.verdict import compact, setting, signed
 from contrastive_learning.data.responses import METRIC_PREFIXES
 from contrastive_learning.metrics.table import METRICS
-from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare
+from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare, doubts_of
 
 # metric prefix -> what the report calls the split
 SPLITS = {prefix: {"test_ood": "held-out domain"}.get(split, split) for split, prefix in METRIC_PREFIXES.items()}
@@ -39,8 +39,14 @@ def arms_table(evidence: Evidence) -> Table:
         for index in range(len(outcome.metrics)):
             spread = Spread.of(arm.objective(index))
             cells += [_mean(spread), NONE if spread is None or spread.sd is None else f"{spread.sd:.4f}"]
-        rows.append(Row(name_of(evidence, arm), [*cells, str(len(arm.runs))], "best" * (arm is evidence.best)))
+        mark = "best" * (arm is evidence.best)
+        rows.append(Row(name_of(evidence, arm), [*cells, str(len(arm.runs))], mark, _doubts(arm)))
     return Table([*heading, "seeds"], rows)
+
+
+def _doubts(arm: Arm) -> str:
+    without = Spread.of(arm.objective(0, with_doubts=False))
+    return f"{arm.doubts}; without them {_mean(without)}" if arm.doubts else ""
 
 
 def quality_table(evidence: Evidence) -> Table:
@@ -103,7 +109,8 @@ def trials_table(evidence: Evidence) -> Table:
         values = [f"{value:.4f}" for value in trial.values] or [NONE] * len(outcome.metrics)
         steps = NONE if trial.last_step is None else str(trial.last_step)
         cells = [*params, *values, steps, f"{trial.seconds:.0f}"]
-        note = "" if trial.state == "COMPLETE" else f"{trial.state} {trial.reason}"
+        doubts = doubts_of(trial.runs.values())
+        note = doubts if trial.state == "COMPLETE" else f"{trial.state} {trial.reason}"
         rows.append(Row(f"{trial.number:03d}", cells, "best" * (trial.number in outcome.front), note))
     return Table(heading, rows)
 

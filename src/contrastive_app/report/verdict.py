@@ -1,6 +1,7 @@
 """The answer in a sentence or two, no stronger than what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from contrastive_app.report.evidence import Evidence
@@ -15,11 +16,13 @@ class Verdict(NamedTuple):
 def verdict_of(evidence: Evidence) -> Verdict:
     """Whether the contrastive term helps, as far as the sweep asked; with several objectives, what trades with what."""
     if len(evidence.outcome.metrics) > 1:
-        return _of_a_front(evidence)
-    if evidence.baseline is None or evidence.baseline is evidence.contrastive:
-        return _without_baseline(evidence)
-    gain = evidence.gain()
-    return _of_one_seed(evidence) if gain is None else _of_seeds(evidence, gain)
+        verdict = _of_a_front(evidence)
+    elif evidence.baseline is None or evidence.baseline is evidence.contrastive:
+        verdict = _without_baseline(evidence)
+    else:
+        gain = evidence.gain()
+        verdict = _of_one_seed(evidence) if gain is None else _of_seeds(evidence, gain)
+    return Verdict(verdict.headline, " ".join([verdict.reason, *_doubts(evidence)]))
 
 
 def setting(params: Mapping[str, Any], labels: Mapping[str, str]) -> str:
@@ -35,6 +38,17 @@ def signed(value: float, digits: int = 3) -> str:
     """With its sign, unless all digits that are shown are zeros."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _doubts(evidence: Evidence) -> Iterator[str]:
+    """What there is to doubt in the runs of each arm that the verdict is about, and the means without such runs."""
+    arms = {id(arm): arm for arm in (evidence.best, evidence.contrastive, evidence.baseline) if arm is not None}
+    for arm in arms.values():
+        if arm.doubts:
+            name = "λ = 0" if arm is evidence.baseline else setting(arm.params, evidence.outcome.labels)
+            others = arm.objective(0, with_doubts=False).values()
+            without = f"; without them: {evidence.outcome.metrics[0]} {fmean(others):.4f}" if others else ""
+            yield f"With {name or 'this configuration'}, {arm.doubts}{without}."
 
 
 def _best(evidence: Evidence) -> str:
@@ -66,7 +80,11 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     outcome = evidence.outcome
     contrastive = setting(evidence.contrastive.params, outcome.labels)
     word = gain.word.capitalize()
-    if gain.num_seeds < FEW_SEEDS:
+    in_doubt = bool(evidence.contrastive.doubts or (evidence.baseline and evidence.baseline.doubts))
+    without = evidence.gain(with_doubts=False) if in_doubt else gain
+    if without is None or without.word != gain.word:
+        headline = "Not decided: the answer depends on runs in doubt."
+    elif gain.num_seeds < FEW_SEEDS:
         headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
     elif gain.low > 0:
         headline = f"{word} from the contrastive term: use {contrastive}."
@@ -74,17 +92,22 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         headline = f"{word} from the contrastive term: keep λ = 0."
     else:
         headline = "No gain beyond seed noise: λ = 0 does as well."
-    interval = f"95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (gain.num_seeds >= FEW_SEEDS)
-    reasons = [
-        f"With {contrastive}, {outcome.metrics[0]} is {abs(gain.mean_gain):.4f} "
-        f"{'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
-        f"({interval}{gain.num_seeds} paired seeds)."
-    ]
+    reasons = [f"With {contrastive}, {outcome.metrics[0]} is {_in_words(gain)}."]
     if gain.num_seeds < ENOUGH_SEEDS and not gain.low <= 0 <= gain.high:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
+    if in_doubt and without is not None:
+        reasons.append(f"Without the runs in doubt: {_in_words(without)}.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
     return Verdict(headline, " ".join(reasons))
+
+
+def _in_words(gain: Comparison) -> str:
+    interval = f"95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (gain.num_seeds >= FEW_SEEDS)
+    return (
+        f"{abs(gain.mean_gain):.4f} {'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
+        f"({interval}{gain.num_seeds} paired seeds)"
+    )
 
 
 def _of_a_front(evidence: Evidence) -> Verdict:

@@ -107,6 +107,10 @@ class MlflowRun:
         for start in range(0, len(entities), MAX_METRICS_PER_CALL):
             self._client.log_batch(self.run_id, metrics=entities[start : start + MAX_METRICS_PER_CALL])
 
+    def tags(self, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            self._client.set_tag(self.run_id, name, value)
+
     def text(self, text: str, name: str) -> None:
         self._client.log_text(self.run_id, redact(text), name)
 

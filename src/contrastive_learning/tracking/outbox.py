@@ -115,6 +115,8 @@ class DirectRun(Protocol):
 
     def log(self, metrics: Mapping[str, float], step: int, at_ms: int) -> None: ...
 
+    def tags(self, tags: Mapping[str, str]) -> None: ...
+
     def text(self, text: str, name: str) -> None: ...
 
     def artifact(self, path: Path, folder: str | None) -> None: ...
@@ -165,6 +167,9 @@ class OutboxRun:
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self.outbox.put("log", metrics={name: float(value) for name, value in metrics.items()}, step=step, at_ms=_now())
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        self.outbox.put("tags", tags=dict(tags))
 
     def text(self, text: str, name: str) -> None:
         self.outbox.put("text", text=text, name=name)

@@ -25,6 +25,8 @@ class Run(Protocol):
 
     def log(self, metrics: Mapping[str, float], step: int) -> None: ...
 
+    def tags(self, tags: Mapping[str, str]) -> None: ...
+
     def text(self, text: str, name: str) -> None:
         """Record `text` as the file `name`."""
         ...
@@ -89,6 +91,9 @@ class NoRun:
         return None
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
+        return None
+
+    def tags(self, tags: Mapping[str, str]) -> None:
         return None
 
     def text(self, text: str, name: str) -> None:

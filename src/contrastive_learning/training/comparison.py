@@ -11,15 +11,14 @@ WEIGHT = "judge/weight/"  # + criterion: of the judge by vectors beside the clas
 
 def comparison(judge: MixedJudge, linear: Mapping[str, Evaluation], criteria: Sequence[str]) -> dict[str, float]:
     """The weight of the judge by vectors per criterion, and what the classification head by itself scores:
-    `<prefix>/linear/macro_f1`, if a split defines it.
+    `<prefix>/linear/macro_f1` and `<prefix>/linear/auroc`, if a split defines them.
     """
     metrics = {f"{WEIGHT}{name}": float(weight) for name, weight in zip(criteria, judge.weights, strict=True)}
     thresholds = linear["val"].thresholds
     for prefix, evaluation in linear.items():
         votes = evaluation.yes_votes, evaluation.num_votes
         found = quality_metrics(evaluation.probabilities, *votes, criteria, thresholds)
-        if "macro_f1" in found:
-            metrics[f"{prefix}/linear/macro_f1"] = found["macro_f1"]
+        metrics |= {f"{prefix}/linear/{name}": found[name] for name in ("macro_f1", "auroc") if name in found}
     return metrics
 
 

@@ -23,7 +23,12 @@ REMEDY_FOR_STARVING = (
 NO_CLUSTERS_ABOVE = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
 COLLAPSED_ABOVE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
 COLLAPSED_RANK = 2.0
+STUCK = "never left the base rates"  # what is said of a run that is stuck
 STUCK_BELOW = 0.6  # mean AUROC on valid; of a run that has not left its start it is about 0.5
+REMEDY_FOR_STUCK = (
+    "halve optimizer.lr and double trainer.epochs, warm up longer (optimizer.warmup_ratio=0.3), or set "
+    "trainer.views=2 loss.instance_weight=0.1"
+)
 NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
 
 
@@ -134,6 +139,31 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler, views: int) -> tuple
     )
 
 
+def is_stuck(metrics: Mapping[str, float], settings: TrainerSettings, epoch: int) -> bool:
+    """Whether a run that has trained `epoch` epochs has never left its start.
+
+    metrics: of the epoch that was kept. Its classification head then ranks the valid responses hardly better than
+    chance: it says the base rates to all. A run that is pruned in its first half, or ends within its warm-up, is too
+    short to tell; one that left its start and fell back to it has kept the better epoch.
+    """
+    auroc = metrics.get("val/linear/auroc", metrics.get("val/auroc", 1.0))  # the first if another judge has the second
+    lost_patience = settings.patience is not None and epoch > max(settings.patience, settings.lambda_warmup_epochs)
+    return (_is_late(epoch, settings) or lost_patience) and auroc < STUCK_BELOW
+
+
+def stuck_remark(metrics: Mapping[str, float]) -> str:
+    """What the record of a stuck run says, with the remedy."""
+    auroc = metrics.get("val/linear/auroc", metrics["val/auroc"])
+    return (
+        f"Stuck: this run {STUCK} (val/auroc {auroc:.2f}; 0.5 is chance). To be compared with others, repeat it: "
+        f"{REMEDY_FOR_STUCK}."
+    )
+
+
+def _is_late(epoch: int, settings: TrainerSettings) -> bool:
+    return epoch > max(settings.lambda_warmup_epochs, settings.epochs / 2)
+
+
 def remarks(
     metrics: Mapping[str, float], criteria: Sequence[str], settings: TrainerSettings, epoch: int, *, projection: str
 ) -> dict[str, str]:
@@ -142,14 +172,13 @@ def remarks(
     None in the first half of the run and while lambda warms up: clusters may still form.
     """
     found: dict[str, str] = {}
-    if epoch <= max(settings.lambda_warmup_epochs, settings.epochs / 2):
+    if not _is_late(epoch, settings):
         return found
     auroc = metrics.get("val/auroc", 1.0)
     if auroc < STUCK_BELOW:
         found["stuck"] = (
             f"warning: the judge is hardly better than chance (val/auroc {auroc:.2f}), as a run that has not left its "
-            "start: halve optimizer.lr and double trainer.epochs, warm up longer (optimizer.warmup_ratio=0.3), or set "
-            "trainer.views=2 loss.instance_weight=0.1"
+            f"start: {REMEDY_FOR_STUCK}"
         )
     if metrics.get("train/collapse_ratio", 0.0) > NO_CLUSTERS_ABOVE:
         equal = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE

@@ -2,7 +2,16 @@
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
 from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare
-from optuna_sweep.outcome import ArmMean, Confirmation, Findings, Outcome, SeedRun, TrialResult
+from optuna_sweep.outcome import (
+    ArmMean,
+    Confirmation,
+    Findings,
+    Outcome,
+    SeedRun,
+    TrialResult,
+    doubts_of,
+    undoubted,
+)
 
 Tried = TrialResult  # its former name
 
@@ -18,4 +27,6 @@ __all__ = [
     "TrialResult",
     "Tried",
     "compare",
+    "doubts_of",
+    "undoubted",
 ]

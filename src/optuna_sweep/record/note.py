@@ -20,9 +20,12 @@ def describe(outcome: Outcome) -> str:
         "\n".join(["**Swept**", "", *swept]),
         *_best(outcome, outcome.complete[:BEST]),
     ]
+    if outcome.doubts:
+        parts.append(f"**In doubt**: {outcome.doubts}")
     if outcome.findings is not None:
         verdict = "" if outcome.findings.verdict is None else f"; {outcome.findings.verdict}"
-        parts.append(f"**Confirmed on fresh seeds**: {outcome.findings.chosen}{verdict}")
+        arms = [f"\n- {name}{arm.in_doubt}" for name, arm in outcome.findings.arms.items() if arm.doubts]
+        parts.append(f"**Confirmed on fresh seeds**: {outcome.findings.chosen}{verdict}{''.join(arms)}")
     again = f"```\n{outcome.command}\n```"
     parts.append(f"**To continue** after a stop, or with a larger `hydra.sweeper.n_trials`:\n\n{again}")
     return "\n\n".join(parts)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlflow_stores import redact
-from optuna_sweep.outcome import Findings, Outcome, TrialResult
+from optuna_sweep.outcome import ArmMean, Findings, Outcome, TrialResult, doubts_of
 from optuna_sweep.readable import compact
 
 
@@ -37,6 +37,8 @@ def print_summary(outcome: Outcome, places: Mapping[str, str], *, num_rows: int)
     console = Console(file=sys.stderr)
     console.print(_table(outcome, num_rows))
     say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
+    if outcome.doubts:
+        say(f"in doubt: {outcome.doubts}")
     if outcome.findings is not None:
         for line in _confirm_lines(outcome.findings):
             say(line)
@@ -46,7 +48,7 @@ def print_summary(outcome: Outcome, places: Mapping[str, str], *, num_rows: int)
 
 def _confirm_lines(findings: Findings) -> list[str]:
     lines = [
-        f"confirm  {name}: mean {arm.mean:.4f}, sd {arm.sd:.4f} over {arm.num_seeds} fresh seeds"
+        f"confirm  {name}: mean {arm.mean:.4f}, sd {arm.sd:.4f} over {arm.num_seeds} fresh seeds{arm.in_doubt}"
         for name, arm in findings.arms.items()
     ]
     lines.append(f"chosen by mean: {findings.chosen}")
@@ -97,13 +99,22 @@ def _summary(outcome: Outcome, best: TrialResult) -> dict[str, Any]:
 
 
 def _confirm_summary(findings: Findings) -> dict[str, Any]:
-    arms = {name: {"mean": arm.mean, "sd": arm.sd, "seeds": arm.num_seeds} for name, arm in findings.arms.items()}
-    summary: dict[str, Any] = {"chosen": findings.chosen, "arms": arms}
+    summary: dict[str, Any] = {
+        "chosen": findings.chosen,
+        "arms": {name: _arm_summary(arm) for name, arm in findings.arms.items()},
+    }
     if findings.verdict is not None:
         gain = findings.gain
         numbers = {} if gain is None else {"mean_gain": gain.mean_gain, "interval_95": [gain.low, gain.high]}
-        summary["against_baseline"] = {**numbers, "verdict": findings.verdict}
+        without = findings.gain_without
+        more = {} if without is None else {"without_doubt": [without.mean_gain, without.low, without.high]}
+        summary["against_baseline"] = {**numbers, **more, "verdict": findings.verdict}
     return summary
+
+
+def _arm_summary(arm: ArmMean) -> dict[str, Any]:
+    doubts = {"doubts": arm.doubts, "mean_without": arm.mean_without} if arm.doubts else {}
+    return {"mean": arm.mean, "sd": arm.sd, "seeds": arm.num_seeds, **doubts}
 
 
 def _write_trials(outcome: Outcome, file: Path) -> None:
@@ -117,7 +128,8 @@ def _write_trials(outcome: Outcome, file: Path) -> None:
             values: Sequence[float | str] = trial.values or [""] * len(outcome.metrics)
             seconds = "" if trial.folder is None else trial.seconds  # one that never ran took none
             row = [trial.number, trial.state, *(trial.params.get(name, "") for name in names), *values, trial.last_step]
-            writer.writerow([*row, seconds, trial.retry_of, trial.reused_from, trial.folder, trial.reason])
+            why = trial.reason or doubts_of(trial.runs.values())
+            writer.writerow([*row, seconds, trial.retry_of, trial.reused_from, trial.folder, why])
 
 
 def _write_best_config(outcome: Outcome, best: TrialResult, file: Path) -> None:

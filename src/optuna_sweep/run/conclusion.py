@@ -135,10 +135,14 @@ def _runs(plan: Plan, trial: FrozenTrial) -> dict[int, SeedRun]:
     if len(plan.seeds) == 1:
         key = plan.settings.seed_key
         seed = plan.seeds[0] if plan.seeds[0] is not None else trial.params.get(key, plan.base.get(key))
-        return {int(seed or 0): SeedRun(trial.values or (), first)}
+        return {int(seed or 0): SeedRun(trial.values or (), first, *trial.user_attrs.get("seed_doubts", ()))}
     values = trial.user_attrs.get("seed_values", [()])
     seeds = [int(seed) for seed in plan.seeds if seed is not None]
-    return {seed: SeedRun(each, first.with_name(f"seed_{seed}")) for seed, each in zip(seeds, values, strict=False)}
+    doubts = trial.user_attrs.get("seed_doubts", [""] * len(values))
+    return {
+        seed: SeedRun(each, first.with_name(f"seed_{seed}"), doubt)
+        for seed, each, doubt in zip(seeds, values, doubts, strict=False)
+    }
 
 
 def _made_by_report(plan: Plan, outcome: Outcome, context: HydraContext) -> Iterator[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_sweep.comparison import compare
-from optuna_sweep.outcome import ArmMean, Confirmation, Findings, SeedRun
+from optuna_sweep.comparison import Comparison, compare
+from optuna_sweep.outcome import ArmMean, Confirmation, Findings, SeedRun, doubts_of, undoubted
 from optuna_sweep.plan.make_plan import digest
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.space import Axis, Space, text
@@ -81,7 +81,9 @@ def confirmation_of(arms: Sequence[Arm], trials: Sequence[FrozenTrial]) -> Confi
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     runs = {
         None if arm.name == BASELINE else arm.trial.number: {
-            int(trial.params["seed"]): SeedRun(trial.values, Path(trial.user_attrs["output_dir"]))
+            int(trial.params["seed"]): SeedRun(
+                trial.values, Path(trial.user_attrs["output_dir"]), *trial.user_attrs.get("seed_doubts", ())
+            )
             for trial in complete
             if trial.params["arm"] == arm.name
         }
@@ -91,31 +93,49 @@ def confirmation_of(arms: Sequence[Arm], trials: Sequence[FrozenTrial]) -> Confi
 
 
 def findings(confirmation: Confirmation, direction: str) -> Findings | None:
-    """Which arm has the best mean, and how it compares with the baseline; None if no run of an arm ended well."""
-    values = {
-        _name(number): {seed: run.values[0] for seed, run in runs.items()}
-        for number, runs in confirmation.arms.items()
-        if runs
-    }
+    """Which arm has the best mean, and how it compares with the baseline; None if no run of an arm ended well.
+
+    Runs in doubt count in the means, but the verdict also says what the comparison is without them, and decides nothing
+    that only they decide.
+    """
+    runs_of = {_name(number): runs for number, runs in confirmation.arms.items() if runs}
+    values = {name: _first_values(runs) for name, runs in runs_of.items()}
     candidates = [name for name in values if name != BASELINE]
     if not candidates:
         return None
     sign = 1 if direction == "maximize" else -1
     chosen = max(candidates, key=lambda name: sign * fmean(values[name].values()))
-    means = {name: _mean(list(by_seed.values())) for name, by_seed in values.items()}
+    means = {name: _mean(runs) for name, runs in runs_of.items()}
     if BASELINE not in values:
         return Findings(chosen, means, None, None)
     gain = compare(values[chosen], values[BASELINE], direction)
-    verdict = "nothing can be said: fewer than two paired seeds" if gain is None else f"{gain.word}: {gain}"
-    return Findings(chosen, means, verdict, gain)
+    if not (means[chosen].doubts or means[BASELINE].doubts):
+        return Findings(chosen, means, _said(gain), gain)
+    own, other = (_first_values(undoubted(runs_of[name])) for name in (chosen, BASELINE))
+    without = compare(own, other, direction)
+    verdict = f"{_said(gain)}; without the runs in doubt {_said(without)}"
+    if gain is not None and (without is None or without.word != gain.word):
+        verdict = f"not decided, as runs in doubt decide it: {verdict}"
+    return Findings(chosen, means, verdict, gain, without)
 
 
 def _name(number: int | None) -> str:
     return BASELINE if number is None else f"trial {number}"
 
 
-def _mean(values: Sequence[float]) -> ArmMean:
-    return ArmMean(fmean(values), stdev(values) if len(values) > 1 else 0.0, len(values))
+def _first_values(runs: Mapping[int, SeedRun]) -> dict[int, float]:
+    return {seed: run.values[0] for seed, run in runs.items()}
+
+
+def _mean(runs: Mapping[int, SeedRun]) -> ArmMean:
+    values, others = list(_first_values(runs).values()), list(_first_values(undoubted(runs)).values())
+    doubts = doubts_of(runs.values())
+    without = fmean(others) if doubts and others else None
+    return ArmMean(fmean(values), stdev(values) if len(values) > 1 else 0.0, len(values), doubts, without)
+
+
+def _said(gain: Comparison | None) -> str:
+    return "nothing can be said: fewer than two paired seeds" if gain is None else f"{gain.word}: {gain}"
 
 
 def _overrides(plan: Plan, arms: Sequence[Arm]) -> Callable[[Mapping[str, Any]], list[str]]:

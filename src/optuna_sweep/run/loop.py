@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -40,6 +40,13 @@ POLL_SECONDS = 0.5
 CLAIMING_SECONDS = 5.0  # by far more than a command needs to put its name into a trial that it has asked for
 
 
+class Done(NamedTuple):
+    """A run that ended well."""
+
+    values: list[float]  # of the objectives
+    doubt: str  # see CurrentTrial.set_doubt
+
+
 @dataclass
 class OpenTrial:
     """A trial that this command runs."""
@@ -48,7 +55,7 @@ class OpenTrial:
     is_retry: bool = False
     continues: bool = False
     started: float = field(default_factory=time.time)
-    values: list[list[float]] = field(default_factory=list)  # the objectives, for each seed that is done
+    done: list[Done] = field(default_factory=list)  # one for each seed
 
 
 class Loop:
@@ -157,8 +164,8 @@ class Loop:
     def _opened(self, trial: optuna.Trial, params: Mapping[str, Any]) -> Job:
         continues = "continues" in trial.user_attrs
         is_retry = continues or "retry_of" in trial.user_attrs
-        done = self._saved_values(trial.number) if continues else []
-        self._open[trial.number] = OpenTrial(params, is_retry, continues, values=done)
+        done = self._saved(trial.number) if continues else []
+        self._open[trial.number] = OpenTrial(params, is_retry, continues, done=done)
         return self._job(trial.number, len(done))
 
     def _recovered_ownerless(self) -> bool:
@@ -220,11 +227,11 @@ class Loop:
         self._send_late_reports(job.trial_number, job.folder)
         if ending.state == "ok":
             try:
-                trial.values.append(self.plan.objective.values(ending.value))
+                trial.done.append(Done(self.plan.objective.values(ending.value), ending.doubt))
             except ValueError as error:
                 ending = Ending("failed", reason=str(error))
-        if ending.state == "ok" and len(trial.values) < len(self.plan.seeds):
-            self._next_seeds.append(self._job(job.trial_number, len(trial.values)))
+        if ending.state == "ok" and len(trial.done) < len(self.plan.seeds):
+            self._next_seeds.append(self._job(job.trial_number, len(trial.done)))
             return
         self._finish_trial(job.trial_number, trial, ending)
         del self._open[job.trial_number]
@@ -234,9 +241,12 @@ class Loop:
         folder = str(self.plan.job(number, trial.params, 0, parent=None, alarm=False).folder)
         self._note(number, output_dir=folder, seconds=round(time.time() - trial.started, 3))
         if ending.state == "ok":
-            if len(trial.values) > 1:
-                self._note(number, seed_values=trial.values)
-            means = [fmean(values) for values in zip(*trial.values, strict=True)]
+            values, doubts = map(list, zip(*trial.done, strict=True))
+            if len(values) > 1:
+                self._note(number, seed_values=values)
+            if any(doubts):
+                self._note(number, seed_doubts=doubts)
+            means = [fmean(each) for each in zip(*values, strict=True)]
             study.tell(number, means, skip_if_finished=True)
         elif ending.state == "pruned":
             study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
@@ -278,10 +288,10 @@ class Loop:
         for seed_index in range(len(self.plan.seeds)):
             self._send_late_reports(trial.number, self.plan.sweep_dir / self.plan.folder(trial.number, seed_index))
         has_params = trial.params.keys() >= set(self.plan.space.axes)  # else it was killed before its job started
-        values = self._saved_values(trial.number) if has_params else []
+        done = self._saved(trial.number) if has_params else []
         first = self._saved_ending(trial.number, 0) if has_params else None
-        if len(values) == len(self.plan.seeds):
-            self._finish_trial(trial.number, OpenTrial(trial.params, values=values), Ending("ok"))
+        if len(done) == len(self.plan.seeds):
+            self._finish_trial(trial.number, OpenTrial(trial.params, done=done), Ending("ok"))
         elif first is not None and first.state == "pruned":
             self._finish_trial(trial.number, OpenTrial(trial.params), first)
         elif has_params and self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
@@ -290,18 +300,18 @@ class Loop:
             self.ledger.fail(trial.number, "the sweep that ran it was killed")
             self._retry(trial)
 
-    def _saved_values(self, number: int) -> list[list[float]]:
-        """The objectives of the first seeds whose jobs have ended well, up to the first that has not."""
-        values: list[list[float]] = []
+    def _saved(self, number: int) -> list[Done]:
+        """The first seeds whose jobs have ended well, up to the first that has not."""
+        done: list[Done] = []
         for index in range(len(self.plan.seeds)):
             ending = self._saved_ending(number, index)
             if ending is None or ending.state != "ok":
                 break
             try:
-                values.append(self.plan.objective.values(ending.value))
+                done.append(Done(self.plan.objective.values(ending.value), ending.doubt))
             except ValueError:
                 break
-        return values
+        return done
 
     def _saved_ending(self, number: int, seed_index: int) -> Ending | None:
         return saved_ending(self.plan.sweep_dir / self.plan.folder(number, seed_index))

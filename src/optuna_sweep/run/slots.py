@@ -31,6 +31,7 @@ class Ending:
     value: Any = None  # what the task returned, if it is ok or pruned
     reason: str = ""  # in one line, if it is neither
     trace: str = ""
+    doubt: str = ""  # why the value should not decide a comparison, if it is ok
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from optuna_sweep.study.storage import Lock, held, is_alive, open_storage, stora
 IDENTITY = "identity"
 NOBODY = ""  # the owner of a trial whose sweep was killed after it asked for the trial and before it claimed it
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values")
+RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values", "seed_doubts")
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 Params = dict[str, Any]

@@ -42,12 +42,14 @@ class Sweep:
         seeds=(0, 1, 2, 3, 4, 5, 6, 7),
         state="COMPLETE",
         instance_weight=0.0,
+        stuck=None,
     ):
         number = len(self.trials)
         runs = {
             seed: self.run(f"{number:03d}/seed_{seed}", value, lambda_contrastive, instance_weight=instance_weight)
             for seed, value in zip(seeds, values, strict=False)
         }
+        runs = {seed: in_doubt_if(run, stuck) for seed, run in runs.items()}
         params = {"loss.temperature": temperature, "loss.lambda_contrastive": lambda_contrastive}
         mean = (sum(values) / len(values),) if state == "COMPLETE" else ()
         self.trials.append(
@@ -61,7 +63,7 @@ class Sweep:
         best = ranked[0].number if chosen is None else chosen
         return Outcome("study", [METRIC], ["maximize"], "seed", LABELS, ranked, [best], best, confirmation)
 
-    def confirmation(self, trial, values, baseline):
+    def confirmation(self, trial, values, baseline, stuck=None):
         lambda_contrastive = self.trials[trial].params["loss.lambda_contrastive"]
         arms = {
             trial: {
@@ -69,7 +71,13 @@ class Sweep:
             },
             None: {10 + seed: self.run(f"without/{seed}", value, 0.0) for seed, value in enumerate(baseline)},
         }
+        arms = {arm: {seed: in_doubt_if(run, stuck) for seed, run in runs.items()} for arm, runs in arms.items()}
         return Confirmation(arms, 90.0)
+
+
+def in_doubt_if(run, stuck):
+    """The run, in doubt if its value is that of stuck runs."""
+    return run._replace(doubt="never left the base rates") if run.values[0] == stuck else run
 
 
 @pytest.fixture

@@ -62,6 +62,32 @@ def test_eight_fresh_seeds_decide(sweep, values, headline):
     assert "flatters" not in found.reason
 
 
+def test_stuck_runs_of_the_baseline_do_not_decide(sweep):
+    """A gain of all eight seeds, and none of the four in which no run is stuck."""
+    sweep.trial(0.07, 0.1, 0.9)
+    outcome = sweep.outcome(sweep.confirmation(0, shifted(0.001, noise=0.02), (*[0.3] * 4, *BASE[4:]), stuck=0.3))
+    found = verdict(outcome)
+    assert found.headline == "Not decided: the answer depends on runs in doubt."
+    assert "Without the runs in doubt: 0.0010 better than with λ = 0 (95 % interval" in found.reason
+    assert "4 paired seeds)." in found.reason
+    assert "With λ = 0, 4 of 8 runs never left the base rates; without them: val/macro_f1 0.7050." in found.reason
+    assert "4 of 8 runs never left the base rates; without them 0.7050" in render(outcome, criterion=None, epochs=5)
+
+
+def test_a_gain_without_the_stuck_runs_is_one(sweep):
+    sweep.trial(0.07, 0.1, *shifted(0.05))
+    sweep.trial(0.07, 0.0, 0.3, *BASE[1:], stuck=0.3)
+    found = verdict(sweep.outcome())
+    assert found.headline == "A gain from the contrastive term: use τ = 0.07, λ = 0.1."
+    assert "With λ = 0, 1 of 8 runs never left the base rates" in found.reason
+
+
+def test_a_stuck_run_is_said_with_one_seed_too(sweep):
+    sweep.trial(0.07, 0.1, 0.8)
+    sweep.trial(0.07, 0.0, 0.3, stuck=0.3)
+    assert verdict(sweep.outcome()).reason.endswith("With λ = 0, 1 of 1 runs never left the base rates.")
+
+
 @pytest.mark.parametrize(("count", "start"), [(2, "Not decided: 2 seeds"), (4, "A hint of a gain"), (6, "A gain")])
 def test_few_seeds_are_a_hint_however_clear(sweep, count, start):
     sweep.trial(0.07, 0.1, 0.9)

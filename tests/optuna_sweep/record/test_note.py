@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from optuna_sweep.comparison import Comparison
-from optuna_sweep.outcome import ArmMean, Findings
+from optuna_sweep.outcome import ArmMean, Findings, SeedRun
 from optuna_sweep.record.note import describe
 
 
@@ -38,3 +38,16 @@ def test_what_the_confirm_stage_said(outcome):
     gain = Comparison(0.1, 0.05, 0.15, 6)
     found = replace(found, verdict=f"{gain.word}: {gain}", gain=gain)
     assert "trial 2; a gain: +0.1000 [+0.0500, +0.1500]" in describe(replace(outcome, findings=found))
+
+
+def test_runs_in_doubt(outcome):
+    (best, *others), mean = outcome.trials, ArmMean(0.5, 0.1, 6, "2 of 6 runs got stuck", 0.25)
+    runs = {0: SeedRun([0.5], best.folder), 1: SeedRun([0.5], best.folder, "got stuck")}
+    found = replace(
+        outcome,
+        trials=[replace(best, runs=runs), *others],
+        findings=Findings("trial 2", {"trial 2": mean}, None, None),
+    )
+    note = describe(found)
+    assert "**In doubt**: 1 of 2 runs got stuck (trial 002)\n" in note
+    assert "fresh seeds**: trial 2\n- trial 2; 2 of 6 runs got stuck; without them: 0.2500\n" in note

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from optuna_sweep.comparison import Comparison
-from optuna_sweep.outcome import ArmMean, Findings
+from optuna_sweep.outcome import ArmMean, Findings, SeedRun
 from optuna_sweep.record.results import print_summary, write_files
 
 GAIN = Comparison(0.1, 0.05, 0.15, 6)
@@ -119,6 +119,21 @@ def test_the_table_has_the_best_and_how_far_they_are_behind(outcome, screen):
     ]
     assert f"Results: {outcome.sweep_dir}\nComparison: http://127.0.0.1:5000/#/here\n" in shown
     assert "best 1 of" in screen(outcome, num_rows=1)
+
+
+def test_runs_in_doubt_are_shown(outcome, screen):
+    (best, *others), doubtful = outcome.trials, ArmMean(0.6, 0.1, 6, "2 of 6 runs got stuck", 0.25)
+    runs = {0: SeedRun([0.5], best.folder, "got stuck")}
+    arms = FINDINGS.arms | {"baseline": doubtful}
+    found = replace(FINDINGS, arms=arms, gain_without=GAIN)
+    outcome = replace(outcome, trials=[replace(best, runs=runs), *others], findings=found)
+    shown = screen(outcome)
+    assert "in doubt: 1 of 1 runs got stuck (trial 002)\n" in shown
+    assert "over 6 fresh seeds; 2 of 6 runs got stuck; without them: 0.2500\n" in shown
+    confirmed = results(outcome)["confirm"]
+    assert confirmed["arms"]["baseline"]["mean_without"] == 0.25
+    assert confirmed["against_baseline"]["without_doubt"] == [0.1, 0.05, 0.15]
+    assert "got stuck" in (outcome.sweep_dir / "trials.csv").read_text(encoding="utf-8")
 
 
 def test_what_violates_a_constraint_is_marked(outcome, screen):

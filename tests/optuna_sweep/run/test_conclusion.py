@@ -77,6 +77,19 @@ def test_several_seeds_are_runs_of_one_trial(summed_up):
         8: SeedRun([2.0], Path("/sweep/000/seed_8")),
     }
     assert outcome.seeds == [4, 8]
+    assert outcome.doubts == ""
+
+
+def test_runs_in_doubt_are_told(summed_up):
+    doubts = {"seed_values": [[1.0], [2.0]], "seed_doubts": ["", "never left its start"]}
+    outcome = summed_up("x=1,2", "hydra.sweeper.seeds=[4,8]", ends=[1.5, 1.5], attributes=doubts)
+    assert [run.doubt for run in outcome.best.runs.values()] == ["", "never left its start"]
+    assert outcome.doubts == "2 of 4 runs never left its start (trials 000, 001)"
+
+
+def test_a_trial_in_doubt_is_told(summed_up):
+    outcome = summed_up("x=1,2", ends=[1.5], attributes={"seed_doubts": ["never left its start"]})
+    assert outcome.doubts == "1 of 1 runs never left its start (trial 000)"
 
 
 def test_several_objectives_have_a_front(summed_up):

@@ -82,9 +82,13 @@ def test_the_runs_of_an_arm_are_those_that_ended_well():
     assert found.seconds == 8.0
 
 
-def confirmation(**arms):
+def confirmation(stuck=None, **arms):
+    """Runs with the values of each arm. stuck: the value of runs that are in doubt."""
+
     def runs(values):
-        return {10 + index: SeedRun([value], Path("run")) for index, value in enumerate(values)}
+        doubts = ["got stuck" if value == stuck else "" for value in values]
+        pairs = zip(values, doubts, strict=True)
+        return {10 + index: SeedRun([value], Path("run"), doubt) for index, (value, doubt) in enumerate(pairs)}
 
     return Confirmation({None if name == "baseline" else int(name[1:]): runs(arms[name]) for name in arms}, 1.0)
 
@@ -109,6 +113,30 @@ def test_too_few_seeds_decide_nothing():
     assert found.verdict == "not decided: +1.0000 over 2 paired seeds, and 4 are the least"
     found = findings(confirmation(t3=[1.0], baseline=[2.0, 2.0]), "minimize")
     assert (found.verdict, found.gain) == ("nothing can be said: fewer than two paired seeds", None)
+
+
+def test_runs_in_doubt_are_told_apart_and_do_not_decide():
+    """Four of eight runs of the baseline fail; in the seeds of the others the arms do not differ."""
+    own, baseline = [0.75, 0.75, 0.75, 0.75, 0.8, 0.7, 0.8, 0.7], [0.1, 0.1, 0.1, 0.1, 0.7, 0.8, 0.7, 0.8]
+    found = findings(confirmation(t3=own, baseline=baseline, stuck=0.1), "maximize")
+    mean = found.arms["baseline"]
+    assert (mean.doubts, mean.mean_without) == ("4 of 8 runs got stuck", pytest.approx(0.75))
+    assert mean.in_doubt == "; 4 of 8 runs got stuck; without them: 0.7500"
+    assert found.arms["trial 3"].in_doubt == ""
+    assert (found.gain.word, found.gain.num_seeds) == ("a gain", 8)
+    assert (found.gain_without.word, found.gain_without.num_seeds) == ("no gain shown", 4)
+    assert found.verdict.startswith("not decided, as runs in doubt decide it: a gain: +0.3250")
+    assert "; without the runs in doubt no gain shown: +0.0000 [" in found.verdict
+
+
+def test_a_gain_that_remains_without_the_runs_in_doubt_is_one():
+    own, baseline = [0.8] * 8, [0.1, 0.1, *[0.7] * 6]
+    found = findings(confirmation(t3=own, baseline=baseline, stuck=0.1), "maximize")
+    assert found.verdict.startswith("a gain: +0.2500")
+    assert "; without the runs in doubt a gain: +0.1000 [" in found.verdict
+    alone = findings(confirmation(t3=own, baseline=[0.1] * 8, stuck=0.1), "maximize")
+    assert (alone.arms["baseline"].mean_without, alone.gain_without) == (None, None)
+    assert "without the runs in doubt nothing can be said" in alone.verdict
 
 
 def test_without_a_baseline_there_is_no_verdict_and_without_a_run_no_choice():
