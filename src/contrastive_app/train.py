@@ -97,7 +97,9 @@ def _trained(config: DictConfig) -> RecordedRun:
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
+    from contrastive_learning.runtime.processes import broadcast_from_main
     from contrastive_learning.training import Hooks
+    from contrastive_learning.training.checkpoints import use_whole_checkpoint
     from contrastive_learning.training.comparison import comparison_remark
     from contrastive_learning.training.diagnostics import (
         anchor_report,
@@ -120,9 +122,10 @@ def _trained(config: DictConfig) -> RecordedRun:
         max_length=config.data.max_length,
         output=output,
     )
-    continued = is_continued(config, output, trial)
+    continued, damage = is_continued(config, output, trial), None
     if continued:
         check_same_data(output, parts.source.fingerprint())
+        damage = broadcast_from_main(None if is_follower() else use_whole_checkpoint(output / "checkpoints"))
     data = load_data(config, parts)
     batches = parts.make_sampler(data.splits["train"].examples())
     progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
@@ -130,7 +133,7 @@ def _trained(config: DictConfig) -> RecordedRun:
         *anchor_report(parts.loss, batches, data.criteria, views=parts.settings.views),
         *warm_up_report(parts.settings),
     )
-    for remark in (*data.remarks, *report):
+    for remark in (*data.remarks, *report, *([] if damage is None else [damage])):
         progress.remark(remark)
 
     logged: set[str] = set()

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -109,7 +110,12 @@ def test_a_resume_from_damaged_files_is_one_line_and_changes_nothing(tmp_path):
         assert done.stderr.strip().splitlines()[-1].startswith(f"error: {file} is damaged")
         assert "Traceback" not in done.stderr
         file.write_bytes(content)
-    train(tmp_path, *options, "trainer.resume_from=out", "trainer.epochs=2")
+    best = shutil.copytree(state.parent, state.parent.with_name("the_best"))
+    index.write_text(json.dumps({"last": state.parent.name, "best": best.name}))
+    content, half = state.read_bytes(), state.stat().st_size // 2
+    state.write_bytes(content[:half] + bytes(4096) + content[half + 4096 :])
+    done = train(tmp_path, *options, "trainer.resume_from=out", "trainer.epochs=2")
+    assert "state.pt is damaged: the run continues from the_best, the" in " ".join(done.stderr.split())
     _, (recorded,) = runs(tmp_path)
     assert recorded.info.status == "FINISHED"
 

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from contrastive_learning.training.checkpoints import INDEX, load_state, load_weights, save_checkpoint
+from contrastive_learning.training.checkpoints import (
+    INDEX,
+    load_state,
+    load_weights,
+    save_checkpoint,
+    use_whole_checkpoint,
+)
 
 
 def names(folder):
@@ -70,6 +76,7 @@ DAMAGES = {
     "cut off": lambda content: content[: len(content) // 2],
     "cut off by a byte": lambda content: content[:-1],
     "zeros at its head": lambda content: bytes(512) + content[512:],
+    "a hole": lambda content: content[: len(content) // 3] + bytes(256) + content[len(content) // 3 + 256 :],
     "zeros": lambda content: bytes(len(content)),
     "a text": lambda content: b"no checkpoint\n",
     "a page": lambda content: b"<html></html>",
@@ -81,6 +88,7 @@ def damage(file, change):
     content = file.read_bytes()
     file.unlink()
     if change is not None:
+        assert change(content) != content
         file.write_bytes(change(content))
 
 
@@ -109,6 +117,34 @@ def test_the_only_checkpoint_damaged_leaves_a_new_run(tmp_path):
     damage(tmp_path / "epoch_1" / "state.pt", DAMAGES["cut off"])
     with pytest.raises(ValueError, match=r"restore it from a copy, or start a new run$"):
         load_state(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.pt", "crc32.json"])
+@pytest.mark.parametrize("change", [DAMAGES["a hole"], DAMAGES["zeros"], None], ids=["a hole", "zeros", "missing"])
+def test_a_damaged_last_checkpoint_gives_way_to_the_best_one(tmp_path, name, change):
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, f"epoch_{epoch}", filled(epoch), {"epoch": epoch}, best=epoch == 1)
+    assert use_whole_checkpoint(tmp_path) is None
+    damage(tmp_path / "epoch_2" / name, change)
+    is_as_an_older_one = name == "crc32.json" and change is None
+    remark = use_whole_checkpoint(tmp_path)
+    if is_as_an_older_one:
+        assert remark is None
+        assert load_state(tmp_path) == {"epoch": 2}
+    else:
+        assert remark.endswith("is damaged: the run continues from epoch_1, the best checkpoint before it")
+        assert load_state(tmp_path) == {"epoch": 1}
+    load_weights(tmp_path, "best", filled(0))
+
+
+@pytest.mark.parametrize("is_best", [True, False])
+def test_a_damaged_best_checkpoint_is_named_before_the_run_continues(tmp_path, is_best):
+    save_checkpoint(tmp_path, "epoch_1", filled(1), {"epoch": 1}, best=True)
+    save_checkpoint(tmp_path, "epoch_2", filled(2), {"epoch": 2}, best=is_best)
+    best = "epoch_2" if is_best else "epoch_1"
+    damage(tmp_path / best / "model.safetensors", DAMAGES["a hole"])
+    with pytest.raises(ValueError, match=rf"{best}/model.safetensors is damaged, cut off or missing: restore it from"):
+        use_whole_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", '{"last": "epo', '{"last": "epoch_1"}{}', "[]", "{}", "\0\0", "\udcff"])

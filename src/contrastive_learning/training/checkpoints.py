@@ -1,10 +1,12 @@
 """Checkpoints that survive a crash: written to a temporary folder, then renamed.
 
-`checkpoints.json` names the last and the best one; all others are deleted.
+`checkpoints.json` names the last and the best one; all others are deleted. In each, `crc32.json` tells whether its
+files are whole: after a power cut they can have holes, which read as zeros. Older checkpoints have none.
 """
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,8 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 INDEX = "checkpoints.json"
+CHECKSUMS = "crc32.json"
+WEIGHTS, STATE = "model.safetensors", "state.pt"
+CHUNK_BYTES = 1 << 20
 # what torch raises for a file that is missing, empty, cut off, full of zeros or of something else
 UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, UnpicklingError)
+
+
+class DamagedError(RuntimeError):
+    """A file does not have the checksum that was noted when it was written."""
 
 
 def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, Any], *, best: bool) -> None:
@@ -30,9 +39,11 @@ def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, 
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
-        save_file(weights, temporary / "model.safetensors")
-        with (temporary / "state.pt").open("wb") as file:
+        save_file(weights, temporary / WEIGHTS)
+        with (temporary / STATE).open("wb") as file:
             torch.save(state, file)
+        checksums = {name: _crc32(temporary / name) for name in (WEIGHTS, STATE)}
+        (temporary / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
         shutil.rmtree(folder / name, ignore_errors=True)
         temporary.replace(folder / name)
         _point(folder, name, best=best)
@@ -43,10 +54,11 @@ def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, 
 
 def load_weights(folder: Path, which: str, model: nn.Module) -> None:
     """Load the `best` or `last` weights into the model. Raises ValueError if they are damaged or another model's."""
-    file = _checkpoint(folder, which) / "model.safetensors"
+    file = _checkpoint(folder, which) / WEIGHTS
     try:
+        _check_whole(file)
         weights = load_file(file)
-    except (OSError, SafetensorError) as error:
+    except (OSError, DamagedError, SafetensorError) as error:
         raise ValueError(_damaged(folder, file)) from error
     try:
         model.load_state_dict(weights)
@@ -56,12 +68,58 @@ def load_weights(folder: Path, which: str, model: nn.Module) -> None:
 
 def load_state(folder: Path) -> dict[str, Any]:
     """The training state of the last checkpoint. Raises ValueError if it is damaged."""
-    file = _checkpoint(folder, "last") / "state.pt"
+    file = _checkpoint(folder, "last") / STATE
     try:
+        _check_whole(file)
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise ValueError(_damaged(folder, file)) from error
     return state
+
+
+def use_whole_checkpoint(folder: Path) -> str | None:
+    """If the last checkpoint is damaged, but the best one is whole, make that the last, and return a line that says so.
+
+    Raises ValueError if the best one is damaged: without it the run could not come to its end.
+    """
+    last, best = (_checkpoint(folder, which) for which in ("last", "best"))
+    if (damaged := _damaged_file(best)) is not None:
+        raise ValueError(_damaged(folder, damaged))
+    damaged = _damaged_file(last)
+    if damaged is None:
+        return None
+    _write_index(folder, {"last": best.name, "best": best.name})
+    return f"{damaged} is damaged: the run continues from {best.name}, the best checkpoint before it"
+
+
+def _damaged_file(checkpoint: Path) -> Path | None:
+    for file in (checkpoint / WEIGHTS, checkpoint / STATE):
+        try:
+            _check_whole(file)
+        except (OSError, DamagedError):
+            return file
+    return None
+
+
+def _check_whole(file: Path) -> None:
+    """Raises DamagedError, or OSError if the file is missing. Checkpoints without checksums are older than these."""
+    found, checksums = _crc32(file), file.with_name(CHECKSUMS)
+    if not checksums.exists():
+        return
+    try:
+        noted = json.loads(checksums.read_text(encoding="utf-8"))[file.name]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{checksums} is damaged") from error
+    if found != noted:
+        raise DamagedError(f"{file} has another checksum than {CHECKSUMS} says")
+
+
+def _crc32(file: Path) -> int:
+    value = 0
+    with file.open("rb") as content:
+        while chunk := content.read(CHUNK_BYTES):
+            value = zlib.crc32(chunk, value)
+    return value
 
 
 def _checkpoint(folder: Path, which: str) -> Path:
@@ -93,11 +151,14 @@ def _names(folder: Path) -> list[str]:
 
 
 def _point(folder: Path, name: str, *, best: bool) -> None:
-    path = folder / INDEX
-    index = {"last": name, "best": name if best or not path.exists() else _read_index(folder)["best"]}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(index), encoding="utf-8")
-    temporary.replace(path)
+    index = {"last": name, "best": name if best or not (folder / INDEX).exists() else _read_index(folder)["best"]}
+    _write_index(folder, index)
     for old in folder.iterdir():
         if old.is_dir() and old.name not in index.values():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_index(folder: Path, index: dict[str, str]) -> None:
+    temporary = (folder / INDEX).with_suffix(".tmp")
+    temporary.write_text(json.dumps(index), encoding="utf-8")
+    temporary.replace(folder / INDEX)
