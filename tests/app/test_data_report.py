@@ -5,9 +5,12 @@ import random
 import re
 
 import pytest
+from hydra import compose, initialize_config_dir
 from rich.cells import cell_len
 
-from support.commands import TRAIN, run
+from contrastive_app.data_report import print_report
+from support.aihub import dialogue, write_table, write_tree
+from support.commands import ROOT, TRAIN, run
 
 
 def report(folder, *overrides):
@@ -75,6 +78,27 @@ def test_the_generated_data_have_a_report_in_which_nothing_stands_out(tmp_path):
     assert cells(text, "Responses", "train")[1] == "2,000"
     assert cells(text, "Votes", "linguistic_acceptability")[1:3] == ["3,200", "3"]
     assert text.rstrip().endswith("Nothing stands out.")
+
+
+@pytest.mark.parametrize("form", ["folders of zips", "aggregated table"])
+def test_the_target_set_has_a_report(tmp_path, capsys, form):
+    """Two dialogues are in both parts of the folders; a table has one part, of which 30 dialogues are drawn here."""
+    if form == "aggregated table":
+        write_table(tmp_path / "021.AI 응답.csv", map(dialogue, range(1, 31)))
+        rows, sizes = "answers of the only part 90", ["72", "9", "9"]
+    else:
+        write_tree(tmp_path / "021.AI 응답.csv" / "데이터")
+        rows, sizes = "answers of train 87, answers of valid 36", ["81", "18", "18"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", ["data=aihub", f"data.path='{tmp_path}/021.AI 응답.csv'"])
+    print_report(config)
+    text = capsys.readouterr().out
+    assert f"Rows read: {rows}\n" in text
+    assert [cells(text, "Responses", split)[1] for split in ("train", "valid", "test")] == sizes
+    judged_, votes = cells(text, "Votes", "consistency")[1:3]
+    assert (int(judged_), votes) == (sum(map(int, sizes)), "3")
+    assert cells(text, "Responses per domain", "기술과학")[1:] == sizes
+    assert len(re.findall(r"^Example c\d+\.u\d \(기술과학\)$", text, re.MULTILINE)) == 3
 
 
 def test_a_report_is_of_one_data_set_and_says_what_it_cannot_read(tmp_path):
