@@ -47,19 +47,17 @@ def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
     both = ["objective.metric=[val/macro_f1,val/brier]", "objective.direction=[maximize,minimize]"]
     before = state()
     run = train([*tiny, *both, "trainer.monitor=val/macro_f1", "trainer.direction=maximize"])
-    errors = []
-    for call in (lambda: train(["trainer.epoch=1"]), lambda: sweep("smok")):
-        try:
-            call()
-        except ValueError as error:
-            errors.append(str(error))
+    try:
+        sweep("smok")
+    except ValueError as caught:
+        error = str(caught)
     found = sweep("smoke", [*tiny, "hydra.sweeper.n_trials=1", "hydra/launcher=basic"])
     assert state() == before
-    Path("results.json").write_text(json.dumps([vars(run), vars(found), errors], default=str))
+    Path("results.json").write_text(json.dumps([vars(run), vars(found), error], default=str))
     """
     (tmp_path / "script.py").write_text(STATE + textwrap.dedent(script), encoding="utf-8")
     done = run("script.py", cwd=tmp_path, check=True)
-    trained, found, errors = json.loads((tmp_path / "results.json").read_text())
+    trained, found, error = json.loads((tmp_path / "results.json").read_text())
 
     by_id = {each.info.run_id: each for each in runs(tmp_path)[1]}
     run_id, metrics = trained["run_id"], by_id[trained["run_id"]].data.metrics
@@ -69,11 +67,10 @@ def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
     assert (Path(trained["folder"]) / "metrics.json").exists()
     assert done.stdout.count("Best epoch, per criterion") == 2  # of the run and of the trial
 
-    assert errors == [
-        "there is no option trainer.epoch (did you mean trainer.epochs?)",
+    assert error == (
         "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, earned, "
-        "losses_and_samplers, smoke, temperature_lambda, train",
-    ]
+        "losses_and_samplers, smoke, temperature_lambda, train"
+    )
     trial = Sweeps(tmp_path).study("smoke").best_trial
     assert (found["objective"], found["params"]) == (trial.value, trial.params)
     assert found["folder"] == str(tmp_path / "multirun/smoke")

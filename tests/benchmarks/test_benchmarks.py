@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from support.commands import NIGHTLY
 from support.commands import run as run_command
 
 BENCHMARKS = Path(__file__).parent
+nightly = pytest.mark.skipif(not NIGHTLY, reason="half a minute: every night")
 
 
 def run(script, *arguments):
@@ -23,6 +25,7 @@ def test_training_throughput_prints_every_form():
     assert re.search(r"contrastive term at batch 256: \d+\.\d+% of a step", out)
 
 
+@nightly
 @pytest.mark.slow
 def test_large_data_is_read_once():
     out = run("large_data.py", "--dialogues=140")
@@ -31,6 +34,7 @@ def test_large_data_is_read_once():
     assert re.search(r"[\d,]+ training responses", out)
 
 
+@nightly
 @pytest.mark.slow
 def test_the_long_form_costs_little_more_than_the_plain_form():
     """20,000 rows; CPU seconds, not wall time, and a wide margin, since a small file is read in a second."""

@@ -133,7 +133,7 @@ def test_each_pruner_ends_bad_trials_only(sweeps, pruner, pruned):
     assert ended == {x for x, step in steps.items() if step < 9} == pruned
 
 
-SLOW = ("epochs=15", "epoch_seconds=0.1", "hydra.sweeper.n_trials=6", "x=interval(0.0,1.0)")
+SLOW = ("epochs=10", "epoch_seconds=0.1", "hydra.sweeper.n_trials=6", "x=interval(0.0,1.0)")
 
 
 def test_a_sweep_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_on(sweeps, launcher):

@@ -64,17 +64,17 @@ for name in ("contrastive_learning", "src"):
     except ModuleNotFoundError:
         continue
     sys.exit(f"{name} can be imported here: the test proves nothing")
-model = mlflow.pyfunc.load_model(sys.argv[1])
-rows = pd.DataFrame(json.loads(sys.argv[2]))
-judged = model.predict(rows, params={"embeddings": True})
-print(judged.to_json(orient="split", double_precision=15, force_ascii=False))
+rows = pd.DataFrame(json.loads(sys.argv[1]))
+for uri in sys.argv[2:]:
+    judged = mlflow.pyfunc.load_model(uri).predict(rows, params={"embeddings": True})
+    print("judged", judged.to_json(orient="split", double_precision=15, force_ascii=False))
 """
 
 
-def judged_elsewhere(folder, uri):
+def judged_elsewhere(folder, uris):
     rows = json.dumps([{"context": list(item.context), "response": item.response} for item in RESPONSES])
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, uri, rows],
+        [sys.executable, "-c", LOAD, rows, *uris],
         cwd=folder,
         env=elsewhere(folder),
         capture_output=True,
@@ -82,37 +82,36 @@ def judged_elsewhere(folder, uri):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    table = json.loads(done.stdout.strip().splitlines()[-1])
-    return dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
+    tables = [json.loads(line.partition(" ")[2]) for line in done.stdout.splitlines() if line.startswith("judged ")]
+    return [dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True)) for table in tables]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path):
+    kinds = [
         {},
         {"encoder": "plain", "pooling": "mean", "normalization": "batch_norm"},
         {"encoder": "plain", "normalization": "none"},
         {"judge": NeighboursJudge(k=3, temperature=0.5, space="embeddings")},
         {"judge": PrototypesJudge(temperature=0.5, space="features")},
         {"precision": "bf16"},  # whether or not this CPU is fast at it
-    ],
-)
-def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path, changes):
-    uri, evaluation = record(tmp_path, **changes)
-    judged = judged_elsewhere(tmp_path, uri)
-    rounding = 0.02 if changes.get("precision") == "bf16" else 1e-5
-    for column, criterion in enumerate(CRITERIA):
-        expected = evaluation.probabilities[:, column]
-        assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=rounding)
-        threshold = evaluation.thresholds[column]
-        clear = np.abs(expected - threshold) > rounding
-        assert np.array(judged[f"decision/{criterion}"])[clear].tolist() == (expected > threshold)[clear].tolist()
-        assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])
-    assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=rounding)
+    ]
+    recorded = [record(tmp_path, **changes) for changes in kinds]
+    tables = judged_elsewhere(tmp_path, [uri for uri, _ in recorded])
+    for changes, (_, evaluation), judged in zip(kinds, recorded, tables, strict=True):
+        rounding = 0.02 if changes.get("precision") == "bf16" else 1e-5
+        for column, criterion in enumerate(CRITERIA):
+            expected = evaluation.probabilities[:, column]
+            assert judged[f"probability/{criterion}"] == pytest.approx(expected.tolist(), abs=rounding), changes
+            threshold = evaluation.thresholds[column]
+            clear = np.abs(expected - threshold) > rounding
+            assert np.array(judged[f"decision/{criterion}"])[clear].tolist() == (expected > threshold)[clear].tolist()
+            assert all(0 <= share <= 1 for share in judged[f"vote_share/{criterion}"])
+        assert np.array(judged["embedding"]) == pytest.approx(evaluation.embeddings, abs=rounding), changes
     assert not list(tmp_path.glob("mlartifacts/**/*.pkl"))
-    (weights,) = tmp_path.glob("mlartifacts/**/model.safetensors")
-    assert "Apache-2.0" in weights.with_name("NOTICE").read_text(encoding="utf-8")
+    weights = list(tmp_path.glob("mlartifacts/**/model.safetensors"))
+    assert len(weights) == len(kinds)
+    assert all("Apache-2.0" in file.with_name("NOTICE").read_text(encoding="utf-8") for file in weights)
 
 
 def test_the_judge_computes_as_it_was_trained_where_that_is_fast():

@@ -30,6 +30,7 @@ SMALL = [
     "model.encoder.hidden_size=32",
     "model.encoder.vocab_size=800",
     "trainer.epochs=2",
+    "trainer.steadiness=never",
 ]
 IMPORTABLE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
 ENVIRONMENT = IMPORTABLE | {"CUDA_VISIBLE_DEVICES": ""}

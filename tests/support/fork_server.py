@@ -38,12 +38,15 @@ LIBRARIES = sys.path[1 + len(os.environ.get("PYTHONPATH", "").split(os.pathsep))
 
 
 def import_all():
+    from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+
     from mlflow_stores import quiet_client_settings
 
     quiet_client_settings()
     for name in MODULES:
         with suppress(ModuleNotFoundError):  # an extra that is not installed; a command that needs it tells
             importlib.import_module(name)
+    warn_dependency_requirement_mismatches(["mlflow"])  # reads once which packages are installed, for half a second
     threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     threads = [name for name in threads if name != "jemalloc_bg_thd"]  # pyarrow's; it follows a fork itself
     assert len(threads) == 1, f"a process with the threads {threads} must not fork"
