@@ -8,7 +8,7 @@ STUDY ?= temperature_lambda
 ARGS ?=
 WORKERS ?= -n 3 --dist loadgroup
 
-.PHONY: help install train sweep data sync test test-fast coverage lint format bench ui clean
+.PHONY: help install train sweep data judge sync test test-fast coverage lint format bench ui clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ sweep: $(INSTALLED)  ## search, or continue a search: make sweep STUDY=temperatu
 
 data: $(INSTALLED)  ## what is read of your file or folder, without training: make data DATA=judged.jsonl
 	$(BIN)/python -m src.train data.report=true $(if $(DATA),data=votes "data.path='$(DATA)'") $(ARGS)
+
+judge: $(INSTALLED)  ## score responses, with or without votes: make judge FILE=responses.jsonl ARGS="--neighbours 3"
+	$(BIN)/python -m src.judge $(if $(FILE),"$(FILE)") $(ARGS)
 
 sync: $(INSTALLED)  ## send what a tracking server that was away has not taken yet: make sync ARGS="outputs/2026-11-24"
 	$(BIN)/python -m src.sync $(ARGS)

@@ -10,5 +10,5 @@ STUDIES = _FILES / "sweeps"
 
 
 def command(name: str) -> str:
-    """How a person here starts "train", "sync" or "ui"."""
+    """How a person here starts "train", "judge", "sync" or "ui"."""
     return f"contrastive-{name}" if CHECKOUT is None else f"python -m src.{name}"

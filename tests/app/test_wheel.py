@@ -123,6 +123,6 @@ print(judge.predict([{"context": ["어디로 갈까?"], "response": "바다요."
 
 
 def test_the_other_commands_name_themselves(installed, tmp_path):
-    for name in ("contrastive-sync", "contrastive-ui"):
+    for name in ("contrastive-judge", "contrastive-sync", "contrastive-ui"):
         assert installed.run(tmp_path, name, "--help").startswith(f"usage: {name} ")
     assert installed.run(tmp_path, "contrastive-sync") == "nothing waits to be sent in outputs, multirun\n"

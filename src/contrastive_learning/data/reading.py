@@ -47,7 +47,7 @@ class Reader:
         self._places: Places = {}
         self._forms: dict[str, list[str]] = defaultdict(list)  # what rows were taken for -> splits
         self._remarks: list[str] = []
-        self.found: list[str] = []  # the criteria of train
+        self.found: list[str] = []  # the criteria of train, or of everything that `each` has read
         self.rows: dict[str, int] = {}  # split -> rows read
 
     def remarks(self) -> list[str]:
@@ -77,10 +77,10 @@ class Reader:
         Only if several rows may judge one response, all rows are read before the first one is given. Otherwise each row
         is one response, also if two rows are equal or have one id. Raises ValueError that names file, line and field.
         """
-        file, rows = self._opened(
-            split, path, VoteCounter(self._rules.criteria, None, self._answers), votes_needed=False
-        )
+        counter = VoteCounter(self._rules.criteria, None, self._answers)
+        file, rows = self._opened(split, path, counter, votes_needed=False)
         yield from file.each(rows)
+        self.found = list(dict.fromkeys([*self.found, *counter.found]))
         self.rows[split] = file.rows
         self._forms[file.words].append(split)
         self._remarks += file.remarks()

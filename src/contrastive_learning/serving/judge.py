@@ -108,7 +108,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         if not all(isinstance(response, str) and response.strip() for response in responses):
             raise ValueError("every response must be a text that is not empty")
         wanted = params or {}
-        self._check_neighbours(wanted.get("neighbours", 0))
+        self.check_neighbours(wanted.get("neighbours", 0))
         contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
         logits, features, embeddings = self._judge(self._tokens(contexts, responses))
         vectors = {"features": features, "embeddings": embeddings}
@@ -119,7 +119,8 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
             judged |= self._neighbours(vectors, wanted["neighbours"])
         return pd.DataFrame(judged, index=model_input.index)
 
-    def _check_neighbours(self, number: int) -> None:
+    def check_neighbours(self, number: int) -> None:
+        """Raises ValueError if the judge cannot give so many."""
         if number == 0:
             return
         if not self.training_texts:

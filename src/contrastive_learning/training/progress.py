@@ -79,10 +79,15 @@ class TrainingProgress:
         )
 
 
-def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[str]) -> Table:
+BEST_EPOCH = "Best epoch, per criterion: mean F1 of yes and no / AUROC"
+
+
+def results_table(
+    metrics: Metrics, criteria: Sequence[str], splits: Iterable[str], *, title: str = BEST_EPOCH
+) -> Table:
     """A table with one row per criterion: F1 and AUROC of each split; then their means and further metrics."""
     splits = list(splits)
-    table = Table(title="Best epoch, per criterion: mean F1 of yes and no / AUROC", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("criterion")
     for split in splits:
         table.add_column(split, justify="right")

@@ -1,0 +1,104 @@
+"""Finds a judge: in a folder, in the registry, of a run, or of the latest sweep."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contrastive_app.places import command
+from mlflow_stores import absolute, check_store, quiet_client_settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SETTINGS = "judge.json"
+PLACES = (".", "judge", "artifacts/judge")  # an exported judge, the output folder of a run, a model of MLflow
+FORMS = "a folder, a run id, or models:/name@alias"
+DEFAULT_STORE = "mlflow.db"
+
+
+def find_judge(model: str | None, store: str | None, scratch: Path) -> tuple[Path, str]:
+    """The folder with judge.json, and words for the user that say which judge it is.
+
+    model: see FORMS; None: the best run of the latest sweep, else the latest run with a judge. store: address of the
+    MLflow store, or its SQLite file; None: $MLFLOW_TRACKING_URI, else mlflow.db. What must be downloaded goes to
+    `scratch`. Raises ValueError with one line.
+    """
+    if model is not None and Path(model).expanduser().is_dir():
+        return _in_folder(Path(model).expanduser()), model
+    if model is not None and not re.fullmatch(r"models:/.+|[0-9a-f]{32}", model):
+        raise ValueError(f"--model must be {FORMS}; there is no folder {model}")
+    uri = _address(store)
+    check_store(uri, "Default", option="--store")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    if model is None:
+        run, which = _latest(client, uri)
+        return _downloaded(client, _model_of(run), scratch), which
+    if model.startswith("models:/"):
+        return _downloaded(client, model, scratch), model
+    return _downloaded(client, _model_of(_run(client, model, uri)), scratch), f"run {model}"
+
+
+def _in_folder(folder: Path) -> Path:
+    for place in PLACES:
+        if (folder / place / SETTINGS).is_file():
+            return folder / place
+    raise ValueError(f"--model must be a folder with {SETTINGS}, or of a run that has a judge; got {folder}")
+
+
+def _address(store: str | None) -> str:
+    given = store or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+    uri = absolute(given if "://" in given else f"sqlite:///{given}")
+    file = uri.removeprefix("sqlite:///")
+    if file != uri and not Path(file).exists():
+        raise ValueError(f"--store must be an MLflow store with runs, there is no {file}; or give --model a folder")
+    quiet_client_settings()
+    return uri
+
+
+def _latest(client: "MlflowClient", uri: str) -> tuple[Any, str]:
+    """The run whose judge is used if nobody names one, and words that say so."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    newest = {"order_by": ["attributes.start_time DESC"], "max_results": 1000}
+    for sweep in client.search_runs(experiments, "tags.`sweep.kind` = 'parent'", **newest):
+        best = sweep.data.tags.get("best.run_id")
+        if best is not None and _models(run := client.get_run(best)):
+            return run, f"run {best}, the best of the sweep {sweep.info.run_name}"
+    for run in client.search_runs(experiments, **newest):
+        if _models(run):
+            return run, f"run {run.info.run_id}, the latest"
+    raise ValueError(f"no run in {uri} has a judge: train one with {command('train')}, or say which with --model")
+
+
+def _run(client: "MlflowClient", run_id: str, uri: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(f"--model: there is no run {run_id} in {uri}") from error
+
+
+def _models(run: Any) -> list[str]:
+    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+
+
+def _model_of(run: Any) -> str:
+    if not _models(run):
+        raise ValueError(f"--model: the run {run.info.run_id} has recorded no judge (tracking.log_model=false?)")
+    return f"models:/{_models(run)[-1]}"
+
+
+def _downloaded(client: "MlflowClient", address: str, scratch: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    uri = client.tracking_uri
+    try:
+        return _in_folder(
+            Path(download_artifacts(artifact_uri=address, dst_path=str(scratch), tracking_uri=uri, registry_uri=uri))
+        )
+    except MlflowException as error:
+        raise ValueError(f"--model: {address} is not in {uri}: {' '.join(error.message.split())}") from error
