@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contrastive_app.launched import is_follower
-from contrastive_app.parts import build_parts
+from contrastive_app.parts import build_parts, unjudged_remarks
 
 if TYPE_CHECKING:
     from contrastive_learning.data.responses import RatedResponse, Splits
@@ -54,7 +54,7 @@ def print_report(config: DictConfig) -> None:
     }
     console = _console()
     for paragraph in (
-        _what_was_read(config, data),
+        "\n".join([_what_was_read(config, data), *unjudged_remarks(parts, len(data.unjudged))]),
         _sizes(splits),
         _votes(facts, list(splits)),
         _lengths(lengths, max_length),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contrastive_learning.data.disturbed import Disturbed
     from contrastive_learning.data.responses import DataSource
     from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
+    from contrastive_learning.data.with_unjudged import WithUnjudged
     from contrastive_learning.judging import Judge
     from contrastive_learning.losses import JointLoss
     from contrastive_learning.model import ModelRecipe
@@ -142,11 +143,50 @@ def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
     return data
 
 
+class TrainingSet(NamedTuple):
+    """What training draws its batches from, and what to say about responses without votes."""
+
+    responses: "TokenizedSplit | WithUnjudged"
+    batches: "BatchSampler"
+    remarks: list[str]
+
+
+def training_set(config: DictConfig, parts: Parts, data: "TokenizedData") -> TrainingSet:
+    """The judged training responses, and in each batch some that nobody judged if a term of the loss can use them."""
+    from contrastive_learning.data.with_unjudged import WithUnjudged
+    from contrastive_learning.samplers import WithUnjudgedBatchSampler
+
+    train, unjudged = data.splits["train"], data.unjudged
+    batches, share = parts.make_sampler(train.examples()), parts.settings.unjudged_share
+    remarks = unjudged_remarks(parts, 0 if unjudged is None else len(unjudged))
+    if unjudged is None or share == 0 or not parts.loss.learns_without_votes(parts.settings.views):
+        return TrainingSet(train, batches, remarks)
+    both = WithUnjudged(train, unjudged)
+    more = WithUnjudgedBatchSampler(batches, both.examples(), share=share, seed=config.seed)
+    return TrainingSet(both, more, remarks)
+
+
+def unjudged_remarks(parts: Parts, count: int) -> list[str]:
+    """A line about `count` responses without votes: how they are used, or why they are not."""
+    if count == 0 or parts.settings.unjudged_share == 0:
+        return []
+    if not parts.loss.learns_without_votes(parts.settings.views):
+        return [
+            f"left out: {count:,} responses without votes; with trainer.views=2 loss.instance_weight=0.1 (or "
+            "loss=instance) they take part in training by their two views"
+        ]
+    share = parts.settings.unjudged_share
+    return [
+        f"{count:,} responses without votes take part in training by their two views: {share:g} per judged one in "
+        "each batch (trainer.unjudged_share)"
+    ]
+
+
 def build_trainer(
     config: DictConfig,
     parts: Parts,
     data: "TokenizedData",
-    batches: "BatchSampler",
+    training: TrainingSet,
     output: Path,
     hooks: "Hooks",
 ) -> "ContrastiveTrainer":
@@ -177,7 +217,12 @@ def build_trainer(
     }
     return ContrastiveTrainer(
         model,
-        DataLoader(train, batch_sampler=batches, collate_fn=train.collate, pin_memory=on_gpu),
+        DataLoader(
+            training.responses,
+            batch_sampler=training.batches,
+            collate_fn=training.responses.collate,
+            pin_memory=on_gpu,
+        ),
         held_out.pop(METRIC_PREFIXES["valid"]),
         parts.settings.device,
         parts.settings,

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlflow_stores import sqlite_path
 
-PATHS = re.compile(r"data\.path|data\.cache_dir|data\.source\.(\w+_)?path|trainer\.resume_from")
+PATHS = re.compile(r"data\.(path|unjudged)|data\.cache_dir|data\.source\.(\w+_)?path|trainer\.resume_from")
 ENCODER = re.compile(r"model\.(encoder\.)?name")  # a hub id, or a folder if there is one
 STORE = "tracking.uri"
 

@@ -36,6 +36,7 @@ from contrastive_app.parts import (
     load_data,
     objective_names,
     objectives_of,
+    training_set,
     wants_report,
 )
 from contrastive_app.paths import from_start
@@ -127,10 +128,11 @@ def _trained(config: DictConfig) -> RecordedRun:
         check_same_data(output, parts.source.fingerprint())
         damage = broadcast_from_main(None if is_follower() else use_whole_checkpoint(output / "checkpoints"))
     data = load_data(config, parts)
-    batches = parts.make_sampler(data.splits["train"].examples())
+    training = training_set(config, parts, data)
     progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
     report = (
-        *anchor_report(parts.loss, batches, data.criteria, views=parts.settings.views),
+        *training.remarks,
+        *anchor_report(parts.loss, training.batches, data.criteria, views=parts.settings.views),
         *warm_up_report(parts.settings),
     )
     for remark in (*data.remarks, *report, *([] if damage is None else [damage])):
@@ -153,7 +155,7 @@ def _trained(config: DictConfig) -> RecordedRun:
             _report(trial, metrics[names[0]], epoch)
 
     hooks = Hooks(progress.on_step, log=log) if is_follower() else Hooks(progress.on_step, picture, log)
-    trainer = build_trainer(config, parts, data, batches, output, hooks)
+    trainer = build_trainer(config, parts, data, training, output, hooks)
     encoder = trainer.accelerator.unwrap_model(trainer.model).encoder
     for remark in (
         f"device {trainer.device}, precision {trainer.precision}",

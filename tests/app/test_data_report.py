@@ -55,7 +55,9 @@ def folder(tmp_path_factory):
 def test_the_report_says_what_was_read(folder):
     text = report(folder, "data=votes", "data.path='내 자료'", "data.max_length=32", "data.source.test_fraction=0")
     assert "Data: 내 자료\nRows read: train 82, valid 33\ntrain, valid: read as responses, one row per" in text
-    assert "train: 1 responses left out: no votes, such as train-none" in text
+    assert "train: 1 responses without votes, such as train-none" in text
+    assert "valid: 1 responses left out: no votes, such as valid-none" in text
+    assert "unjudged: 1 responses left out: another one has the same context and response, such as train-none" in text
     assert cells(text, "Responses", "valid")[1:3] == ["32", "29"]  # 11 without context; 20 of 18 groups
     _, responses, _, domains, _, most_turns, repeats = cells(text, "Responses", "train")
     assert (responses, domains, most_turns, repeats) == ("81", "2", "2", "1")

@@ -358,7 +358,7 @@ def test_unfinished_annotations_are_left_out(tmp_path):
     assert remarks[1:] == [
         "train: 1 annotations left out: cancelled (skipped by the annotator), such as of task 1",
         "train: 1 results left out: neither choices nor rating nor number, such as note: {'text': ['음']}",
-        "train: 1 responses left out: no votes, such as r2",
+        "train: 1 responses without votes, such as r2",
     ]
     records[1]["responses"]["specificity"][0]["status"] = "draft"
     responses, remarks = read(tmp_path / "x.json", records)

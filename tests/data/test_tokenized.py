@@ -1,5 +1,6 @@
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from contrastive_learning.data import tokenized as tokenized_module
 from contrastive_learning.data.inputs import encode
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 from contrastive_learning.data.tokenized import tokenize
+from contrastive_learning.data.with_unjudged import WithUnjudged
 from contrastive_learning.model.encoders import ScratchEncoder
 
 TEXTS = ("id", "domain", "context", "response")
@@ -50,6 +52,37 @@ def test_rows_come_back_as_written(tmp_path):
     assert train.yes_votes.tolist() == [[index % 4, index % 2] for index in range(8)]
     assert train.num_votes.tolist() == [[3, 2 * (index % 2)] for index in range(8)]
     assert data.yes_rates == pytest.approx([12 / 24, 4 / 8])
+
+
+def test_unjudged_responses_stand_beside_the_splits_and_join_the_batches(tmp_path):
+    class More(FewResponses):
+        def fingerprint(self):
+            return "more"
+
+        def load(self):
+            nobody = [replace(response(index), votes={}) for index in (20, 3, 21)]
+            return replace(super().load(), unjudged=nobody)
+
+    data = tokenized(tmp_path, More())
+    assert set(data.splits) == {"train", "valid"}
+    assert tokenized(tmp_path, FewResponses()).unjudged is None
+    assert data.unjudged.column("id") == ["r20", "r3", "r21"]
+    both = WithUnjudged(data.splits["train"], data.unjudged)
+    batch = both.collate([1, 9, 5, 10])
+    assert batch["index"].tolist() == [1, 5, 9, 10]
+    assert batch["num_votes"].tolist() == [[3, 2], [3, 2], [0, 0], [0, 0]]
+    for row, (split, index) in enumerate(((both.judged, 1), (both.judged, 5), (both.unjudged, 1), (both.unjudged, 2))):
+        alone = split.collate([index])["input_ids"][0].tolist()
+        padding = batch["input_ids"].shape[1] - len(alone)
+        assert batch["input_ids"][row].tolist() == alone + [both.judged.pad_token_id] * padding
+        assert batch["attention_mask"][row].tolist() == [1] * len(alone) + [0] * padding
+    assert both.collate([9])["index"].tolist() == [9]
+    assert both.collate([2])["index"].tolist() == [2]
+    examples = both.examples()
+    assert len(both) == len(examples) == 11
+    assert examples.texts[9] == examples.texts[3]
+    assert len(set(examples.texts.tolist())) == 10
+    assert examples.num_votes[8:].sum() == 0
 
 
 class KnowsOnlyLatin(ScratchEncoder):

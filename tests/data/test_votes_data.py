@@ -288,8 +288,51 @@ def test_only_chosen_criteria_are_read(tmp_path):
     rows += [row(99, votes={"stars": [1]})]
     splits = source(write_rows(tmp_path / "x.jsonl", rows), criteria=["a", "b"]).load()
     assert splits.criteria == ("a", "b")
-    assert "train: 1 responses left out: no votes, such as r99" in splits.remarks
+    assert "train: 1 responses without votes, such as r99" in splits.remarks
+    assert [item.id for item in splits.unjudged] == ["r99"]
     assert set(splits.train[0].votes) == {"a", "b"}
+
+
+def test_responses_without_votes_are_kept_apart(tmp_path):
+    """Those of train, and those of a file of their own, in any form; its votes are not read."""
+    rows = [row(index) for index in range(20)] + [row(20, votes={}), row(21, votes={"a": [], "b": None})]
+    rows += [{"response": "답 22"}]
+    path = write_rows(tmp_path / "train.jsonl", rows)
+    more = write_rows(tmp_path / "more.jsonl", [{"prompt": "질문 30", "response": "답 30"}, row(31)])
+    valid = write_rows(tmp_path / "valid.jsonl", [row(index) for index in range(40, 50)] + [row(50, votes={})])
+    splits = source(path, valid_path=valid, unjudged_path=more).load()
+    assert [item.id for item in splits.unjudged] == ["r20", "r21", "train:23", "unjudged:1", "r31"]
+    assert [item.context for item in splits.unjudged][3:] == [("질문 30",), ("질문 31",)]
+    assert not any(item.votes for item in splits.unjudged)
+    assert not {item.id for item in splits.unjudged} & everything(splits).keys()
+    assert splits.rows == {"train": 23, "valid": 11, "unjudged": 2}
+    assert "train: 3 responses without votes, such as r20" in splits.remarks
+    assert "valid: 1 responses left out: no votes, such as r50" in splits.remarks
+
+
+def test_unjudged_responses_show_training_nothing_of_a_held_out_split(tmp_path):
+    path = write_rows(tmp_path / "train.jsonl", [row(index, domain="d") for index in range(20)])
+    valid = write_rows(tmp_path / "valid.jsonl", [row(index, domain="d", group="v") for index in range(40, 50)])
+    other = write_rows(tmp_path / "ood.jsonl", [row(index, domain="new") for index in range(60, 70)])
+    rows = [row(1, id="a"), row(41, id="b"), row(80, id="c", domain="new"), row(81, id="d", group="v")]
+    rows += [row(82, id="e"), row(82, id="f")]
+    more = write_rows(tmp_path / "more.jsonl", rows)
+    splits = source(path, valid_path=valid, test_ood_path=other, test_fraction=0, unjudged_path=more).load()
+    assert [item.id for item in splits.unjudged] == ["e"]
+    assert splits.remarks[-3:] == [
+        "unjudged: 3 responses left out: another one has the same context and response, such as a",
+        "unjudged: 1 responses left out: only test_ood has their domain, such as c",
+        "unjudged: 1 responses left out: their conversation is in valid, test or test_ood, such as d",
+    ]
+
+
+def test_a_file_of_unjudged_responses_is_part_of_the_data(tmp_path, train):
+    more = write_rows(tmp_path / "more.jsonl", [{"response": "답"}])
+    assert source(train, unjudged_path=more).fingerprint() != source(train).fingerprint()
+    with pytest.raises(ValueError, match=r"^data.unjudged must end in"):
+        source(train, unjudged_path=write_rows(tmp_path / "x.jsonl", []).rename(tmp_path / "x.doc")).load()
+    with pytest.raises(ValueError, match="every split must have its own file"):
+        source(train, unjudged_path=train).load()
 
 
 def test_byte_order_mark_blank_lines_and_crlf_are_fine(tmp_path, train):
@@ -307,7 +350,7 @@ def test_byte_order_mark_blank_lines_and_crlf_are_fine(tmp_path, train):
             {"votes": {"a": [1]}, "respnse": "x"},
             "response is missing; the row has votes, respnse .did you mean respnse",
         ),
-        ({"response": "x"}, "votes is missing; the row has response"),
+        ({"response": "x", "vote": {"a": [1]}}, "votes is missing; the row has response, vote .did you mean vote"),
         ({"response": " ", "votes": {"a": [1]}}, "response must not be empty, got ' '"),
         ({"response": 3, "votes": {"a": [1]}}, "response must be text, got 3"),
         (r'{"response": "\ud83d", "votes": {"a": [1]}}', "response must be valid Unicode, got half a surrogate"),

@@ -8,8 +8,16 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from contrastive_learning.losses import AgreementLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.losses import (
+    AgreementLoss,
+    ExactMatchLoss,
+    InstanceLoss,
+    JointLoss,
+    SupConLoss,
+    UnanimityLoss,
+)
 
 CASES = {
     "majority": (SupConLoss, {}),
@@ -65,6 +73,49 @@ def test_two_views_equal_the_loops(case, denominator, temperature):
 def test_two_views_and_a_projection_for_each_criterion_equal_the_loops(case):
     extra = {"projection": "per_criterion", "criterion_weights": [0.5, 7.0, 2.0, 1.0]}
     check_against_loops(case, "all", 64, 0.2, seed=1, dim=22, views=2, **extra)
+
+
+def test_unjudged_responses_add_their_two_views_and_nothing_else():
+    """Responses 2, 5 and 9 have no votes: no BCE, no R-Drop, no positive or side but their own other view."""
+    z, yes, num = random_batch(0, dim=22, views=2)
+    logits = (z.detach()[:, :4] * 0.7).requires_grad_()
+    unjudged = [2, 5, 9]
+    judged = [row for row in range(11) if row not in unjudged]
+    num[[*unjudged, *(row + 11 for row in unjudged)]] = 0
+    yes = yes.minimum(num)
+    options = {"denominator": "all", "projection": "per_criterion", "criterion_weights": None}
+    supcon, instance = SupConLoss(temperature=0.2, **options), InstanceLoss(temperature=0.2)
+    loss = JointLoss(
+        contrastive=supcon,
+        lambda_contrastive=0.3,
+        targets="soft",
+        criterion_weights=None,
+        pos_weight=None,
+        instance=instance,
+        instance_weight=0.2,
+        consistency=0.7,
+    )
+    found = loss(logits, z, yes, num, views=2)
+    cells = [(i, c) for i in (*judged, *(row + 11 for row in judged)) for c in range(4) if num[i, c] > 0]
+    shares = {cell: yes[cell].item() / num[cell].item() for cell in cells}
+    terms = [shares[cell] * logsigmoid(logits[cell]) for cell in cells]
+    terms += [(1 - shares[cell]) * logsigmoid(-logits[cell]) for cell in cells]
+    bce = -torch.stack(terms).sum() / len(cells)
+    contrastive = loops("majority", z, yes, num, 0.2, "all", {"projection": "per_criterion"}, 2)
+    unit = z / z.norm(dim=1, keepdim=True)
+    scores = [[unit[i] @ unit[k] / 0.2 for k in range(22) if k != i] for i in range(22)]
+    own = [unit[i] @ unit[(i + 11) % 22] / 0.2 for i in range(22)]
+    instances = torch.stack([torch.stack(row).logsumexp(0) - to for row, to in zip(scores, own, strict=True)]).mean()
+    p, q = (logits[[row + first for row in judged]] for first in (0, 11))
+    consistency = ((p.sigmoid() - q.sigmoid()) * (p - q)).mean() / 2
+    expected = bce + 0.3 * contrastive + 0.2 * instances + 0.7 * consistency
+    for value, wanted in zip(found, (expected, bce, contrastive, instances, consistency), strict=True):
+        assert value.item() == pytest.approx(wanted.item(), rel=1e-10)
+    gradients = [torch.autograd.grad(total, (logits, z), retain_graph=True) for total in (found.total, expected)]
+    for value, wanted in zip(*gradients, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=0, atol=1e-10)
+    assert not gradients[0][0][unjudged].any()  # nothing is asked of their logits
+    assert gradients[0][1][unjudged].abs().amax(1).min() > 1e-4
 
 
 def check_against_loops(case, denominator, block_size, temperature, *, seed, tolerance=1e-10, dim=5, views=1, **extra):

@@ -74,6 +74,7 @@ def test_terms_on_two_views_equal_loops_over_pairs():
     logits = torch.randn(14, 3, dtype=torch.float64, generator=generator).requires_grad_()
     z = torch.randn(14, 5, dtype=torch.float64, generator=generator).requires_grad_()
     num = torch.randint(0, 4, (7, 3), generator=generator)
+    assert num.amax(1).min() > 0  # each response has a vote
     yes = num.minimum(torch.randint(0, 4, (7, 3), generator=generator))
     loss = joint(instance=InstanceLoss(temperature=0.3), instance_weight=0.2, consistency=0.7)
     votes = yes.repeat(2, 1), num.repeat(2, 1)
@@ -110,9 +111,34 @@ def consistency_by_loops(logits):
 
 def test_equal_views_are_consistent():
     logits = random_batch()[0]
-    value = joint().consistency(torch.cat([logits, logits]))
+    value = joint().consistency(torch.cat([logits, logits]), torch.ones(2 * len(logits), 3))
     assert value.item() == 0
     assert torch.equal(torch.autograd.grad(value, logits)[0], torch.zeros_like(logits))
+
+
+@pytest.mark.parametrize(
+    ("views", "changes", "learns"),
+    [
+        (2, {}, True),
+        (1, {}, False),
+        (2, {"lambda_contrastive": 0.0}, False),
+        (2, {"contrastive": SUPCON(temperature=0.1, denominator="negatives")}, False),
+        (2, {"contrastive": None, "lambda_contrastive": 0.0, "consistency": 1.0}, False),
+        (2, {"lambda_contrastive": 0.0, "instance": InstanceLoss(temperature=0.1), "instance_weight": 0.1}, True),
+    ],
+)
+def test_which_losses_learn_from_responses_without_votes(views, changes, learns):
+    """A gradient of the embedding of a response that nobody judged, if and only if the loss says so."""
+    loss = joint(**changes)
+    assert loss.learns_without_votes(views) == learns
+    if views == 2:
+        logits, z, yes, num = random_batch()
+        num[5] = yes[5] = 0
+        second = z * torch.linspace(0.5, 1.5, 5)
+        votes = yes.repeat(2, 1), num.repeat(2, 1)
+        losses = loss(logits.repeat(2, 1), torch.cat([z, second]), *votes, views=2)
+        (gradient,) = torch.autograd.grad(losses.total, z, allow_unused=True)
+        assert bool(gradient is not None and (gradient[5] != 0).any()) == learns
 
 
 def test_terms_on_two_views_need_two_views():

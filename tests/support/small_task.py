@@ -12,7 +12,7 @@ from contrastive_learning.judging import LinearJudge
 from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss
 from contrastive_learning.model.encoders import ScratchEncoder
 from contrastive_learning.runtime.devices import seed_everything
-from contrastive_learning.samplers import Examples, HardNegativeBatchSampler, balanced
+from contrastive_learning.samplers import Examples, HardNegativeBatchSampler, WithUnjudgedBatchSampler, balanced
 from contrastive_learning.training import Hooks, RunContext
 from contrastive_learning.training.optimizers import adamw
 from contrastive_learning.training.plain_config import DEFAULTS
@@ -33,8 +33,13 @@ def examples(num_examples, seed):
 
 
 class VotedBatches(torch.utils.data.Dataset):
-    def __init__(self, num_examples, seed):
+    """Three votes on each criterion, but none on the last `unjudged` responses."""
+
+    def __init__(self, num_examples, seed, unjudged=0):
         self.input_ids, self.yes_votes = examples(num_examples, seed)
+        self.num_votes = torch.full((num_examples, 2), 3.0)
+        for votes in (self.yes_votes, self.num_votes):
+            votes[num_examples - unjudged :] = 0
 
     def __len__(self):
         return len(self.input_ids)
@@ -48,7 +53,7 @@ class VotedBatches(torch.utils.data.Dataset):
             "input_ids": self.input_ids[indices],
             "attention_mask": torch.ones_like(self.input_ids[indices]),
             "yes_votes": self.yes_votes[indices],
-            "num_votes": torch.full((len(indices), 2), 3.0),
+            "num_votes": self.num_votes[indices],
         }
 
 
@@ -81,11 +86,13 @@ def build_trainer(
     hooks=None,
     judge=None,
     loss_changes=None,
+    unjudged=0,
     **changes,
 ):
-    train, valid = VotedBatches(96, 0), VotedBatches(64, 1)
-    votes = Examples(train.yes_votes.numpy().astype(int), np.full((96, 2), 3), np.full(96, 6), np.arange(96))
-    batches = sampler(votes, batch_size=batch_size, seed=0, length_window=1)
+    train, valid = VotedBatches(96 + unjudged, 0, unjudged), VotedBatches(64, 1)
+    batches = sampler(votes_of(train, 96), batch_size=batch_size, seed=0, length_window=1)
+    if unjudged:
+        batches = WithUnjudgedBatchSampler(batches, votes_of(train, 96 + unjudged), share=0.5, seed=0)
     seed_everything(0)
     contrastive = SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None)
     weights = {"targets": "soft", "criterion_weights": None, "pos_weight": None} | (loss_changes or {})
@@ -117,6 +124,12 @@ def build_trainer(
             judge=judge or LinearJudge(),
         ),
     )
+
+
+def votes_of(data, num_examples):
+    """What a sampler knows of the first `num_examples`."""
+    yes, num = (votes[:num_examples].numpy().astype(int) for votes in (data.yes_votes, data.num_votes))
+    return Examples(yes, num, np.full(num_examples, 6), np.arange(num_examples))
 
 
 def terms_on_two_views():

@@ -71,6 +71,8 @@ def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share
 @pytest.mark.parametrize("views", [1, 2])
 def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views):
     common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32", "views": views}
+    if views == 2:
+        common |= {"loss_changes": terms_on_two_views(), "unjudged": 50}
     plain = losses_of(build_trainer(tmp_path / "plain", **common).fit())
     for passes in ({"grad_cache_chunk": 5}, {"tokens_per_pass": 50}):
         cut = losses_of(build_trainer(tmp_path / next(iter(passes)), **common, **passes).fit())

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from contrastive_learning import ContrastiveTrainer
+from contrastive_learning.judging import NeighboursJudge
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks
@@ -55,6 +56,24 @@ def test_a_term_on_two_views_is_refused_with_one(tmp_path):
         build_trainer(tmp_path, loss_changes=terms_on_two_views())
 
 
+def test_unjudged_responses_train_and_judge_nothing(tmp_path):
+    """The judge that is fitted on the training responses, and the search for near negatives, see only judged ones."""
+    on_two_views = {"epochs": 2, "views": 2, "loss_changes": terms_on_two_views()}
+    without = build_trainer(tmp_path / "without", sampler=hard_negative, **on_two_views)
+    trainer = build_trainer(
+        tmp_path / "with",
+        sampler=hard_negative,
+        unjudged=50,
+        judge=NeighboursJudge(k=5, temperature=0.1, space="features"),
+        **on_two_views,
+    )
+    own, other = trainer.fit()[0], without.fit()[0]
+    assert own["train/examples_per_second"] > 0
+    assert own["train/instance_loss"] != other["train/instance_loss"]
+    trainer.evaluate_all()
+    assert trainer.judge.training.num_votes.tolist() == [[3, 3]] * 96
+
+
 def test_lambda_warms_up_from_zero(tmp_path):
     trainer = build_trainer(tmp_path, lambda_contrastive=1.0, lambda_warmup_epochs=2.0)
     first, second, third = (trainer.train_epoch() for _ in range(3))
@@ -93,7 +112,7 @@ def last_weights(folder):
 def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, views, moment):
     """Six batches, two a step; the signal comes in the first batch of the second step of the third epoch, or after."""
     changes = {"sampler": sampler, "accumulation_steps": 2, "views": views}
-    changes |= {"loss_changes": terms_on_two_views()} if views == 2 else {}
+    changes |= {"loss_changes": terms_on_two_views(), "unjudged": 50} if views == 2 else {}
     whole = build_trainer(tmp_path / "whole", **changes)
     expected = losses_of(whole.fit())
 

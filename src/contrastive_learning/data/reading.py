@@ -49,6 +49,7 @@ class Reader:
         self._remarks: list[str] = []
         self.found: list[str] = []  # the criteria of train, or of everything that `each` has read
         self.rows: dict[str, int] = {}  # split -> rows read
+        self.unjudged: list[RatedResponse] = []  # those of train that have no votes
 
     def remarks(self) -> list[str]:
         """What the rows were taken for comes first."""
@@ -56,7 +57,10 @@ class Reader:
         return [forms, *self._remarks]
 
     def read(self, split: str, path: Table) -> list[RatedResponse]:
-        """The responses of one file that have votes. Raises ValueError that names file, line and field."""
+        """The responses of one file that have votes; of train, `unjudged` gets the others.
+
+        Raises ValueError that names file, line and field.
+        """
         known = self.found if self.found and self._rules.criteria is None else None
         counter = VoteCounter(self._rules.criteria, known, self._answers)
         file, rows = self._opened(split, path, counter, votes_needed=True)
@@ -67,6 +71,7 @@ class Reader:
         if not responses:
             raise ValueError(f"{path} must hold responses with votes, got {file.without_votes:,} without votes")
         self.rows[split] = file.rows
+        self.unjudged += file.unjudged
         self._forms[file.words].append(split)
         self._remarks += file.remarks()
         return responses
@@ -152,6 +157,7 @@ class _File:
         self._named: dict[Hashable, Judgements] = {}  # few patterns, many responses
         self.rows = 0
         self.without_votes = 0
+        self.unjudged: list[RatedResponse] = []
         self.words = f"read as {form.name}, {form.words}{self._texts.words}"
 
     def remarks(self) -> list[str]:
@@ -296,12 +302,19 @@ class _File:
             raise ValueError(f"id must be unique, got {shown(name)} also at {place(*first)}")
         if not votes and not self._keep_unjudged:
             self.without_votes += 1
-            self._notes.add("responses left out: no votes", name)
+            if self._split == "train":
+                self._notes.add("responses without votes", name)
+                self.unjudged.append(self._response(name, about, votes, None))
+            else:
+                self._notes.add("responses left out: no votes", name)
         elif not self._is_repeat(name, about, votes):
-            group = about.group or (_guessed_group(self._split, about) if about.context else name)
-            self._responses.append(
-                RatedResponse(name, about.domain, about.context, about.response, votes, group, judgements)
-            )
+            self._responses.append(self._response(name, about, votes, judgements))
+
+    def _response(
+        self, name: str, about: _About, votes: Mapping[str, VoteCount], judgements: Judgements | None
+    ) -> RatedResponse:
+        group = about.group or (_guessed_group(self._split, about) if about.context else name)
+        return RatedResponse(name, about.domain, about.context, about.response, votes, group, judgements)
 
     def _is_repeat(self, name: str, about: _About, votes: Mapping[str, VoteCount]) -> bool:
         """Whether votes were added to an earlier response: without ids, equal responses are one."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 SPLITS = ("train", "valid", "test", "test_ood")
+UNJUDGED = "unjudged"  # what the responses that nobody judged are called beside the splits
 METRIC_PREFIXES = {"valid": "val", "test": "test", "test_ood": "test_ood"}  # held-out split -> "val" of val/macro_f1
 
 
@@ -44,6 +45,7 @@ class Splits:
     rows: Mapping[str, int] = field(
         default_factory=dict
     )  # part, as delivered -> rows read; empty if there are no files
+    unjudged: list[RatedResponse] = field(default_factory=list)  # without votes, to train on beside `train`
 
 
 class DataSource(Protocol):

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from contrastive_learning.data.names import resolved
-from contrastive_learning.data.responses import SPLITS, RatedResponse, Splits, VoteCount
+from contrastive_learning.data.notes import Notes
+from contrastive_learning.data.responses import SPLITS, UNJUDGED, RatedResponse, Splits, VoteCount
 from contrastive_learning.data.rows import composed
 
 Parts = dict[str, list[RatedResponse]]  # split -> responses; a split without a file is absent
@@ -42,12 +43,19 @@ class SplitRules:
 
 
 def make_splits(
-    parts: Parts, rules: SplitRules, found: Collection[str], remarks: Iterable[str], *, test_from: str = "train"
+    parts: Parts,
+    rules: SplitRules,
+    found: Collection[str],
+    remarks: Iterable[str],
+    *,
+    test_from: str = "train",
+    unjudged: Iterable[RatedResponse] = (),
 ) -> Splits:
     """Complete and check the splits that were read.
 
     A conversation or a (context, response) that occurs in several splits stays only in the last of them. Responses of
     held-out domains move to test_ood. A missing valid is drawn from train, a missing test from `test_from`.
+    Of the `unjudged`, those are left out that would let training see a held-out split, and repeats.
     Raises ValueError if train or valid is empty or train lacks yes or no votes on a criterion.
     """
     criteria = _chosen(rules.criteria, found)
@@ -60,7 +68,27 @@ def make_splits(
     _check_classes(votes["train"])
     remarks = [*remarks, *dropped, *dropped_again, *_remarks(parts, rules), *_one_sided(votes)]
     train, valid, test, test_ood = (parts.get(split, []) for split in SPLITS)
-    return Splits(criteria, train, valid, test, test_ood, remarks)
+    left_out = Notes(UNJUDGED)
+    kept = list(_unseen(unjudged, parts, left_out))
+    return Splits(criteria, train, valid, test, test_ood, remarks + left_out.remarks(), unjudged=kept)
+
+
+def _unseen(unjudged: Iterable[RatedResponse], parts: Parts, left_out: Notes) -> Iterator[RatedResponse]:
+    """Those of which no held-out split has the conversation, the texts, or a domain that train does not have."""
+    held_out = [item for split in SPLITS[1:] for item in parts.get(split, [])]
+    groups = {item.group for item in held_out}
+    domains = {item.domain for item in parts.get("test_ood", [])} - {item.domain for item in parts["train"]}
+    texts = {(item.context, item.response) for item in (*parts["train"], *held_out)}
+    for item in unjudged:
+        if item.domain in domains:
+            left_out.add("responses left out: only test_ood has their domain", item.id)
+        elif item.group in groups:
+            left_out.add("responses left out: their conversation is in valid, test or test_ood", item.id)
+        elif (item.context, item.response) in texts:
+            left_out.add("responses left out: another one has the same context and response", item.id)
+        else:
+            texts.add((item.context, item.response))
+            yield item
 
 
 def _chosen(wanted: Sequence[object] | None, found: Collection[str]) -> tuple[str, ...]:

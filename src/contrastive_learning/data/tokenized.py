@@ -19,14 +19,14 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.data.inputs import encode, tokenizer_for
-from contrastive_learning.data.responses import SPLITS, DataSource, RatedResponse, Splits
+from contrastive_learning.data.responses import SPLITS, UNJUDGED, DataSource, RatedResponse, Splits
 from contrastive_learning.data.rows import composed
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.samplers.examples import Examples, IntArray
 
 ROWS_AT_A_TIME = 4096  # tokenised and written together, so that memory does not grow with the data
 MOST_UNKNOWN = 0.1  # share of unknown tokens in a split above which a remark says so
-CACHE_VERSION = 2  # raise when the layout of the files or the form of the input changes
+CACHE_VERSION = 3  # raise when the layout of the files or the form of the input changes
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -114,6 +114,7 @@ class TokenizedData:
     tokenizer: PreTrainedTokenizerFast
     remarks: list[str]
     fingerprint: str  # of the data, not of the tokenizer
+    unjudged: TokenizedSplit | None = None  # responses without votes; None if there are none
 
     def with_training_subset(self, num_responses: int | None, seed: int) -> "TokenizedData":
         """The same data with a random subset of `num_responses` training responses; None = all of them."""
@@ -175,10 +176,20 @@ def _write(
     temporary.mkdir()
     try:
         tokenizer.save_pretrained(temporary / "tokenizer")
-        for name in SPLITS:
+        numbers: dict[str, dict[bytes, int]] = {name: {} for name in SPLITS}
+        numbers[UNJUDGED] = numbers["train"]  # they share batches
+        for name, numbers_of_split in numbers.items():
             if responses := getattr(data, name):
                 path = temporary / f"{name}.arrow"
-                _write_split(path, responses, data.criteria, tokenizer, max_length=max_length, prefix=prefix)
+                _write_split(
+                    path,
+                    responses,
+                    data.criteria,
+                    tokenizer,
+                    numbers_of_split,
+                    max_length=max_length,
+                    prefix=prefix,
+                )
         meta = {"criteria": data.criteria, "remarks": [*data.remarks, *_unknown_tokens(temporary, tokenizer)]}
         digests = {path.name: _digest(path) for path in temporary.glob("*.*") if path.is_file()}
         (temporary / "meta.json").write_text(
@@ -193,7 +204,7 @@ def _write(
 def _unknown_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """A remark per split of which the tokenizer does not know more than MOST_UNKNOWN of the tokens."""
     remarks = []
-    for path in (folder / f"{name}.tokens" for name in SPLITS):
+    for path in (folder / f"{name}.tokens" for name in (*SPLITS, UNJUDGED)):
         if not path.exists() or tokenizer.unk_token_id is None:
             continue
         tokens = np.fromfile(path, dtype=np.int32)
@@ -212,16 +223,19 @@ def _write_split(
     responses: Sequence[RatedResponse],
     criteria: Sequence[str],
     tokenizer: PreTrainedTokenizerFast,
+    numbers: dict[bytes, int],
     *,
     max_length: int,
     prefix: str,
 ) -> None:
-    """Write the columns to `path`, and the tokens of all rows to the file .tokens next to it."""
+    """Write the columns to `path`, and the tokens of all rows to the file .tokens next to it.
+
+    numbers: of each distinct input of what is written before; this adds its own.
+    """
     counts, schema = pa.list_(pa.int16(), len(criteria)), SCHEMA
     for name in ("yes_votes", "num_votes"):
         schema = schema.append(pa.field(name, counts))
     first_token = 0
-    numbers: dict[bytes, int] = {}  # of each distinct input
     with (
         path.with_suffix(".tokens").open("wb") as tokens,
         pa.OSFile(str(path), "wb") as sink,
@@ -254,13 +268,14 @@ def _map(folder: Path, fingerprint: str) -> TokenizedData:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
     splits = {}
-    for name in SPLITS:
+    for name in (*SPLITS, UNJUDGED):
         path = folder / f"{name}.arrow"
         if path.exists():
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             tokens = np.asarray(np.memmap(path.with_suffix(".tokens"), dtype=np.int32, mode="r"))
             splits[name] = TokenizedSplit(table, tokens, tokenizer.pad_token_id)
-    return TokenizedData(tuple(meta["criteria"]), splits, tokenizer, meta["remarks"], fingerprint)
+    unjudged = splits.pop(UNJUDGED, None)
+    return TokenizedData(tuple(meta["criteria"]), splits, tokenizer, meta["remarks"], fingerprint, unjudged)
 
 
 def _is_whole(folder: Path) -> bool:

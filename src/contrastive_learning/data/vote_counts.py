@@ -132,6 +132,8 @@ def row_votes(row: Row) -> Mapping[str, Any]:
             criterion: row[cells[0]] if len(cells) == 1 else Counted(row[cells[0]], row[cells[1]])
             for criterion, cells in columns.items()
         }
+    if not any("vote" in name.lower() for name in row):  # nobody judged this row; a misspelt name is an error
+        return {}
     votes = field(row, "votes")
     if not isinstance(votes, dict):
         votes = by_name(votes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from contrastive_learning.data.files import digest, existing
 from contrastive_learning.data.folders import table_of_split, tables_in
 from contrastive_learning.data.reading import Reader, ReadingRules
-from contrastive_learning.data.responses import SPLITS, Splits
+from contrastive_learning.data.responses import SPLITS, UNJUDGED, Splits
 from contrastive_learning.data.splits import Parts, SplitRules, make_splits
 from contrastive_learning.data.tables import READABLE, READERS, Table, files_of, suffix_of, table_remarks
 
@@ -30,6 +30,9 @@ class VotesData:
     `path` is a file (see tables.READERS) or a folder with train and, if there are such files, valid, test and test_ood
     (see folders.tables_in). The other paths are files, or folders that hold one split (see folders.table_of_split).
     A missing valid or test is drawn from train (see splits.draw_groups).
+
+    Responses of train without any votes, and all of `unjudged_path` (its votes, if there are any, are not used), become
+    `Splits.unjudged`; see splits.make_splits for those that are left out.
     """
 
     def __init__(
@@ -39,7 +42,8 @@ class VotesData:
         valid_path: str | Path | None,
         test_path: str | Path | None,
         test_ood_path: str | Path | None,
-        # these three have defaults for recorded configurations that are older than they are
+        # these four have defaults for recorded configurations that are older than they are
+        unjudged_path: str | Path | None = None,
         format: str = "auto",
         yes_from: float | None = None,
         hash_annotators: bool = False,
@@ -50,7 +54,7 @@ class VotesData:
         split_seed: int,
     ) -> None:
         self._path = path
-        self._given = {"valid": valid_path, "test": test_path, "test_ood": test_ood_path}
+        self._given = {"valid": valid_path, "test": test_path, "test_ood": test_ood_path, UNJUDGED: unjudged_path}
         self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)
         self._reading = ReadingRules(format, yes_from, hash_annotators, self._rules.criteria)
 
@@ -64,8 +68,14 @@ class VotesData:
         tables, remarks = self._tables()
         remarks += [remark for table in tables.values() for remark in table_remarks(table)]
         reader = Reader(self._reading)
-        parts: Parts = {split: reader.read(split, table) for split, table in tables.items()}  # train first
-        splits = make_splits(parts, self._rules, reader.found, remarks + reader.remarks())
+        parts: Parts = {
+            split: reader.read(split, table) for split, table in tables.items() if split != UNJUDGED
+        }  # train first
+        unjudged = reader.unjudged
+        if UNJUDGED in tables:
+            rows = reader.each(UNJUDGED, tables[UNJUDGED])
+            unjudged = unjudged + [replace(item, votes={}, judgements=None) for item in rows]
+        splits = make_splits(parts, self._rules, reader.found, remarks + reader.remarks(), unjudged=unjudged)
         return replace(splits, rows=reader.rows)
 
     def _tables(self) -> tuple[dict[str, Table], list[str]]:
@@ -77,7 +87,7 @@ class VotesData:
             tables, remarks = tables_in(path)
         for split, given in self._given.items():
             if given is not None:
-                option = f"data.source.{split}_path"
+                option = _option(split)
                 tables[split] = there = existing(given, option)
                 if there.is_dir():
                     tables[split], unread = table_of_split(there, option)
@@ -85,8 +95,12 @@ class VotesData:
         files = [file for table in tables.values() for file in files_of(table)]
         for split, table in tables.items():
             if isinstance(table, Path) and suffix_of(table) not in READERS:
-                option = "data.path" if split == "train" else f"data.source.{split}_path"
-                raise ValueError(f"{option} must end in {READABLE}; got {table}")
+                raise ValueError(f"{_option(split)} must end in {READABLE}; got {table}")
         if len({file.resolve() for file in files}) < len(files):
             raise ValueError(f"every split must have its own file, got {', '.join(map(str, tables.values()))}")
-        return {split: tables[split] for split in SPLITS if split in tables}, remarks
+        return {split: tables[split] for split in (*SPLITS, UNJUDGED) if split in tables}, remarks
+
+
+def _option(split: str) -> str:
+    """The option that gives the file of `split`."""
+    return {"train": "data.path", UNJUDGED: "data.unjudged"}.get(split, f"data.source.{split}_path")

@@ -7,12 +7,14 @@ In: Examples, the votes, lengths and text numbers of a training set. Out: lists 
 from contrastive_learning.samplers.examples import BatchSampler, Examples
 from contrastive_learning.samplers.grouped import GroupedBatchSampler, balanced, random, unanimity
 from contrastive_learning.samplers.hard_negative import HardNegativeBatchSampler
+from contrastive_learning.samplers.unjudged import WithUnjudgedBatchSampler
 
 __all__ = [
     "BatchSampler",
     "Examples",
     "GroupedBatchSampler",
     "HardNegativeBatchSampler",
+    "WithUnjudgedBatchSampler",
     "balanced",
     "random",
     "unanimity",

@@ -37,6 +37,7 @@ class TrainerSettings:
     seed: int
     steadiness: str = "end"  # when split votes are judged again, see steadiness.py: end, each_epoch or never
     views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
+    unjudged_share: float = 0.5  # unjudged responses that each batch gets per judged one, if a term can use them
     resume_from: str | None = None  # output folder of an interrupted run
 
     def __post_init__(self) -> None:
@@ -58,6 +59,8 @@ class TrainerSettings:
                 raise ValueError(f"trainer.{name} must be at least {least}, got {value}")
         if not self.max_grad_norm > 0:
             raise ValueError(f"trainer.max_grad_norm must be positive, got {self.max_grad_norm}")
+        if not 0 <= self.unjudged_share < math.inf:
+            raise ValueError(f"trainer.unjudged_share must be at least 0, got {self.unjudged_share}")
         if self.views not in (1, 2):
             raise ValueError(f"trainer.views must be 1 or 2, got {self.views}")
         self._check_temperature()

@@ -19,6 +19,7 @@ from contrastive_learning.runtime.devices import accelerator, precision_of
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import check_shardable, num_processes
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
+from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
 from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
@@ -86,7 +87,7 @@ class ContrastiveTrainer:
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
         check_shardable(model)
-        self._whole_batches = train_loader  # of all processes
+        self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
         self._sampler: Any = getattr(train_loader, "batch_sampler", None)
         if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
@@ -206,8 +207,9 @@ class ContrastiveTrainer:
             raise FloatingPointError(f"{error}, in {running.place(index, rows)}") from error
 
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
-        if hasattr(self._sampler, "refresh"):  # hard negatives are chosen with the current weights
-            self._sampler.refresh(self.predict(self._whole_batches).embeddings)
+        judged: Any = getattr(self._judged_batches, "batch_sampler", None)
+        if hasattr(judged, "refresh"):  # hard negatives are chosen with the current weights
+            judged.refresh(self.predict(self._judged_batches).embeddings)
         order = None
         if hasattr(self._sampler, "set_epoch"):
             self._sampler.set_epoch(self.epoch)
@@ -256,7 +258,7 @@ class ContrastiveTrainer:
 
     @property
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self.predict, self.val_loader, self._whole_batches, self.context, self.criteria, self.device)
+        return Evaluator(self.predict, self.val_loader, self._judged_batches, self.context, self.criteria, self.device)
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics = metrics
