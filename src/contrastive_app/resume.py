@@ -1,10 +1,13 @@
 """The output folder of a run, and whether the run continues from a checkpoint in it."""
 
+import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.command_line import quoted
@@ -43,16 +46,34 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     if not (folder / RUN_FILE).exists():
         raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
     before, now = read_run(folder, "config")["config"], fixed_options(config)
-    start = Path(HydraConfig.get().runtime.cwd)
-    differing = [
-        key
-        for key in sorted(before.keys() | now.keys())
-        if absolute(key, before.get(key), start) != absolute(key, now.get(key), start)
-    ]
+    differing = changed_options(before, config, Path(HydraConfig.get().runtime.cwd))
     if differing:
         was = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in differing[:5])
         raise ValueError(f"the run in {folder} had other options: {was}; repeat them to continue it")
     return folder
+
+
+def changed_options(before: Mapping[str, Any], config: DictConfig, start: Path) -> list[str]:
+    """The options, as dotted keys, that a run which began with `before` would not find the same in `config`.
+
+    An option that did not exist then is the same if it has its constructor's default, which stands for what was done
+    before there was the option. Relative paths mean the folder `start`.
+    """
+    now = fixed_options(config)
+    return [
+        key
+        for key in sorted(before.keys() | now.keys())
+        if absolute(key, before.get(key), start) != absolute(key, now.get(key), start)
+        and (key in before or now[key] != _default(config, key))
+    ]
+
+
+def _default(config: DictConfig, key: str) -> Any:
+    """What the constructor that gets the option does without it; an object that equals no value if it needs it."""
+    path, _, name = key.rpartition(".")
+    target = OmegaConf.select(config, f"{path}._target_") if path else None
+    parameters = {} if target is None else inspect.signature(get_object(target)).parameters
+    return parameters[name].default if name in parameters else inspect.Parameter.empty
 
 
 def read_run(output: Path, *fields: str) -> dict[str, Any]:
