@@ -1,7 +1,8 @@
 """How good a model is: its probabilities against votes, and the shape of its embedding space.
 
 In: probabilities, embeddings and votes as arrays (or a model and a loader, for `evaluation.predict`). Out: metrics by
-name, decision thresholds, reliability curves, an `Evaluation`; which votes to ask for, which labels may be wrong. `table.METRICS` is the one list of quality metrics.
+name, decision thresholds, reliability curves, an `Evaluation`; which votes to ask for, which labels may be wrong.
+`table.METRICS` is the one list of quality metrics.
 Imports `choices` and `projections`, and in `evaluation.py` also `data.batches`, `model` and `runtime`; training,
 pictures, serving and the application may import it.
 """
