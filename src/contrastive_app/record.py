@@ -3,7 +3,7 @@
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"  # in the output folder
+DESCRIBED = {
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "borderline/auroc": "AUROC of 2:1 against 1:2",
+    "borderline/flips": "decisions on split votes that flip",
+}
 
 
 def run_name(config: DictConfig) -> str:
@@ -129,12 +135,34 @@ def record_judge(
     return run.model(output / "judge", data.criteria)
 
 
-def record_stuck(run: "Run", trial: CurrentTrial, metrics: Mapping[str, float]) -> None:
-    """Say on the run's page that it is stuck and what helps, and tell the sweep, so that it decides no comparison."""
-    from contrastive_learning.training.diagnostics import STUCK, stuck_remark
+def record_stuck(run: "Run", trial: CurrentTrial) -> None:
+    """Mark the run as stuck, and tell the sweep, so that it decides no comparison."""
+    from contrastive_learning.training.diagnostics import STUCK
 
-    run.tags({"stuck": "true", "mlflow.note.content": stuck_remark(metrics)})
+    run.tags({"stuck": "true"})
     trial.set_doubt(STUCK)
+
+
+def describe_run(
+    run: "Run",
+    objectives: Mapping[str, float],
+    metrics: Mapping[str, float],
+    splits: Iterable[str],
+    *,
+    epoch: int,
+    remarks: Sequence[str],
+) -> None:
+    """Write the description on the run's page: remarks, the objectives, and what it reached on each split.
+
+    splits: prefixes of metrics; epoch: the one that was kept.
+    """
+    reached = ", ".join(f"{name} {value:.4f}" for name, value in objectives.items())
+    rows = [["split", *DESCRIBED.values()], ["---"] * (1 + len(DESCRIBED))]
+    for split in splits:
+        found = (metrics.get(f"{split}/{name}") for name in DESCRIBED)
+        rows.append([split, *("-" if value is None else f"{value:.3f}" for value in found)])
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    run.tags({"mlflow.note.content": "\n\n".join([*remarks, f"**{reached}**, of epoch {epoch}", table])})
 
 
 def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:

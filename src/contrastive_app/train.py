@@ -42,6 +42,7 @@ from contrastive_app.parts import (
 from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
 from contrastive_app.record import (
+    describe_run,
     open_run,
     record_embeddings,
     record_judge,
@@ -106,6 +107,7 @@ def _trained(config: DictConfig) -> RecordedRun:
         anchor_report,
         is_stuck,
         remarks,
+        stuck_remark,
         views_report,
         warm_up_report,
     )
@@ -185,8 +187,12 @@ def _trained(config: DictConfig) -> RecordedRun:
         if is_follower():
             return RecordedRun(returned, run.location(), output)
         write_metrics(output, metrics, epoch, trainer.epoch)
-        if is_stuck(metrics, parts.settings, trainer.epoch):
-            record_stuck(run, trial, metrics)
+        stuck = is_stuck(metrics, parts.settings, trainer.epoch)
+        if stuck:
+            record_stuck(run, trial)
+        reached = dict(zip(names, objectives, strict=True))
+        remedies = [stuck_remark(metrics)] if stuck else []
+        describe_run(run, reached, metrics, evaluations, epoch=epoch, remarks=remedies)
         if trainer.judge is not None:
             logged.clear()  # those of the epochs are the classification head's
         run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)
@@ -196,7 +202,7 @@ def _trained(config: DictConfig) -> RecordedRun:
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)
         if not trial.pruned:
-            run.log({f"final/{name}": value for name, value in zip(names, objectives, strict=True)}, trainer.epoch)
+            run.log({f"final/{name}": value for name, value in reached.items()}, trainer.epoch)
             served = record_judge(run, config, output, data, trainer, evaluations["val"])
         if trial.number is None:  # of a sweep, only the best
             served = run.register() or served

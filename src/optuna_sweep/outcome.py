@@ -94,10 +94,12 @@ class Findings:
 class Outcome:
     """The end of a sweep, summed up once.
 
-    `hydra.sweeper.report` names a function that gets it and yields the files that it made:
+    `hydra.sweeper.report` names a function that gets it and yields the files that it made, and as texts what is said
+    first on the screen and in the record: a headline, then its reasons.
 
         def report(config, outcome, folder):
             best = outcome.best
+            yield f"The best is {best.name}."
             (folder / "best.txt").write_text(f"{best.name}: {outcome.metrics[0]} {best.values[0]}")
             yield folder / "best.txt"
     """
@@ -120,6 +122,7 @@ class Outcome:
     sweep_dir: Path = Path()
     best_config: Mapping[str, Any] = field(default_factory=dict)  # the task's, with the chosen parameters
     command: str = ""  # that continues the sweep, without credentials
+    answer: Sequence[str] = ()  # what the report says: a headline, then its reasons
 
     @property
     def best(self) -> TrialResult | None:

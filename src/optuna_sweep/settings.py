@@ -14,8 +14,12 @@ class ConfirmConf:
     """After the search, run the best again with seeds that the search has not seen; the mean over them decides."""
 
     top_k: int = 0  # 0 = no confirm stage
-    num_seeds: int = 3
+    num_seeds: int = 3  # 0 = no confirm stage
     baseline: Any = None  # what to change in the best one, to compare it with: {loss.lambda_contrastive: 0}
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.top_k > 0 and self.num_seeds > 0
 
 
 @dataclass

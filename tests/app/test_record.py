@@ -49,6 +49,9 @@ def recorded(server, tmp_path_factory):
 
 def test_a_remote_server_keeps_all_that_a_local_store_does(recorded, server, tmp_path):
     assert "no report" not in recorded.out
+    assert "\nNot decided: " in recorded.out
+    assert "\nTo decide it with 16 runs on fresh seeds: python" in recorded.out
+    assert recorded.parent.data.tags["mlflow.note.content"].startswith("**Not decided: ")
     first, second = recorded.children
     assert first.data.metrics.keys() == second.data.metrics.keys()
     assert {"val/macro_f1", "test_ood/macro_f1", "final/val/macro_f1", "system/cpu_utilization_percentage"} <= set(

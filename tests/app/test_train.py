@@ -51,6 +51,9 @@ def test_a_run_is_recorded_whole(finished):
     assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
     assert len(table) == 48
     assert run.info.run_id in done.stderr
+    description = run.data.tags["mlflow.note.content"]
+    assert f"**val/macro_f1 {run.data.metrics['final/val/macro_f1']:.4f}**, of epoch " in description
+    assert f"| test_ood | {run.data.metrics['test_ood/macro_f1']:.3f} | " in description
     assert "\x1b" not in done.stderr
 
 

@@ -4,6 +4,7 @@ In: the Outcome of a sweep and the files that its runs have left. Out: files in 
 evidence gathers, verdict, tables and chart turn it into words and numbers, page puts them together.
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +12,24 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from contrastive_app.places import command
 from contrastive_app.resume import RUN_FILE, read_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
 
 MAX_GRID = 120  # runs in one picture
 
 
-def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]:
-    """`hydra.sweeper.report`: yields the files that it makes; registers the best model if `tracking.register` says so.
+def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path | str]:
+    """`hydra.sweeper.report`: yields the verdict and the files that it makes.
+
+    Registers the best model if `tracking.register` says so.
 
     config: the application's, without the swept values; folder: the sweep's.
     """
     # imported here, because every start of a sweep looks this function up, and few call it
+    from contrastive_app.report.evidence import gather
     from contrastive_app.report.page import render
+    from contrastive_app.report.verdict import verdict_of
     from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
 
     trials = [trial for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
@@ -37,9 +43,16 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path]
         grid = folder / "embedding_grid.png"
         grid.write_bytes(draw_grid(alike, criterion))
         yield grid
+    evidence = gather(outcome)
+    verdict = verdict_of(evidence)
     page = folder / "report.html"
-    page.write_text(render(outcome, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
+    page.write_text(render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
     yield page
+    yield from filter(None, verdict)
+    store = config.tracking.uri if "uri" in config.tracking else ""
+    if store.startswith("sqlite:///"):
+        file = shlex.quote(store.removeprefix("sqlite:///"))
+        yield f"To look at the runs: {command('ui')}{'' if file == 'mlflow.db' else f' --store {file}'}"
     _register_best(config, outcome)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 
 from contrastive_app.report.chart import charts
-from contrastive_app.report.evidence import Arm, Evidence, gather
+from contrastive_app.report.evidence import Arm, Evidence
 from contrastive_app.report.tables import (
     arms_table,
     cost_lines,
@@ -18,9 +18,8 @@ from contrastive_app.report.tables import (
     quality_table,
     trials_table,
 )
-from contrastive_app.report.verdict import setting, verdict_of
+from contrastive_app.report.verdict import Verdict, setting
 from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_map, draw_reliability
-from hydra_plugins.contrastive_sweeper.outcome import Outcome
 
 TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -30,17 +29,17 @@ class Picture(NamedTuple):
     png: str  # as a data: URL
 
 
-def render(outcome: Outcome, *, criterion: str | None, epochs: int) -> str:
+def render(evidence: Evidence, verdict: Verdict, *, criterion: str | None, epochs: int) -> str:
     """The page as HTML.
 
     criterion: the one whose votes colour the maps, None for no maps; epochs: of a run that is not pruned.
     """
-    evidence = gather(outcome)
+    outcome = evidence.outcome
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         outcome=outcome,
         evidence=evidence,
-        verdict=verdict_of(evidence),
+        verdict=verdict,
         setting=setting(evidence.best.params, outcome.labels),
         charts=list(charts(evidence)),
         intervals=has_intervals(evidence),

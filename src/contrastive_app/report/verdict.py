@@ -1,16 +1,23 @@
 """The answer in a sentence or two, no stronger than what was measured."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from contrastive_app.places import command
 from contrastive_app.report.evidence import Evidence
+from contrastive_learning.training.diagnostics import REMEDY_FOR_STUCK
 from hydra_plugins.contrastive_sweeper.outcome import ENOUGH_SEEDS, FEW_SEEDS, Comparison
+
+CONFIRM = "hydra.sweeper.confirm."
+NUM_SEEDS = 8  # of the comparison that is proposed
 
 
 class Verdict(NamedTuple):
     headline: str
     reason: str
+    next_step: str = ""  # what to do, with the command
 
 
 def verdict_of(evidence: Evidence) -> Verdict:
@@ -22,7 +29,7 @@ def verdict_of(evidence: Evidence) -> Verdict:
     else:
         gain = evidence.gain()
         verdict = _of_one_seed(evidence) if gain is None else _of_seeds(evidence, gain)
-    return Verdict(verdict.headline, " ".join([verdict.reason, *_doubts(evidence)]))
+    return verdict._replace(reason=" ".join([verdict.reason, *_doubts(evidence)]))
 
 
 def setting(params: Mapping[str, Any], labels: Mapping[str, str]) -> str:
@@ -38,6 +45,22 @@ def signed(value: float, digits: int = 3) -> str:
     """With its sign, unless all digits that are shown are zeros."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _to_decide(evidence: Evidence) -> str:
+    """The command of the sweep with a confirm stage: its search is done, so only that stage runs."""
+    without = ",".join(f"{name}:0" for name, weight in evidence.contrastive.weights.items() if weight)
+    if not without:
+        return ""
+    own = [word for word in shlex.split(evidence.outcome.command) if not word.startswith(CONFIRM)]
+    stage = {"top_k": 1, "num_seeds": NUM_SEEDS, "baseline": f"{{{without}}}"}
+    again = shlex.join([*own, *(f"{CONFIRM}{name}={value}" for name, value in stage.items())])
+    return f"To decide it with {2 * NUM_SEEDS} runs on fresh seeds: {again}"
+
+
+def _to_train_again(evidence: Evidence) -> str:
+    folder = shlex.quote(str(evidence.outcome.sweep_dir))
+    return f"To train the best again: {command('train')} --config-dir {folder} --config-name best_config"
 
 
 def _doubts(evidence: Evidence) -> Iterator[str]:
@@ -63,7 +86,7 @@ def _without_baseline(evidence: Evidence) -> Verdict:
     reason = "Whether the contrastive term helps was not asked: no trial ran without it (λ = 0)."
     if evidence.num_seeds == 1:
         reason = f"One seed cannot tell this from its neighbours. {reason}"
-    return Verdict(headline, reason)
+    return Verdict(headline, reason, _to_decide(evidence))
 
 
 def _of_one_seed(evidence: Evidence) -> Verdict:
@@ -72,7 +95,8 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
     where = "ahead of" if difference > 0 else "behind" if difference < 0 else "from"
     return Verdict(
         f"Not decided: {contrastive} is {abs(difference):.4f} {where} λ = 0 in {metric}, with one seed.",
-        "Another seed can move a run by as much; the study contrastive_or_not compares the two with eight fresh seeds.",
+        "Another seed can move a run by as much.",
+        _to_decide(evidence),
     )
 
 
@@ -99,7 +123,11 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         reasons.append(f"Without the runs in doubt: {_in_words(without)}.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
-    return Verdict(headline, " ".join(reasons))
+    if without is None or without.word != gain.word:
+        next_step = f"Before more seeds, see that fewer runs get stuck: {REMEDY_FOR_STUCK}."
+    else:
+        next_step = _to_decide(evidence) if gain.num_seeds < FEW_SEEDS else _to_train_again(evidence)
+    return Verdict(headline, " ".join(reasons), next_step)
 
 
 def _in_words(gain: Comparison) -> str:

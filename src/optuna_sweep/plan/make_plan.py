@@ -109,7 +109,7 @@ def _check_one_objective(settings: OptunaSweeperConf, objective: Objective) -> N
         return
     if prunes(settings.pruner):
         raise SweepError("Optuna cannot prune for several objectives: hydra/sweeper/pruner=none, or one direction")
-    if settings.target is not None or settings.patience is not None or settings.confirm.top_k:
+    if settings.target is not None or settings.patience is not None or settings.confirm.is_wanted:
         raise SweepError("target, patience and confirm need one objective")
 
 

@@ -51,10 +51,12 @@ def _cost(plan: Plan) -> str:
     settings = plan.settings
     runs = plan.num_trials * len(plan.seeds)
     arms = settings.confirm.top_k + int(settings.confirm.baseline is not None)
-    confirm = arms * settings.confirm.num_seeds if settings.confirm.top_k else 0
+    confirm = arms * settings.confirm.num_seeds if settings.confirm.is_wanted else 0
     parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs"]
     if confirm:
-        parts.append(f"{confirm} runs of {arms} configurations to confirm")
+        parts.append(
+            f"{confirm} runs of {arms} configurations to confirm (none with hydra.sweeper.confirm.num_seeds=0)"
+        )
     if settings.trial_timeout is not None:
         parts.append(f"at most {settings.trial_timeout * (runs + confirm):g} s of trials")
     if settings.timeout is not None:

@@ -8,14 +8,19 @@ from optuna_sweep.readable import compact
 BEST = 3
 
 
-def describe(outcome: Outcome) -> str:
-    """What was swept, the best of it, and how to continue."""
+def describe(outcome: Outcome, links: str = "") -> str:
+    """The answer first, as the page shows only the first lines; then what was swept, the best, and how to continue.
+
+    links: to the comparison, in markdown.
+    """
     aims = " and ".join(f"{aim} `{name}`" for aim, name in zip(outcome.directions, outcome.metrics, strict=True))
     sampler = outcome.sampler.rpartition(".")[2]
     how = "every point of a grid" if outcome.sampler == "grid" else f"a search by {sampler}"
     seeds = f", each with seeds {', '.join(map(str, outcome.seeds))}" if len(outcome.seeds) > 1 else ""
     swept = [f"- `{name}`: {what}" for name, what in outcome.space.items()]
     parts = [
+        *_answer(outcome),
+        *filter(None, [links]),
         f"Study `{outcome.study}`: {how}{seeds}, to {aims}. {_counts(outcome)}.",
         "\n".join(["**Swept**", "", *swept]),
         *_best(outcome, outcome.complete[:BEST]),
@@ -29,6 +34,13 @@ def describe(outcome: Outcome) -> str:
     again = f"```\n{outcome.command}\n```"
     parts.append(f"**To continue** after a stop, or with a larger `hydra.sweeper.n_trials`:\n\n{again}")
     return "\n\n".join(parts)
+
+
+def _answer(outcome: Outcome) -> list[str]:
+    if not outcome.answer:
+        return []
+    headline, *reasons = outcome.answer
+    return [" ".join([f"**{headline}**", *reasons])]
 
 
 def _counts(outcome: Outcome) -> str:

@@ -136,7 +136,7 @@ class MlflowRecord:
         parent = self.parent_run_id
         assert parent is not None
         addresses = show(self._client, self._experiment_id, parent, outcome, self._images)
-        note = f"{addresses.markdown()}\n\n{describe(outcome)}"
+        note = describe(outcome, addresses.markdown())
         self._client.set_tag(parent, "mlflow.note.content", note[:MAX_NOTE_LENGTH])
         self._client.set_tag(parent, "sweep.view", addresses.view)
         places = {"Comparison": addresses.view, "Best runs": addresses.compare}

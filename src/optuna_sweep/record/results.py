@@ -40,19 +40,21 @@ def print_summary(outcome: Outcome, places: Mapping[str, str], *, num_rows: int)
     if outcome.doubts:
         say(f"in doubt: {outcome.doubts}")
     if outcome.findings is not None:
-        for line in _confirm_lines(outcome.findings):
+        for line in _confirm_lines(outcome.findings, with_verdict=not outcome.answer):
             say(line)
+    for line in outcome.answer:
+        say(line, style="bold" if line is outcome.answer[0] else None)
     for name, place in {"Results": outcome.sweep_dir, **places}.items():
         say(f"{name}: {place}")
 
 
-def _confirm_lines(findings: Findings) -> list[str]:
+def _confirm_lines(findings: Findings, *, with_verdict: bool) -> list[str]:
     lines = [
         f"confirm  {name}: mean {arm.mean:.4f}, sd {arm.sd:.4f} over {arm.num_seeds} fresh seeds{arm.in_doubt}"
         for name, arm in findings.arms.items()
     ]
     lines.append(f"chosen by mean: {findings.chosen}")
-    return lines if findings.verdict is None else [*lines, f"verdict: {findings.verdict}"]
+    return [*lines, f"verdict: {findings.verdict}"] if with_verdict and findings.verdict is not None else lines
 
 
 def _table(outcome: Outcome, num_rows: int) -> Table:

@@ -5,7 +5,7 @@ Everything after `sum_up` is made from the Outcome, which no longer changes.
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,7 +57,9 @@ def conclude(
         files = write_files(outcome)
         (outcome.sweep_dir / "multirun.yaml").write_text(redact(OmegaConf.to_yaml(plan.config)), encoding="utf-8")
         if state == "ok" and record.parent_run_id is not None and outcome.best is not None:
-            files += [*draw_study(outcome, ledger.study), *_made_by_report(plan, outcome, context)]
+            made = list(_made_by_report(plan, outcome, context))
+            files += [*draw_study(outcome, ledger.study), *(item for item in made if isinstance(item, Path))]
+            outcome = replace(outcome, answer=[item for item in made if isinstance(item, str)])
         places: dict[str, str] = {}
         with nullcontext() if state == "ok" else warn_instead("could not close the parent run"):
             record.reconcile(ledger.trials)
@@ -145,8 +147,8 @@ def _runs(plan: Plan, trial: FrozenTrial) -> dict[int, SeedRun]:
     }
 
 
-def _made_by_report(plan: Plan, outcome: Outcome, context: HydraContext) -> Iterator[Path]:
-    """The files that the function in `hydra.sweeper.report` makes."""
+def _made_by_report(plan: Plan, outcome: Outcome, context: HydraContext) -> Iterator[Path | str]:
+    """The files and texts that the function in `hydra.sweeper.report` makes."""
     report = find_function("report", plan.settings.report)
     if report is None:
         return

@@ -97,7 +97,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
     try:
         _complete(plan, ledger, record, slots)
         choice = choose(ledger)
-        if choice is not None and plan.settings.confirm.top_k > 0:
+        if choice is not None and plan.settings.confirm.is_wanted:
             choice = _confirm(plan, ledger, record, slots)
         state = "ok"
     except KeyboardInterrupt:

@@ -5,13 +5,16 @@ import re
 from omegaconf import OmegaConf
 
 from contrastive_app.report import report
+from contrastive_app.report.evidence import gather
 from contrastive_app.report.page import render
+from contrastive_app.report.verdict import verdict_of
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
 
 
 def page_of(outcome):
-    return render(outcome, criterion=None, epochs=5)
+    evidence = gather(outcome)
+    return render(evidence, verdict_of(evidence), criterion=None, epochs=5)
 
 
 def test_it_answers_every_question_and_needs_nothing_else(sweep):
@@ -42,5 +45,6 @@ def test_a_sweep_that_left_no_files_still_has_a_page(sweep):
         file.unlink()
     tracking = {"_target_": "contrastive_learning.tracking.NoTracking"}
     config = OmegaConf.create({"pictures": {"criterion": None}, "trainer": {"epochs": 5}, "tracking": tracking})
-    (page,) = report(config, sweep.outcome(), sweep.folder)
+    page, headline, _ = report(config, sweep.outcome(), sweep.folder)
+    assert headline == "Best: τ = 0.07, λ = 0.1, with val/macro_f1 0.9000."
     assert "The runs left no metrics to read." in page.read_text()

@@ -1,14 +1,15 @@
 """What the report dares to say, for each kind of sweep."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from contrastive_app.report.evidence import gather
-from contrastive_app.report.page import render
 from contrastive_app.report.verdict import signed, verdict_of
 
 from .conftest import METRIC
+from .test_page import page_of
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
 
@@ -28,6 +29,26 @@ def test_without_a_baseline_one_seed_names_the_best_and_no_more(sweep):
     assert found.headline == "Best: τ = 0.07, λ = 0.1, with val/macro_f1 0.8000."
     assert "One seed cannot tell" in found.reason
     assert "was not asked" in found.reason
+
+
+def test_an_open_question_ends_with_the_command_that_decides_it(sweep):
+    sweep.trial(0.07, 0.1, 0.8)
+    command = "python -m src.train -m x=1,2"
+    stage = "hydra.sweeper.confirm.top_k=1 hydra.sweeper.confirm.num_seeds=8"
+    baseline = "'hydra.sweeper.confirm.baseline={loss.lambda_contrastive:0}'"
+    found = verdict(replace(sweep.outcome(), command=command))
+    assert found.next_step == f"To decide it with 16 runs on fresh seeds: {command} {stage} {baseline}"
+    few = sweep.confirmation(0, shifted(0.1, noise=0.01)[:3], BASE[:3])
+    confirmed = f"{command} hydra.sweeper.confirm.num_seeds=3"
+    assert verdict(replace(sweep.outcome(few), command=confirmed)).next_step == found.next_step
+
+
+def test_a_decided_question_ends_with_the_command_that_trains_the_best_again(sweep):
+    sweep.trial(0.07, 0.1, 0.8)
+    outcome = replace(sweep.outcome(sweep.confirmation(0, shifted(0.05), BASE)), sweep_dir=Path("multirun/s t"))
+    assert verdict(outcome).next_step == (
+        "To train the best again: python -m src.train --config-dir 'multirun/s t' --config-name best_config"
+    )
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.8, "ahead of"), (0.6, "behind")])
@@ -70,8 +91,9 @@ def test_stuck_runs_of_the_baseline_do_not_decide(sweep):
     assert found.headline == "Not decided: the answer depends on runs in doubt."
     assert "Without the runs in doubt: 0.0010 better than with λ = 0 (95 % interval" in found.reason
     assert "4 paired seeds)." in found.reason
+    assert found.next_step.startswith("Before more seeds, see that fewer runs get stuck: halve optimizer.lr")
     assert "With λ = 0, 4 of 8 runs never left the base rates; without them: val/macro_f1 0.7050." in found.reason
-    assert "4 of 8 runs never left the base rates; without them 0.7050" in render(outcome, criterion=None, epochs=5)
+    assert "4 of 8 runs never left the base rates; without them 0.7050" in page_of(outcome)
 
 
 def test_a_gain_without_the_stuck_runs_is_one(sweep):
@@ -139,7 +161,7 @@ def test_of_two_objectives_a_front_is_named_and_no_winner(sweep):
     found = verdict(outcome)
     assert found.headline.startswith("2 of 4 configurations trade val/macro_f1 (maximize) and val/borderline/brier")
     assert "λ = 0 is not among them" in found.reason
-    page = render(outcome, criterion=None, epochs=5)
+    page = page_of(outcome)
     assert "this page looks at the one with the best val/macro_f1: <b>τ = 0.07, λ = 0.1</b>" in page
 
 

@@ -168,5 +168,6 @@ def test_a_dry_run_prints_the_plan(capsys):
     ]
     assert lines[-2:] == [
         "  4 more depend on the results",
-        "estimate: 9 trials x 1 seeds = 9 runs; 6 runs of 2 configurations to confirm",
+        "estimate: 9 trials x 1 seeds = 9 runs; 6 runs of 2 configurations to confirm "
+        "(none with hydra.sweeper.confirm.num_seeds=0)",
     ]

@@ -17,6 +17,11 @@ def test_it_says_what_was_swept_what_is_best_and_how_to_continue(outcome):
     assert note.endswith("```\npython -m src.train -m x=3,4\n```")
 
 
+def test_the_answer_comes_first_then_the_links(outcome):
+    note = describe(replace(outcome, answer=["A gain.", "Six seeds agree."]), "[the comparison](#/x)")
+    assert note.startswith("**A gain.** Six seeds agree.\n\n[the comparison](#/x)\n\nStudy `s`: ")
+
+
 def test_a_grid_with_seeds_and_two_objectives(pareto):
     note = describe(replace(pareto, sampler="grid", seeds=[1, 2]))
     assert note.startswith(

@@ -153,5 +153,7 @@ def test_the_confirm_stage_ends_with_its_verdict(outcome, screen):
     shown = screen(replace(outcome, findings=FINDINGS))
     assert "confirm  trial 0: mean 0.5000, sd 0.1000 over 6 fresh seeds\n" in shown
     assert "chosen by mean: trial 0\nverdict: a gain: +0.1000 [+0.0500, +0.1500] over 6 paired seeds\n" in shown
+    shown = screen(replace(outcome, findings=FINDINGS, answer=["A gain.", "Six seeds agree."]))
+    assert "chosen by mean: trial 0\nA gain.\nSix seeds agree.\nResults: " in shown
     alone = Findings("trial 0", {"trial 0": FINDINGS.arms["trial 0"]}, None, None)
     assert "verdict" not in screen(replace(outcome, findings=alone))
