@@ -144,11 +144,16 @@ def test_a_workbook_without_openpyxl_names_the_extra(tmp_path, monkeypatch):
         load(tmp_path / "x.xlsx")
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 456\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("x.arrow", b"ARROW1", "not a readable Arrow file"),
         ("x.arrow", b"hello", "not a readable Arrow file"),
+        ("x.csv", POINTER, "is a Git LFS pointer, not the data: fetch them with git lfs pull"),
+        ("x.parquet", POINTER, "is a Git LFS pointer, not the data"),
         ("x.csv.gz", b"response,votes.a\n", "must be a whole gzip file"),
         ("x.csv.gz", gzip.compress(b"response,votes.a\nx,1\n" * 50, mtime=0)[:-20], "must be a whole gzip file"),
         ("x.csv", b"\xff\xfex", "text must be whole UTF-16, as the mark at its start says"),
@@ -182,6 +187,11 @@ def test_an_encoding_is_not_guessed_beyond_cp949(tmp_path, name):
 def test_the_separator_is_what_makes_rows_as_long_as_the_header(tmp_path, content, separator):
     (tmp_path / "x.csv").write_text(content, encoding="utf-8")
     assert separator_of(tmp_path / "x.csv") == separator
+
+
+def test_blanks_around_the_names_of_columns_mean_nothing(tmp_path):
+    (tmp_path / "x.csv").write_text("response , votes.a\n x,1\n", encoding="utf-8")
+    assert list(read_rows(tmp_path / "x.csv")) == [(2, {"response": " x", "votes.a": "1"})]
 
 
 def test_a_table_of_one_column_and_empty_rows_is_read(tmp_path):

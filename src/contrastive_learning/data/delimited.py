@@ -21,7 +21,7 @@ def delimited_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         reader = csv.reader(handle, delimiter=separator, strict=True)
         try:
             records = _records(reader)
-            header = next(records, [])
+            header = [name.strip() for name in next(records, [])]
             check_columns(header, f"{path}, line 1")
             for values in records:
                 if not any(values):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from contrastive_learning.choices import did_you_mean
 
+LFS_POINTER = b"version https://git-lfs.github.com/"
+
 
 def existing(path: str | Path, option: str) -> Path:
     """`path` with ~ expanded. Raises ValueError that names `option` and the nearest name in the folder above."""
@@ -23,10 +25,15 @@ def existing(path: str | Path, option: str) -> Path:
 
 
 def open_bytes(path: Path) -> BufferedReader:
+    """Raises ValueError if `path` cannot be read, or only points to its content (Git LFS)."""
     try:
-        return path.open("rb")
+        handle = path.open("rb")
     except OSError as error:
         raise ValueError(f"{path} must be a readable file: {error.strerror}") from error
+    if handle.peek(len(LFS_POINTER)).startswith(LFS_POINTER):
+        handle.close()
+        raise ValueError(f"{path} is a Git LFS pointer, not the data: fetch them with git lfs pull")
+    return handle
 
 
 def digest(files: Mapping[str, Path], settings: Mapping[str, object]) -> str:

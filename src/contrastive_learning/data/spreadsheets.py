@@ -57,7 +57,7 @@ def _workbook(path: Path) -> Iterator[Any]:
 
 
 def _header(values: tuple[Any, ...], where: str) -> list[str]:
-    names = ["" if value is None else str(value) for value in values]
+    names = ["" if value is None else str(value).strip() for value in values]
     while not names[-1]:
         names.pop()
     check_columns(names, where)
