@@ -46,7 +46,9 @@ def _check_node(path: str, node: Any) -> None:
         return
     hints = _annotations(node["_target_"]) if "_target_" in node else {}
     for key, value in node.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key in hints and hints[key] in SCALARS:
+            _check(f"{path}.{key}", value, (hints[key],))
+        elif isinstance(value, Mapping):
             _check_node(f"{path}.{key}", value)
         elif key in hints and not isinstance(value, list):
             _check(f"{path}.{key}", value, _scalar_types(hints[key]))

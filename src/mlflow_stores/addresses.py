@@ -7,9 +7,11 @@ from urllib.parse import quote, unquote
 SHORTEST_SECRET = 4  # a shorter password is hidden only before its @: elsewhere it may be part of any word
 NO_PORT = r"(?!\d+(?:[/?#\s,;:'\")]|$))"  # what stands behind the colon of host:5000 is no password
 CREDENTIALS = re.compile(
-    rf"(\w+://)(?:[^:/@\s'\"]*:{NO_PORT}(?:[^/\n]*|[^@\s]*)@|[^/@\s]+@)"  # ://user:password@ and ://token@
+    rf"(\w+\\?://)(?:[^:/@\s'\"]*:{NO_PORT}(?:[^/\n]*|[^@\s]*)@|[^/@\s]+@)"  # ://user:password@ and ://token@
 )
-SECRET_PARAMETERS = re.compile(r"(?i)([?&](?:password|passwd|pwd|sslpassword|token|odbc_connect)=)[^&\s'\"]+")
+SECRET_PARAMETERS = re.compile(
+    r"(?i)([?&][\w-]*(?:password|passwd|pwd|token|secret|api_?key|access_?key|odbc_connect)\\?=)[^&\s'\"]+"
+)
 
 
 def folder_name(name: str) -> str:

@@ -21,6 +21,8 @@ from mlflow_stores import absolute, folder_name, redact, sqlite_path
         ("mysql+pymysql://kim:p@ss@host/db", "mysql+pymysql://***@host/db"),
         ("redis://:secret@host", "redis://***@host"),
         ("postgresql://host/db?user=kim&password=secret&x=1", "postgresql://host/db?user=kim&password=***&x=1"),
+        ("tracking.uri=http\\://a\\:secret@h\\:80", "tracking.uri=http\\://***@h\\:80"),  # as Hydra quotes it
+        ("https://host/x?a=1&api_key=secret&auth-token=hidden", "https://host/x?a=1&api_key=***&auth-token=***"),
         ("tracking.uri=http://a:secret@h,http://b:hidden@i", "tracking.uri=http://***@h,http://***@i"),
         ("no answer of http://host:5000 (ask kim@host)", "no answer of http://host:5000 (ask kim@host)"),
         ("cannot reach http://me:secret@a, nor http://you:hidden@b", "cannot reach http://***@a, nor http://***@b"),

@@ -1,0 +1,109 @@
+"""No message prints a password: each form of address through each failure, on the real commands.
+
+The commands run one after another in one process of their own, because to start each one anew would take minutes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from support.commands import ENVIRONMENT
+
+COMMANDS = """
+import contextlib, io, json, os, sys, traceback
+from hydra.core.global_hydra import GlobalHydra
+from contrastive_app.train import main
+
+for argv in json.load(sys.stdin):
+    printed = io.StringIO()
+    sys.argv = ["train", *argv]
+    os.environ.pop("HYDRA_FULL_ERROR", None)  # which main sets
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            main()
+        except SystemExit as error:
+            print(error.code, file=sys.stderr)  # as the interpreter does
+        except BaseException:
+            traceback.print_exc()
+    GlobalHydra.instance().clear()
+    print(json.dumps([argv, printed.getvalue()]), file=sys.__stdout__)
+"""
+ADDRESSES = {
+    "http": "http://kim:xyzzy@127.0.0.1:9",
+    "https": "https://kim:xyzzy@127.0.0.1:9/mlflow",
+    "encoded": "http://kim:xy%2Fzzy%40@127.0.0.1:9",
+    "spaces": "'http://kim:xyz zy@127.0.0.1:9'",
+    "user only": "https://xyzzytoken@127.0.0.1:9",
+    "query": "'https://127.0.0.1:9/mlflow?token=xyzzy'",
+    "key in the query": "'https://127.0.0.1:9/mlflow?x=1&api_key=xyzzy'",
+    "postgresql": "postgresql://kim:xyzzy@127.0.0.1:9/db",
+    "password in the query": "'postgresql://127.0.0.1:9/db?user=kim&password=xyzzy'",
+    "slashes": "postgresql://kim:xy/zzy@127.0.0.1:9/db",
+    "mysql": "mysql+pymysql://kim:xyzzy@127.0.0.1:9/db",
+    "mssql": "'mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BODBC%7D%3BPWD%3Dxyzzy'",
+    "unknown": "ftp://kim:xyzzy@127.0.0.1",
+    "no port": "http://kim:xyzzy@127.0.0.1:port",
+    "from the environment": "${oc.env:STORE_OF_THE_TEST}",
+}
+STORAGES = {
+    "url": "postgresql://kim:xyzzy@127.0.0.1:9/db",
+    "encoded": "postgresql://kim:xy%2Fzzy@127.0.0.1:9/db",
+    "mapping": "{_target_:optuna.storages.RDBStorage,url:'postgresql://kim:xyzzy@127.0.0.1:9/db'}",
+    "redis": "redis://:xyzzy@127.0.0.1:9/0",
+    "journal in redis": "{_target_:optuna.storages.JournalStorage,log_storage:"
+    "{_target_:optuna.storages.journal.JournalRedisBackend,url:'redis://:xyzzy@127.0.0.1:9/0'}}",
+}
+
+
+NOWHERE = ["data=votes", "data.path=nowhere"]  # so that no command trains
+SWEEP = ["-m", "loss.temperature=0.1,0.2", *NOWHERE]
+
+
+def uses(option, address):
+    """Commands in which it depends on the address what is said."""
+    yield [f"{option}={address}", *(NOWHERE if option == "tracking.uri" else SWEEP)]
+    yield ["--cfg", "job", f"{option}={address}"]
+
+
+def mistakes(option, address):
+    """Commands with a mistake beside the address, or in it: Hydra shows the override, or the whole configuration."""
+    given = f"{option}={address}"
+    yield [*SWEEP, given]
+    yield ["-m", f"{option}={address},{address}", *NOWHERE, "hydra.sweeper.dry_run=true"]
+    yield ["-m", "loss.temperature=interval(0.2,0.1)", *NOWHERE, given]
+    for mistake in ("losss=supcon", "loss.temperatur=0.1", "loss=nonesuch", "trainer.epochs=many", "-x"):
+        yield [given, *NOWHERE, mistake]
+    for wrong in (f"{option}i={address}", f"+{option}.more={address}", f"{option}='{address}", f"{option}={address}]"):
+        yield [wrong, *NOWHERE]
+    yield [f"~{option}={address}", *NOWHERE]
+    yield ["--cfg", "all", given]
+    yield ["--info", "all", given]
+    yield ["--help", given]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """What each command has printed."""
+    folder = tmp_path_factory.mktemp("secrets")
+    commands = [command for address in ADDRESSES.values() for command in uses("tracking.uri", address)]
+    commands += [command for address in STORAGES.values() for command in uses("hydra.sweeper.storage", address)]
+    commands += mistakes("tracking.uri", ADDRESSES["spaces"])
+    commands += mistakes("hydra.sweeper.storage", STORAGES["url"])
+    env = os.environ | ENVIRONMENT | {"STORE_OF_THE_TEST": "http://kim:xyzzy@127.0.0.1:9"}
+    command, given = [sys.executable, "-c", COMMANDS], json.dumps(commands)
+    done = subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, text=True, check=True)
+    ended = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[[")]
+    assert [argv for argv, _ in ended] == commands, done.stderr[-2000:]
+    assert sum("***" in printed for _, printed in ended) > len(ended) / 2  # the addresses were seen
+    return ended
+
+
+@pytest.mark.slow
+def test_no_command_prints_a_password_or_a_trace(ended):
+    leaks = [argv for argv, printed in ended if "xyz" in printed or "zzy" in printed]
+    assert leaks == []
+    traces = [argv for argv, printed in ended if "Traceback" in printed or "object has no attribute" in printed]
+    assert traces == []
