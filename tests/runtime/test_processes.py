@@ -23,7 +23,8 @@ def run_processes(folder, num_processes, *arguments):
 def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
     """Batches of 15 responses, so that the processes hold 8 and 7; 21 steps, then a judge.
 
-    With instance discrimination there are two views, and seven or eight unjudged responses more in each batch.
+    With instance discrimination there are two views, and seven or eight unjudged responses more in each batch;
+    the judge has the averaged weights.
     """
     (one,) = run_processes(tmp_path, 1, loss, grad_cache_chunk)
     two = run_processes(tmp_path, 2, loss, grad_cache_chunk)

@@ -17,7 +17,11 @@ from contrastive_learning.training import Hooks
 def main(folder, loss, grad_cache_chunk):
     chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
     sampler = hard_negative if loss == "exact" else balanced
-    on_two_views = {"views": 2, "loss_changes": terms_on_two_views(), "unjudged": 50} if loss == "instance" else {}
+    on_two_views = (
+        {"views": 2, "loss_changes": terms_on_two_views(), "unjudged": 50, "weight_average": "ema"}
+        if loss == "instance"
+        else {}
+    )
     seen = {"losses": [], "first_gradient": None}
     trainer = build_trainer(
         None,

@@ -6,8 +6,9 @@ only the application and the library's root import it.
 
 "The same to the bit": an interrupted and resumed run ends with the same weights and metrics as an uninterrupted one.
 - A signal is held until an optimizer step is done (runtime/interrupts.py), so no step is ever half saved.
-- state.py saves weights, optimizer, schedule, scaler and the random state of each process; checkpoints.py writes them
-  to a temporary folder and renames it, so that a crash leaves the earlier checkpoint.
+- state.py saves weights (and their average, if averages.py keeps one), optimizer, schedule, scaler and the random
+  state of each process; checkpoints.py writes them to a temporary folder and renames it, so that a crash leaves the
+  earlier checkpoint.
 - epoch.py saves what an unfinished epoch has: the order of all its batches, how many are done, its sums and statistics.
 - `ContrastiveTrainer.resume` loads all of it; samplers/sharding.py then continues in the saved order after the batches
   that are done, and the random state is set again after the loader has drawn from it, so that the next dropout masks

@@ -19,6 +19,7 @@ from torch import nn
 INDEX = "checkpoints.json"
 CHECKSUMS = "crc32.json"
 WEIGHTS, STATE = "model.safetensors", "state.pt"
+AVERAGED = "averaged.safetensors"  # the weights by which the epoch was evaluated, if they are not those of WEIGHTS
 CHUNK_BYTES = 1 << 20
 # what torch raises for a file that is missing, empty, cut off, full of zeros or of something else
 UNREADABLE = (OSError, EOFError, RuntimeError, KeyError, UnpicklingError)
@@ -28,9 +29,18 @@ class DamagedError(RuntimeError):
     """A file does not have the checksum that was noted when it was written."""
 
 
-def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, Any], *, best: bool) -> None:
+def save_checkpoint(
+    folder: Path,
+    name: str,
+    model: nn.Module,
+    state: dict[str, Any],
+    *,
+    best: bool,
+    averaged: nn.Module | None = None,
+) -> None:
     """Write weights (safetensors) and training state, then make them the last checkpoint, and the best if `best`.
 
+    averaged: the same model with averaged weights, if there are any; they are written to a file of their own.
     Raises ValueError if they cannot be written; earlier checkpoints are then intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,11 +48,13 @@ def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, 
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
-        save_file(weights, temporary / WEIGHTS)
+        models = {WEIGHTS: model} | ({} if averaged is None else {AVERAGED: averaged})
+        for file_name, each in models.items():
+            weights = {key: value.detach().contiguous() for key, value in each.state_dict().items()}
+            save_file(weights, temporary / file_name)
         with (temporary / STATE).open("wb") as file:
             torch.save(state, file)
-        checksums = {name: _crc32(temporary / name) for name in (WEIGHTS, STATE)}
+        checksums = {name: _crc32(temporary / name) for name in (*models, STATE)}
         (temporary / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
         shutil.rmtree(folder / name, ignore_errors=True)
         temporary.replace(folder / name)
@@ -52,9 +64,9 @@ def save_checkpoint(folder: Path, name: str, model: nn.Module, state: dict[str, 
         raise ValueError(f"cannot save checkpoint {folder / name}: {error}; earlier checkpoints are intact") from error
 
 
-def load_weights(folder: Path, which: str, model: nn.Module) -> None:
+def load_weights(folder: Path, which: str, model: nn.Module, file_name: str = WEIGHTS) -> None:
     """Load the `best` or `last` weights into the model. Raises ValueError if they are damaged or another model's."""
-    file = _checkpoint(folder, which) / WEIGHTS
+    file = _checkpoint(folder, which) / file_name
     try:
         _check_whole(file)
         weights = load_file(file)
@@ -64,6 +76,11 @@ def load_weights(folder: Path, which: str, model: nn.Module) -> None:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"the checkpoint in {folder} is of another model: {str(error).splitlines()[-1]}") from error
+
+
+def has_averaged(folder: Path, which: str) -> bool:
+    """Whether the `best` or `last` checkpoint was written with averaged weights."""
+    return AVERAGED in _weights_in(_checkpoint(folder, which))
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -93,12 +110,19 @@ def use_whole_checkpoint(folder: Path) -> str | None:
 
 
 def _damaged_file(checkpoint: Path) -> Path | None:
-    for file in (checkpoint / WEIGHTS, checkpoint / STATE):
+    for file in (*(checkpoint / name for name in _weights_in(checkpoint)), checkpoint / STATE):
         try:
             _check_whole(file)
         except (OSError, DamagedError):
             return file
     return None
+
+
+def _weights_in(checkpoint: Path) -> list[str]:
+    """The names of its files of weights, also of one that got lost."""
+    checksums = checkpoint / CHECKSUMS
+    noted = checksums.read_text(encoding="utf-8", errors="replace") if checksums.exists() else ""
+    return [WEIGHTS, *([AVERAGED] if AVERAGED in noted or (checkpoint / AVERAGED).exists() else [])]
 
 
 def _check_whole(file: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from contrastive_learning.choices import check_choice
+from contrastive_learning.training.averages import WEIGHT_AVERAGES
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 STEADINESS = ("end", "each_epoch", "never")
@@ -38,12 +39,14 @@ class TrainerSettings:
     steadiness: str = "end"  # when split votes are judged again, see steadiness.py: end, each_epoch or never
     views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
     unjudged_share: float = 0.5  # unjudged responses that each batch gets per judged one, if a term can use them
+    weight_average: str = "none"  # ema or tail: the averaged weights are evaluated and kept, see averages.py
     resume_from: str | None = None  # output folder of an interrupted run
 
     def __post_init__(self) -> None:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
         check_choice("trainer.steadiness", self.steadiness, STEADINESS)
+        check_choice("trainer.weight_average", self.weight_average, WEIGHT_AVERAGES)
         check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)
         least_values = {
             "epochs": 1,

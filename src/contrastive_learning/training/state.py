@@ -11,16 +11,30 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from contrastive_learning.runtime.devices import RandomState, random_state, set_random_state
 from contrastive_learning.runtime.processes import rank
-from contrastive_learning.training.checkpoints import load_state, load_weights, save_checkpoint
+from contrastive_learning.training.averages import WeightAverage
+from contrastive_learning.training.checkpoints import (
+    AVERAGED,
+    WEIGHTS,
+    has_averaged,
+    load_state,
+    load_weights,
+    save_checkpoint,
+)
 
 
 class TrainingState:
     """The parts whose state a checkpoint holds. The epoch's own state comes and goes as `progress`."""
 
     def __init__(
-        self, accelerator: Accelerator, model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
+        average: WeightAverage | None = None,
     ) -> None:
         self.accelerator, self.model, self.optimizer, self.scheduler = accelerator, model, optimizer, scheduler
+        self.average = average
         self._random_states: list[RandomState] = []  # of each process
 
     def note_random_states(self) -> None:
@@ -52,7 +66,10 @@ class TrainingState:
             "scaler": None if scaler is None else scaler.state_dict(),
             "random_states": self._random_states,
         }
-        save_checkpoint(folder, name, self.accelerator.unwrap_model(self.model), state, best=best)
+        averaged = None if self.average is None else self.average.model
+        if self.average is not None:
+            state["num_averaged"] = self.average.num_averaged
+        save_checkpoint(folder, name, self.accelerator.unwrap_model(self.model), state, best=best, averaged=averaged)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Load the last checkpoint. Returns the `progress` that was saved with it."""
@@ -63,10 +80,15 @@ class TrainingState:
         scaler = progress.pop("scaler")
         if scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(scaler)
+        num_averaged = progress.pop("num_averaged", 0)
+        if self.average is not None and num_averaged:
+            load_weights(folder, "last", self.average.begin_again(num_averaged), AVERAGED)
         self._random_states = progress.pop("random_states")
         self.restore_random_state()
         return progress
 
     def load_best_weights(self, folder: Path) -> None:
+        """Load the weights by which the best epoch was evaluated: the averaged ones, if there were any."""
         self.accelerator.wait_for_everyone()  # the main process may still be writing
-        load_weights(folder, "best", self.accelerator.unwrap_model(self.model))
+        file_name = AVERAGED if has_averaged(folder, "best") else WEIGHTS
+        load_weights(folder, "best", self.accelerator.unwrap_model(self.model), file_name)

@@ -21,6 +21,7 @@ from contrastive_learning.runtime.processes import check_shardable, num_processe
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
+from contrastive_learning.training.averages import weight_average
 from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
@@ -92,12 +93,14 @@ class ContrastiveTrainer:
         if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
+        num_steps = self.steps_per_epoch * settings.epochs
+        self._average = weight_average(settings.weight_average, model, num_steps, self.device)  # a copy: before changes
         if settings.compile:
             compile_blocks(model.encoder)
-        schedule = optimizer(model, self.steps_per_epoch * settings.epochs)
+        schedule = optimizer(model, num_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
-        self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler)
+        self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler, self._average)
         self._step = TrainingStep(
             self.model, loss, self.optimizer, self.scheduler, accelerator=self.accelerator, settings=settings
         )
@@ -185,7 +188,7 @@ class ContrastiveTrainer:
             for index, batch in enumerate(batches, running.num_done):
                 result = self._backward(batch, running, index, num_batches)
                 ends_group = self._step.ends_group(index, num_batches)
-                norm = self._step.update() if ends_group else torch.zeros((), device=self.device)
+                norm = self._update(index) if ends_group else torch.zeros((), device=self.device)
                 running.add(index, result, norm)
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
@@ -206,10 +209,18 @@ class ContrastiveTrainer:
             rows = error.rows if isinstance(error, NotFiniteError) else []
             raise FloatingPointError(f"{error}, in {running.place(index, rows)}") from error
 
+    def _update(self, index: int) -> Tensor:
+        """The optimizer step after batch `index`. Returns the norm of the gradient, a scalar."""
+        norm = self._step.update()
+        if self._average is not None:
+            steps = self.epoch * self.steps_per_epoch + math.ceil((index + 1) / self.settings.accumulation_steps)
+            self._average.update(self._unwrapped, steps)
+        return norm
+
     def _start_epoch(self, num_batches: int) -> RunningEpoch:
         judged: Any = getattr(self._judged_batches, "batch_sampler", None)
         if hasattr(judged, "refresh"):  # hard negatives are chosen with the current weights
-            judged.refresh(self.predict(self._judged_batches).embeddings)
+            judged.refresh(self._predict(self._unwrapped, self._judged_batches).embeddings)
         order = None
         if hasattr(self._sampler, "set_epoch"):
             self._sampler.set_epoch(self.epoch)
@@ -266,10 +277,27 @@ class ContrastiveTrainer:
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
 
     def predict(self, loader: Loader, *, dropout: bool = False) -> Evaluation:
-        """The model's probabilities, features and embeddings on a loader, in the order of its split."""
-        model = self.accelerator.unwrap_model(self.model)  # the wrapper would wait for the other processes
+        """The model's probabilities, features and embeddings on a loader, in the order of its split.
+
+        In training they are those of the averaged weights, if the settings want an average and it has begun.
+        """
+        return self._predict(self._evaluated, loader, dropout=dropout)
+
+    def _predict(self, model: ContrastiveQualityModel, loader: Loader, *, dropout: bool = False) -> Evaluation:
         with self.accelerator.autocast():
             return predict(model, loader, self.device, self.loss.projection, dropout=dropout)
+
+    @property
+    def _unwrapped(self) -> ContrastiveQualityModel:
+        """The model without the wrapper for several processes, which would wait for the others."""
+        model: ContrastiveQualityModel = self.accelerator.unwrap_model(self.model)
+        return model
+
+    @property
+    def _evaluated(self) -> ContrastiveQualityModel:
+        """The model with the weights that are evaluated and, if they are the best, kept."""
+        averaged: Any = None if self._average is None or self._finished else self._average.model
+        return self._unwrapped if averaged is None else averaged
 
     def resume(self, checkpoint_dir: Path) -> None:
         """Load the last checkpoint, so that `fit` continues with the next batch: weights, optimizer, schedule, random
@@ -300,7 +328,7 @@ class ContrastiveTrainer:
             progress = {"epoch": self.epoch, "best": list(self.best or ()), "running": None}
             self._state.save(self.context.checkpoint_dir, f"epoch_{self.epoch:03d}", progress, best=better)
         elif better:
-            self._best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._best_weights = {name: value.detach().clone() for name, value in self._evaluated.state_dict().items()}
 
     def _save_running(self) -> None:
         """A checkpoint after the last batch whose step is done; without the other processes, which may have ended."""
@@ -316,7 +344,7 @@ class ContrastiveTrainer:
         if self.context.checkpoint_dir is not None:
             self._state.load_best_weights(self.context.checkpoint_dir)
         else:
-            self.model.load_state_dict(self._best_weights)
+            self._unwrapped.load_state_dict(self._best_weights)
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.patience
