@@ -1,7 +1,9 @@
 """What a trained judge does with a file of responses: it scores them, and is measured if they have votes.
 
 In: the arguments of the command, a file in any form that `data=votes` reads, the address of a judge. Out: a file of
-scores beside it, and tables on the terminal. `command.py` is the entry point; `models.py` finds the judge, `scores.py`
-asks it, `unfinished.py` keeps what is done until the file is whole, `files.py` writes it, `measured.py` compares it
-with votes. The judge that answers is the one of `contrastive_learning.serving`, which MLflow serves, too.
+scores beside it, lists of what to look at, and tables on the terminal. `command.py` is the entry point; `models.py`
+finds the judge, `scores.py` asks it, `unfinished.py` keeps what is done until the file is whole, `files.py` writes it;
+`measured.py` and `annotators.py` compare it and the annotators with votes; `lists.py` says what to ask again and what
+may be wrong, and `annotation_tools.py` writes that for such tools. The judge that answers is the one of
+`contrastive_learning.serving`, which MLflow serves, too.
 """

@@ -20,9 +20,20 @@ def beside(file: Path, ending: str) -> Path:
     return file.with_name(f"{stem}.scores{written.get(ending.removesuffix('.gz'), '.jsonl')}")
 
 
+def list_beside(out: Path, kind: str, tool: str | None) -> Path:
+    """Where a list of cells goes, beside the scores `out`: responses.ask_again.jsonl, or for a tool a .json file."""
+    stem = out.name.removesuffix(out.suffix).removesuffix(".scores")
+    return out.with_name(f"{stem}.{kind}{out.suffix}" if tool is None else f"{stem}.{kind}.{tool}.json")
+
+
 def check_suffix(out: Path) -> None:
     if out.suffix not in WRITERS:
         raise ValueError(f"--out must end in {', '.join(WRITERS)}; got {out}")
+
+
+def shown(table: pa.Table) -> pa.Table:
+    """The columns of scores that are written."""
+    return table.drop_columns(list(HIDDEN))
 
 
 def write_lines(table: pa.Table, file: TextIO) -> None:
@@ -37,12 +48,12 @@ def _write_jsonl(tables: Iterable[pa.Table], path: Path) -> None:
 
 
 def _write_csv(tables: Iterable[pa.Table], path: Path) -> None:
-    """Reasons, which are lists, are written as JSON."""
+    """Cells that are lists are written as JSON."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         for number, table in enumerate(tables):
             if number == 0:
-                writer.writerow(_shown(table).column_names)
+                writer.writerow(table.column_names)
             for row in _rows(table):
                 cells = (
                     json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell for cell in row.values()
@@ -52,7 +63,7 @@ def _write_csv(tables: Iterable[pa.Table], path: Path) -> None:
 
 def _write_parquet(tables: Iterable[pa.Table], path: Path) -> None:
     writer: pq.ParquetWriter | None = None
-    for table in map(_shown, tables):
+    for table in tables:
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
     assert writer is not None  # there is at least one response
@@ -66,10 +77,6 @@ WRITERS: Mapping[str, Callable[[Iterable[pa.Table], Path], None]] = {
 }
 
 
-def _shown(table: pa.Table) -> pa.Table:
-    return table.drop_columns(list(HIDDEN))
-
-
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for row in _shown(table).to_pylist():
+    for row in table.to_pylist():
         yield {name: round(cell, DIGITS) if isinstance(cell, float) else cell for name, cell in row.items()}

@@ -42,14 +42,14 @@ class Unfinished:
         self.num_rows = num_rows
         self.folder.mkdir(exist_ok=True)
         content = json.dumps(self._about | {"num_rows": num_rows}, ensure_ascii=False)
-        self._replace(self.folder / ABOUT, lambda path: path.write_text(content, encoding="utf-8"))
+        self.replace(self.folder / ABOUT, lambda path: path.write_text(content, encoding="utf-8"))
 
     def missing(self) -> list[int]:
         """The numbers of the parts that are not there yet."""
         return [number for number in range(self._num_parts) if not self._part(number).exists()]
 
     def write(self, number: int, table: pa.Table) -> None:
-        self._replace(self._part(number), lambda path: pq.write_table(table, path))
+        self.replace(self._part(number), lambda path: pq.write_table(table, path))
 
     def wait(self) -> None:
         """Until the other processes have written their parts; the launcher ends this one if one of them fails."""
@@ -62,7 +62,7 @@ class Unfinished:
 
     def finish(self, write: Callable[[Path], None]) -> None:
         """`write` is called with a path; what it has written there gets the final name, and the folder goes."""
-        self._replace(self.out, write)
+        self.replace(self.out, write)
         shutil.rmtree(self.folder)
 
     @property
@@ -72,7 +72,8 @@ class Unfinished:
     def _part(self, number: int) -> Path:
         return self.folder / f"{number:06}.parquet"
 
-    def _replace(self, path: Path, write: Callable[[Path], object]) -> None:
+    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
+        """Like `finish`, for a further file: it is never there in part."""
         temporary = self.folder / f".writing-{os.getpid()}-{path.name}"
         write(temporary)
         with temporary.open("rb+") as file:

@@ -120,7 +120,7 @@ def test_standard_input_is_judged_in_a_pipe(trained, judge, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "stdout", out)
     judge("-")
     assert [json.loads(line) for line in out.getvalue().splitlines()] == lines(tmp_path)
-    assert "without --out" in judge("-", "--out", "b.jsonl")
+    assert "without --out, --ask-again" in judge("-", "--out", "b.jsonl")
     monkeypatch.setattr(sys, "stdin", io.StringIO("{"))
     assert judge("-").startswith("error: standard input, line 1: a line must be one JSON object")
 
