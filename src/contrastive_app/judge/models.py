@@ -1,5 +1,6 @@
 """Finds a judge: in a folder, in the registry, of a run, or of the latest sweep."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -39,6 +40,12 @@ def find_judge(model: str | None, store: str | None, scratch: Path) -> tuple[Pat
     if model.startswith("models:/"):
         return _downloaded(client, model, scratch), model
     return _downloaded(client, _model_of(_run(client, model, uri)), scratch), f"run {model}"
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What judge.json in the folder of a judge says: criteria, thresholds and so on."""
+    settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    return settings
 
 
 def _in_folder(folder: Path) -> Path:

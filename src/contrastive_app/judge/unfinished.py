@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+Item = TypeVar("Item")
 POLL_SECONDS = 0.1
 ABOUT = "about.json"
 ROWS_PER_PART = 1024  # scored in batches by length, then kept: an interruption costs at most these
@@ -79,3 +81,10 @@ class Unfinished:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # else a power failure could leave an empty file under the final name
         temporary.replace(path)
+
+
+def parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of ROWS_PER_PART, the last one of what is left."""
+    waiting = iter(items)
+    while part := list(islice(waiting, ROWS_PER_PART)):
+        yield part

@@ -3,12 +3,15 @@
 import io
 import json
 import re
+import shutil
 import sys
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput
 
 from contrastive_app.judge.unfinished import ROWS_PER_PART
 from support.commands import run, start, start_together, wait_while_running
@@ -78,6 +81,27 @@ def test_a_judge_is_found_by_run_registered_name_and_folder(trained, judge, tmp_
     store = f"sqlite:///{trained.folder}/mlflow.db"
     judge(file, "--model", trained.run_id, "--store", store, "--out", tmp_path / f"{len(ways)}.jsonl")
     assert len({(tmp_path / f"{number}.jsonl").read_bytes() for number in range(len(ways) + 1)}) == 1
+
+
+def test_without_a_name_the_judge_is_the_best_of_the_latest_sweep(trained, judge, tmp_path):
+    """Also if a later run has a judge; a sweep whose best has none is passed over."""
+    shutil.copy(trained.folder / "mlflow.db", tmp_path / "copy.db")
+    client = MlflowClient(f"sqlite:///{tmp_path}/copy.db")
+    experiment = client.get_experiment_by_name("contrastive-quality").experiment_id
+    (output,) = client.get_run(trained.run_id).outputs.model_outputs
+    later = client.create_run(experiment, start_time=9_000_000_000_000).info.run_id
+    client.log_outputs(later, [LoggedModelOutput(output.model_id, step=0)])
+    file = write_rows(tmp_path / "a.jsonl", trained.rows("test")[:3])
+    told = judge(file, "--store", tmp_path / "copy.db", "--out", tmp_path / "b.jsonl")
+    assert f"judge: run {later}, the latest" in told
+    bare = client.create_run(experiment).info.run_id
+    for number, best in enumerate([trained.run_id, bare]):
+        tags = {"sweep.kind": "parent", "best.run_id": best}
+        client.create_run(experiment, start_time=1000 + number, tags=tags, run_name=f"study {number}")
+    told = judge(file, "--store", tmp_path / "copy.db", "--out", tmp_path / "c.jsonl")
+    assert f"judge: run {trained.run_id}, the best of the sweep study 0" in told
+    told = judge(file, "--store", tmp_path / "copy.db", "--model", bare, "--out", tmp_path / "d.jsonl")
+    assert told.startswith(f"error: --model: the run {bare} has recorded no judge")
 
 
 def test_neighbours_are_given_as_reasons(trained, judge, tmp_path):
