@@ -122,6 +122,8 @@ class Outcome:
     sweep_dir: Path = Path()
     best_config: Mapping[str, Any] = field(default_factory=dict)  # the task's, with the chosen parameters
     command: str = ""  # that continues the sweep, without credentials
+    soup: str | None = None  # as hydra.sweeper.soup says
+    parent_run_id: str | None = None  # of the sweep's run in MLflow
     answer: Sequence[str] = ()  # what the report says: a headline, then its reasons
 
     @property

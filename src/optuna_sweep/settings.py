@@ -84,6 +84,7 @@ class OptunaSweeperConf:
     ignored_keys: list[str] = field(default_factory=list)  # keys whose values may differ between the trials of a study
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
     report: str | None = None  # path of a function (config, Outcome, folder) that makes more files
+    soup: str | None = None  # greedy: the report averages weights of the best runs; what it means is up to the report
     mlflow_uri: str | None = None
     mlflow_experiment: str | None = None
     mlflow_ui: str = "http://127.0.0.1:5000"  # where the UI answers, unless mlflow_uri is itself a server

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from contrastive_learning import ContrastiveQualityModel
+from contrastive_learning.model import ModelRecipe
 from contrastive_learning.model.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
 
 TEXTS = ["안녕하세요 오늘 날씨 어때요", "맑고 따뜻해요 산책하기 좋아요"] * 5
@@ -50,6 +51,19 @@ def test_first_predictions_are_the_base_rates(tokens):
     torch.nn.init.zeros_(model.classification_head.weight)
     model.start_from_base_rates([0.9, 0.5, 0.2])
     assert torch.sigmoid(model(input_ids, mask).logits[0]).tolist() == pytest.approx([0.9, 0.5, 0.2], abs=1e-5)
+
+
+def test_an_initial_seed_draws_the_same_weights_for_all_seeds(tokens):
+    def built(seed, init_seed):
+        torch.manual_seed(seed)
+        recipe = ModelRecipe("tiny", scratch(), "mean", "layer_norm", 8, 0.0, 1e-3, 1e-3, init_seed)
+        model = recipe.build(tokens[0], [0.5, 0.5])
+        weights = torch.cat([parameter.flatten() for parameter in model.parameters()])
+        return weights.tolist(), torch.rand(1).item()
+
+    assert built(0, 7)[0] == built(1, 7)[0] != built(0, 8)[0]
+    assert built(0, 7)[1] == built(0, 8)[1] != built(1, 7)[1]  # what comes afterwards is drawn by the seed of the run
+    assert built(0, None)[0] == built(0, None)[0] != built(1, None)[0]
 
 
 def test_token_types_tell_context_response_and_its_matches(tokens):

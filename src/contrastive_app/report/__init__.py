@@ -43,24 +43,34 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         grid = folder / "embedding_grid.png"
         grid.write_bytes(draw_grid(alike, criterion))
         yield grid
+    soup = None
+    if outcome.soup is not None:
+        from contrastive_app.soup import SoupResult, make_soup
+
+        made = make_soup(outcome, folder)
+        soup = made if isinstance(made, SoupResult) else None
     evidence = gather(outcome)
     verdict = verdict_of(evidence)
     page = folder / "report.html"
-    page.write_text(render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs), encoding="utf-8")
+    text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup)
+    page.write_text(text, encoding="utf-8")
     yield page
     yield from filter(None, verdict)
+    if outcome.soup is not None:
+        yield made if isinstance(made, str) else made.remark
     store = config.tracking.uri if "uri" in config.tracking else ""
     if store.startswith("sqlite:///"):
         file = shlex.quote(store.removeprefix("sqlite:///"))
         yield f"To look at the runs: {command('ui')}{'' if file == 'mlflow.db' else f' --store {file}'}"
-    _register_best(config, outcome)
+    _register_best(config, outcome, soup.folder if soup is not None and soup.wins else None)
 
 
-def _register_best(config: DictConfig, outcome: Outcome) -> None:
+def _register_best(config: DictConfig, outcome: Outcome, soup: Path | None) -> None:
+    """Register the judge of the best trial or, if it is better, that in the folder `soup`."""
     from contrastive_learning.tracking.outbox import OUTBOX
 
     best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
-    folder = next(iter(best.runs.values())).folder
+    folder = soup or next(iter(best.runs.values())).folder
     if not (folder / RUN_FILE).exists():
         print(f"Not registered: the folder of trial {best.number} is not on this machine")
         return

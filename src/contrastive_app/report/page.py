@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
@@ -16,10 +16,14 @@ from contrastive_app.report.tables import (
     has_intervals,
     name_of,
     quality_table,
+    soup_table,
     trials_table,
 )
 from contrastive_app.report.verdict import Verdict, setting
 from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_map, draw_reliability
+
+if TYPE_CHECKING:
+    from contrastive_app.soup import SoupResult
 
 TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -29,10 +33,18 @@ class Picture(NamedTuple):
     png: str  # as a data: URL
 
 
-def render(evidence: Evidence, verdict: Verdict, *, criterion: str | None, epochs: int) -> str:
+def render(
+    evidence: Evidence,
+    verdict: Verdict,
+    *,
+    criterion: str | None,
+    epochs: int,
+    soup: "SoupResult | None" = None,
+) -> str:
     """The page as HTML.
 
-    criterion: the one whose votes colour the maps, None for no maps; epochs: of a run that is not pruned.
+    criterion: the one whose votes colour the maps, None for no maps; epochs: of a run that is not pruned; soup: the
+    average of the best runs, if one was made.
     """
     outcome = evidence.outcome
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -50,6 +62,8 @@ def render(evidence: Evidence, verdict: Verdict, *, criterion: str | None, epoch
         maps=[] if criterion is None else list(_maps(evidence, criterion)),
         criterion=criterion,
         reliability=_reliability(evidence),
+        soup=soup,
+        soup_table=None if soup is None else soup_table(soup.metrics),
         cost=list(cost_lines(evidence, epochs)),
         trials=trials_table(evidence),
     )

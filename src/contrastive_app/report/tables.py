@@ -100,6 +100,18 @@ def criteria_of(arm: Arm) -> list[str]:
     return list(dict.fromkeys(name.partition("/brier/")[2] for name in names if "/brier/" in name))
 
 
+def soup_table(judges: Mapping[str, Mapping[str, float]]) -> Table:
+    """One column per judge, one row per split and metric that all of them have. judges: name -> metrics."""
+    rows = []
+    for split, split_name in SPLITS.items():
+        for metric in (metric for metric in METRICS if metric.label):
+            name = f"{split}/{metric.summary}"
+            if all(name in metrics for metrics in judges.values()):
+                cells = [f"{metrics[name]:.4f}" for metrics in judges.values()]
+                rows.append(Row(f"{split_name}: {metric.label}", cells))
+    return Table(["", *judges], rows)
+
+
 def trials_table(evidence: Evidence) -> Table:
     outcome = evidence.outcome
     heading = ["trial", *outcome.labels.values(), *outcome.metrics, "epochs", "seconds"]

@@ -109,6 +109,8 @@ class ModelRecipe:
     """A `model` config: which encoder, which heads.
 
     `lr` (encoder) and `head_lr` are the rates this encoder trains well with; `optimizer` takes them from here.
+    `init_seed` draws the weights that training begins with (of the heads, and of an encoder from scratch), so that runs
+    of several seeds begin alike and their weights can be averaged; None = the seed of the run does.
     """
 
     name: str
@@ -119,8 +121,16 @@ class ModelRecipe:
     dropout: float
     lr: float
     head_lr: float
+    init_seed: int | None = None
 
     def build(self, tokenizer: PreTrainedTokenizerFast, yes_rates: Sequence[float]) -> ContrastiveQualityModel:
+        if self.init_seed is None:
+            return self._build(tokenizer, yes_rates)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.init_seed)
+            return self._build(tokenizer, yes_rates)
+
+    def _build(self, tokenizer: PreTrainedTokenizerFast, yes_rates: Sequence[float]) -> ContrastiveQualityModel:
         model = ContrastiveQualityModel(
             self.name,
             num_labels=len(yes_rates),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 INDEX = "checkpoints.json"
 CHECKSUMS = "crc32.json"
@@ -66,12 +66,7 @@ def save_checkpoint(
 
 def load_weights(folder: Path, which: str, model: nn.Module, file_name: str = WEIGHTS) -> None:
     """Load the `best` or `last` weights into the model. Raises ValueError if they are damaged or another model's."""
-    file = _checkpoint(folder, which) / file_name
-    try:
-        _check_whole(file)
-        weights = load_file(file)
-    except (OSError, DamagedError, SafetensorError) as error:
-        raise ValueError(_damaged(folder, file)) from error
+    weights = _read_weights(folder, which, file_name)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -81,6 +76,11 @@ def load_weights(folder: Path, which: str, model: nn.Module, file_name: str = WE
 def has_averaged(folder: Path, which: str) -> bool:
     """Whether the `best` or `last` checkpoint was written with averaged weights."""
     return AVERAGED in _weights_in(_checkpoint(folder, which))
+
+
+def best_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights by which the best epoch was evaluated. Raises ValueError if they are damaged."""
+    return _read_weights(folder, "best", AVERAGED if has_averaged(folder, "best") else WEIGHTS)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -116,6 +116,16 @@ def _damaged_file(checkpoint: Path) -> Path | None:
         except (OSError, DamagedError):
             return file
     return None
+
+
+def _read_weights(folder: Path, which: str, file_name: str) -> dict[str, Tensor]:
+    file = _checkpoint(folder, which) / file_name
+    try:
+        _check_whole(file)
+        weights: dict[str, Tensor] = load_file(file)
+    except (OSError, DamagedError, SafetensorError) as error:
+        raise ValueError(_damaged(folder, file)) from error
+    return weights
 
 
 def _weights_in(checkpoint: Path) -> list[str]:

@@ -49,6 +49,8 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     check_apart(storage, settings.mlflow_uri)
     extend = find_function("custom_search_space", settings.custom_search_space)
     find_function("report", settings.report)  # a misspelt one costs no trial
+    if settings.soup not in (None, "greedy"):
+        raise SweepError(f"hydra.sweeper.soup must be greedy or null, got {settings.soup}")
     name = _study_name(settings, config, storage, [base, space.describe(), objective.metrics, objective.directions])
     with read_write(config), open_dict(config):
         config.hydra.sweeper.study_name = name  # for ${hydra.sweeper.study_name} in the sweep's folder

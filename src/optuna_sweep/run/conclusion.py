@@ -53,7 +53,7 @@ def conclude(
     if state == "ok":
         record.wait()
     with ledger.locked():  # another command may end now too, with the same files and the same parent run
-        outcome = sum_up(plan, ledger, choice, context)
+        outcome = replace(sum_up(plan, ledger, choice, context), parent_run_id=record.parent_run_id)
         files = write_files(outcome)
         (outcome.sweep_dir / "multirun.yaml").write_text(redact(OmegaConf.to_yaml(plan.config)), encoding="utf-8")
         if state == "ok" and record.parent_run_id is not None and outcome.best is not None:
@@ -101,6 +101,7 @@ def sum_up(plan: Plan, ledger: Ledger, choice: Choice | None, context: HydraCont
         sweep_dir=plan.sweep_dir,
         best_config=best_config,
         command=redact(this_command()),
+        soup=plan.settings.soup,
     )
 
 

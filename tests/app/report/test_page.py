@@ -2,19 +2,21 @@
 
 import re
 
+import pytest
 from omegaconf import OmegaConf
 
 from contrastive_app.report import report
 from contrastive_app.report.evidence import gather
 from contrastive_app.report.page import render
 from contrastive_app.report.verdict import verdict_of
+from contrastive_app.soup import SoupResult
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
 
 
-def page_of(outcome):
+def page_of(outcome, **more):
     evidence = gather(outcome)
-    return render(evidence, verdict_of(evidence), criterion=None, epochs=5)
+    return render(evidence, verdict_of(evidence), criterion=None, epochs=5, **more)
 
 
 def test_it_answers_every_question_and_needs_nothing_else(sweep):
@@ -28,6 +30,18 @@ def test_it_answers_every_question_and_needs_nothing_else(sweep):
     assert "16 more runs and 90 s" in page
     assert "+0.050 to +0.050" in page
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(|<script""", page)
+
+
+@pytest.mark.parametrize(("wins", "words"), [(True, "it is better than"), (False, "it is no better")])
+def test_a_soup_stands_beside_the_best_single_run_and_the_ceiling(sweep, wins, words):
+    sweep.trial(0.07, 0.1, 0.9)
+    judges = {name: {"val/macro_f1": value} for name, value in (("best single", 0.71), ("soup", 0.72), ("mean", 0.73))}
+    soup = SoupResult(("000", "002 seed 1"), 4, judges, wins, sweep.folder, "soup")
+    page = " ".join(page_of(sweep.outcome(), soup=soup).split())
+    assert words in page
+    assert "Of the 4 best runs, the weights of 2 (trials 000, 002 seed 1) averaged" in page
+    assert "<td>0.7100</td><td>0.7200</td><td>0.7300</td>" in page
+    assert ">Soup" not in page_of(sweep.outcome())
 
 
 def test_texts_are_escaped(sweep):
