@@ -2,8 +2,8 @@
 
 In: the arguments of the command, a file in any form that `data=votes` reads, the address of a judge. Out: a file of
 scores beside it, lists of what to look at, and tables on the terminal. `command.py` is the entry point; `models.py`
-finds the judge, `scores.py` asks it, `unfinished.py` keeps what is done until the file is whole, `files.py` writes it;
-`measured.py` and `annotators.py` compare it and the annotators with votes; `lists.py` says what to ask again and what
-may be wrong, and `annotation_tools.py` writes that for such tools. The judge that answers is the one of
-`contrastive_learning.serving`, which MLflow serves, too.
+finds the judge, `scores.py` asks it, `whole_file.py` scores a file, `unfinished.py` keeps what is done until then,
+`files.py` writes it; `measured.py` and `annotators.py` compare it and the annotators with votes; `lists.py` says what
+to ask again and what may be wrong, and `annotation_tools.py` writes that for such tools; `compared.py` compares two
+judges. The judge that answers is the one of `contrastive_learning.serving`, which MLflow serves, too.
 """

@@ -4,18 +4,19 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrastive_app.judge.annotation_tools import TOOLS
-from contrastive_app.judge.models import FORMS, find_judge, settings_of
+from contrastive_app.judge.models import FORMS, find_judge, recorded_test_of, settings_of
 from contrastive_app.launched import FOLLOWER_WAIT_SECONDS, is_follower, num_launched, wait_to_be_stopped
 from contrastive_app.places import command
 from contrastive_app.secrets import redact_output
 
 if TYPE_CHECKING:
     from contrastive_learning.data.reading import ReadingRules
+    from contrastive_learning.data.responses import RatedResponse
     from contrastive_learning.data.tables import Table
 
 PIPE = "-"
@@ -26,9 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     redact_output()
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.file is None and not chosen.compare:
+        parser.error("FILE is missing")
     try:
-        _pipe(chosen) if chosen.file == PIPE else _file(chosen)
+        _comparison(chosen) if chosen.compare else _pipe(chosen) if chosen.file == PIPE else _file(chosen)
     except ValueError as error:
         wait_to_be_stopped(error, FOLLOWER_WAIT_SECONDS)
         sys.exit(f"error: {error}")
@@ -41,11 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=command("judge"), description=__doc__)
-    parser.add_argument("file", help="responses in any form that data=votes reads; - reads JSON Lines and writes them")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="responses in any form that data=votes reads; - reads JSON Lines and writes them",
+    )
     parser.add_argument("--model", help=f"{FORMS}; by default the best run of the latest sweep, else the latest run")
     parser.add_argument("--store", help="MLflow's address or SQLite file; by default $MLFLOW_TRACKING_URI or mlflow.db")
     parser.add_argument("--out", type=Path, help="a .jsonl, .csv or .parquet file; by default beside FILE")
     parser.add_argument("--neighbours", type=int, default=0, metavar="K", help="give the K nearest training responses")
+    told = "say where the decisions of two judges differ, and who is right; without FILE on A's recorded test responses"
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help=told)
     cells = "N pairs of response and criterion"
     parser.add_argument("--ask-again", type=int, metavar="N", help=f"list {cells} for which one more vote tells most")
     parser.add_argument("--label-errors", type=int, metavar="N", help=f"list {cells} whose votes are likely wrong")
@@ -89,6 +100,51 @@ def _file(chosen: argparse.Namespace) -> None:
             for kind, number in lists.items():
                 whole.write_list(kind, number, chosen.lists_for)
             whole.finish()
+
+
+def _comparison(chosen: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from contrastive_app.judge.files import beside, check_suffix
+    from contrastive_learning.data.files import existing
+    from contrastive_learning.data.reading import Reader
+    from contrastive_learning.data.tables import suffix_of
+
+    if chosen.model or chosen.neighbours or _lists(chosen) or chosen.file == PIPE or num_launched() > 1:
+        raise ValueError("--compare A B takes a FILE, --store, --out, --format and --yes-from, in one process")
+    file = None if chosen.file is None else existing(chosen.file, "FILE")
+    tables = None if file is None else _tables(file)
+    ending = "" if file is None or file.is_dir() else suffix_of(file)
+    out = chosen.out or (Path("compared.jsonl") if file is None else beside(file, ending, "compared"))
+    check_suffix(out)
+    if out.exists():
+        raise ValueError(f"{out} exists already: remove it, or choose another --out")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [
+            find_judge(model, chosen.store, Path(scratch, name))[0]
+            for model, name in zip(chosen.compare, "ab", strict=True)
+        ]
+        own, other = (settings_of(folder)["criteria"] for folder in folders)
+        criteria = [criterion for criterion in own if criterion in other]
+        if not criteria:
+            raise ValueError(f"--compare: the judges have no criterion in common: {', '.join(own)}; {', '.join(other)}")
+        recorded = recorded_test_of(chosen.compare[0], chosen.store, Path(scratch)) if tables is None else None
+        from contrastive_app.judge.compared import compare, print_tallies, recorded_test
+        from contrastive_app.judge.whole_file import progress_bar, responses_in
+
+        def responses() -> "Iterator[RatedResponse]":
+            if recorded is not None:
+                return recorded_test(recorded, own)
+            assert tables is not None
+            return responses_in(tables, Reader(_rules(chosen, folders[0])))
+
+        with progress_bar(console) as progress:
+            tallies = compare(folders, criteria, responses, out, progress)
+    for name, model in zip("AB", chosen.compare, strict=True):
+        console.print(f"{name}: {model}")
+    print_tallies(tallies, console)
+    console.print(f"compared: {sum(tally.differ for tally in tallies.values()):,} decisions differ, {out}")
 
 
 def _tables(file: Path) -> "dict[str, Table]":

@@ -13,11 +13,11 @@ DIGITS = 6
 HIDDEN = ("domain", "yes_votes", "num_votes")  # columns that the judge is measured by, and that are not written
 
 
-def beside(file: Path, ending: str) -> Path:
-    """Where the scores of `file`, whose name ends in `ending`, go by default: responses.scores.jsonl beside it."""
+def beside(file: Path, ending: str, kind: str = "scores") -> Path:
+    """Where what is found of `file`, whose name ends in `ending`, goes by default: responses.scores.jsonl beside it."""
     written = {".parquet": ".parquet", ".arrow": ".parquet"} | dict.fromkeys((".csv", ".tsv", ".txt", ".xlsx"), ".csv")
     stem = file.name[: len(file.name) - len(ending)]
-    return file.with_name(f"{stem}.scores{written.get(ending.removesuffix('.gz'), '.jsonl')}")
+    return file.with_name(f"{stem}.{kind}{written.get(ending.removesuffix('.gz'), '.jsonl')}")
 
 
 def list_beside(out: Path, kind: str, tool: str | None) -> Path:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SETTINGS = "judge.json"
 PLACES = (".", "judge", "artifacts/judge")  # an exported judge, the output folder of a run, a model of MLflow
 FORMS = "a folder, a run id, or models:/name@alias"
+RUN_ID = "[0-9a-f]{32}"
+TEST = "embeddings/test.parquet"  # an artifact of a run; in its output folder without the folder
 DEFAULT_STORE = "mlflow.db"
 
 
@@ -27,7 +29,7 @@ def find_judge(model: str | None, store: str | None, scratch: Path) -> tuple[Pat
     """
     if model is not None and Path(model).expanduser().is_dir():
         return _in_folder(Path(model).expanduser()), model
-    if model is not None and not re.fullmatch(r"models:/.+|[0-9a-f]{32}", model):
+    if model is not None and not re.fullmatch(rf"models:/.+|{RUN_ID}", model):
         raise ValueError(f"--model must be {FORMS}; there is no folder {model}")
     uri = _address(store)
     check_store(uri, "Default", option="--store")
@@ -40,6 +42,20 @@ def find_judge(model: str | None, store: str | None, scratch: Path) -> tuple[Pat
     if model.startswith("models:/"):
         return _downloaded(client, model, scratch), model
     return _downloaded(client, _model_of(_run(client, model, uri)), scratch), f"run {model}"
+
+
+def recorded_test_of(model: str, store: str | None, scratch: Path) -> Path:
+    """The file of the test responses that a run has recorded. model: its id, or its output folder."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir() and re.fullmatch(RUN_ID, model):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(_address(store))
+        if TEST in [item.path for item in client.list_artifacts(model, str(Path(TEST).parent))]:
+            return Path(client.download_artifacts(model, TEST, str(scratch)))
+    elif (folder / Path(TEST).name).is_file():
+        return folder / Path(TEST).name
+    raise ValueError(f"--compare: {model} is no run that has recorded test responses: give a FILE")
 
 
 def settings_of(folder: Path) -> dict[str, Any]:

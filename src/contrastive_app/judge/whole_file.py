@@ -62,7 +62,7 @@ class WholeFile:
     def score(self) -> None:
         """All parts that are not there yet, shared with the other processes. The main one waits for theirs."""
         unfinished = self._unfinished
-        with self._progress() as progress:
+        with progress_bar(self._console) as progress:
             if num_launched() > 1:
                 join_processes("auto")
             if not is_follower():
@@ -73,7 +73,7 @@ class WholeFile:
             own = set(missing[int(os.environ.get("RANK", 0)) :: num_launched()])
             task = progress.add_task("judging", total=unfinished.num_rows)
             reader = Reader(self._rules)
-            for number, part in enumerate(parts(self._agreement.watch(self._responses(reader)))):
+            for number, part in enumerate(parts(self._agreement.watch(responses_in(self._tables, reader)))):
                 if number in own:
                     unfinished.write(number, self._scorer.table(part))
                 progress.update(task, advance=len(part))
@@ -86,7 +86,7 @@ class WholeFile:
         longest = Longest(kind, number, self._settings)
         for table in self._unfinished.tables():
             longest.add(table)
-        rows = longest.listed(self._responses(Reader(self._rules)))
+        rows = longest.listed(responses_in(self._tables, Reader(self._rules)))
         path = list_beside(self._unfinished.out, kind, tool)
         if not rows:
             self._console.print(f"no {path.name}: no response has votes on the judge's criteria")
@@ -117,17 +117,19 @@ class WholeFile:
             self._console.print(f"going on with what is in {self._unfinished.folder}")
             return
         reader = Reader(self._rules)
-        read = progress.track(self._responses(reader), total=None, description="reading")
+        read = progress.track(responses_in(self._tables, reader), total=None, description="reading")
         self._unfinished.begin(sum(1 for _ in read))
         remarks = [remark for table in self._tables.values() for remark in table_remarks(table)]
         for remark in [*reader.remarks(), *remarks]:
             self._console.print(remark)
 
-    def _responses(self, reader: Reader) -> Iterator[RatedResponse]:
-        for name, table in self._tables.items():
-            yield from reader.each(name, table)
 
-    def _progress(self) -> Progress:
-        bar = TextColumn("{task.description}"), BarColumn()
-        columns = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()
-        return Progress(*bar, *columns, console=self._console, disable=not self._console.is_terminal)
+def responses_in(tables: Mapping[str, Table], reader: Reader) -> Iterator[RatedResponse]:
+    for name, table in tables.items():
+        yield from reader.each(name, table)
+
+
+def progress_bar(console: Console) -> Progress:
+    bar = TextColumn("{task.description}"), BarColumn()
+    columns = MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()
+    return Progress(*bar, *columns, console=console, disable=not console.is_terminal)
