@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
+        if chosen.file != PIPE and not chosen.compare and not is_follower():
+            print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(130)
 
 

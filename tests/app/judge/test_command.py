@@ -21,7 +21,7 @@ from support.rows import as_jsonl, write_rows
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("judge")]  # one worker trains the judge
 
 JUDGE = ("-m", "src.judge")
-PARTS, ROWS = 8, 8 * ROWS_PER_PART - 1
+PARTS, ROWS = 6, 6 * ROWS_PER_PART - 1
 READ = {
     ".jsonl": lambda path: pd.read_json(path, lines=True, dtype={"id": str}),
     ".csv": pd.read_csv,
@@ -180,52 +180,32 @@ def test_what_is_wrong_is_said_in_one_line_before_any_work(trained, judge, argum
     assert set(trained.folder.iterdir()) == before
 
 
-@pytest.fixture
-def many(trained):
-    """A file of ROWS responses, in PARTS parts."""
-    file = trained.folder / "many.jsonl"
+def test_a_killed_command_goes_on_in_two_processes_and_each_row_is_there_once(trained, judge, tmp_path):
     some = trained.rows("test", "test_ood")
-    write_rows(file, [some[number % len(some)] | {"id": str(number)} for number in range(ROWS)])
-    yield file
-    for path in trained.folder.glob("many.scores.*"):
-        path.unlink()
-
-
-def ids(path):
-    return pd.read_json(path, lines=True, dtype={"id": str})["id"].tolist()
-
-
-def test_a_killed_command_goes_on_and_each_row_is_there_once(trained, judge, many, tmp_path):
-    command = start(*JUDGE, many.name, cwd=trained.folder)
-    part = trained.folder / "many.scores.jsonl.part"
+    rows = [some[number % len(some)] | {"id": str(number)} for number in range(ROWS)]
+    file = write_rows(trained.folder / "many.jsonl", rows)
+    command = start(*JUDGE, file.name, cwd=trained.folder)
+    part, out = trained.folder / "many.scores.jsonl.part", trained.folder / "many.scores.jsonl"
     wait_while_running(command, lambda: (part / "000000.parquet").exists())
     command.kill()
     command.wait(30)
-    out = trained.folder / "many.scores.jsonl"
     assert not out.exists()
-    done = {path: path.stat().st_mtime_ns for path in part.glob("0*.parquet")}
-    assert 1 <= len(done) < PARTS
-    assert "was begun with another --neighbours" in judge(many.name, "--neighbours", 1)
-    assert {path: path.stat().st_mtime_ns for path in part.glob("0*.parquet")} == done
+    assert 1 <= len(list(part.glob("0*.parquet"))) < PARTS
+    assert "was begun with another --neighbours" in judge(file.name, "--neighbours", 1)
     first = pq.read_table(part / "000000.parquet")
     marked = first.set_column(0, "id", [[f"kept {number}" for number in first["id"].to_pylist()]])
     pq.write_table(marked, part / "000000.parquet")
-    assert "going on" in judge(many.name)
+    commands = start_together(2, *JUDGE, file.name, cwd=trained.folder)
+    assert [command.wait(120) for command in commands] == [0, 0], [command.errors() for command in commands]
+    assert "going on" in commands[0].errors()
+    assert commands[1].errors() == ""
     assert not part.exists()
-    found = ids(out)
-    assert found[:ROWS_PER_PART] == [f"kept {number}" for number in range(ROWS_PER_PART)]  # not scored again
-    assert found[ROWS_PER_PART:] == list(map(str, range(ROWS_PER_PART, ROWS)))
-    out.write_text(out.read_text(encoding="utf-8").replace('"kept ', '"'), encoding="utf-8")
-    out.rename(tmp_path / "resumed.jsonl")
-    judge(many.name)
-    assert out.read_bytes() == (tmp_path / "resumed.jsonl").read_bytes()
-
-
-def test_several_processes_share_the_rows(trained, judge, many, tmp_path):
-    judge(many.name, "--out", tmp_path / "alone.jsonl")
-    for command in start_together(2, *JUDGE, many.name, cwd=trained.folder):
-        assert command.wait(120) == 0, command.errors()
-    assert (trained.folder / "many.scores.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+    resumed = out.read_text(encoding="utf-8")
+    ids = [json.loads(line)["id"] for line in resumed.splitlines()]
+    assert ids[:ROWS_PER_PART] == [f"kept {number}" for number in range(ROWS_PER_PART)]  # not scored again
+    assert ids[ROWS_PER_PART:] == list(map(str, range(ROWS_PER_PART, ROWS)))
+    judge(file.name, "--out", tmp_path / "alone.jsonl")
+    assert resumed.replace('"kept ', '"') == (tmp_path / "alone.jsonl").read_text(encoding="utf-8")
 
 
 def test_from_a_new_interpreter_the_command_explains_itself(trained):
