@@ -1,10 +1,12 @@
 """Builds what a run is made of from its configuration: model, loss, optimizer, sampler, data, tracking, objective."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -53,6 +55,10 @@ class Parts(NamedTuple):
 
 
 def build_parts(config: DictConfig) -> Parts:
+    return _parts_of(config, lambda node: instantiate(node, _convert_="all"))
+
+
+def _parts_of(config: DictConfig, build: Callable[[DictConfig], Any]) -> Parts:
     check_values(config)
     nodes = (
         config.trainer,
@@ -65,7 +71,7 @@ def build_parts(config: DictConfig) -> Parts:
         config.pictures,
         config.get("judge", ONLY_JUDGE),
     )
-    parts = Parts(*(instantiate(node, _convert_="all") for node in nodes))
+    parts = Parts(*(build(node) for node in nodes))
     parts.loss.check_views(parts.settings.views)
     return parts
 
@@ -95,6 +101,28 @@ def preflight(config: DictConfig) -> str:
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
     return parts.source.fingerprint()
+
+
+def check_point(config: DictConfig) -> None:
+    """Check a configuration of a sweep as far as neither its data nor a store are needed. Quick for similar ones.
+
+    Raises ValueError, or what Hydra raises for a node that cannot be built.
+    """
+    check_keys(config, CONF)
+    _parts_of(config, _built_once)
+    objective_names(config)
+
+
+def _built_once(node: DictConfig) -> Any:
+    try:
+        return _built(json.dumps(OmegaConf.to_container(node, resolve=True), ensure_ascii=False))
+    except HydraException:
+        return instantiate(node, _convert_="all")  # fails too, and names the node's place
+
+
+@cache
+def _built(node: str) -> Any:
+    return instantiate(json.loads(node), _convert_="all")
 
 
 def objective_names(config: DictConfig) -> tuple[str, ...]:

@@ -4,7 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The first cause of what Hydra raises for a node that it cannot build: what a person needs of it."""
+    while isinstance(error, HydraException) and not isinstance(error, SweepError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 class SweepError(CompactHydraException):

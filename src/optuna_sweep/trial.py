@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mlflow_stores import redact
+from optuna_sweep.errors import innermost
 from optuna_sweep.states import EndState, end_state_of
 from optuna_sweep.study.reports import Reports, write_atomically
 
@@ -204,7 +205,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
     state = end_state_of(error) or "failed"
     if state == "pruned":
         return {"state": state, "value": None}
-    reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+    cause = innermost(error)
+    reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(cause).__name__}: {cause}"
     reason = str(error) if state == "refused" else reason
     trace = "".join(traceback.format_exception(error))
     return {"state": state, "value": None, "reason": redact(reason), "trace": redact(trace)}

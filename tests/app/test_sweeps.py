@@ -34,8 +34,10 @@ def test_every_study_has_a_plan(name, tmp_path):
 
 @pytest.mark.slow
 def test_a_glob_stands_for_choices_of_a_group(tmp_path):
-    out = Sweeps(tmp_path).run("-m", "loss=glob(*,exclude=bce)", "hydra.sweeper.dry_run=true", app="src.train")
-    assert "loss: agreement, exact, instance, supcon, unanimity" in out
+    out = Sweeps(tmp_path).run(
+        "-m", "loss=glob(*,exclude=[bce,instance])", "hydra.sweeper.dry_run=true", app="src.train"
+    )
+    assert "loss: agreement, exact, supcon, unanimity" in out
 
 
 @pytest.mark.slow
@@ -74,6 +76,7 @@ def test_a_bad_metric_or_loss_is_one_line_before_the_first_trial(tmp_path):
         "objective.metric=val/total_loss": "must not depend on temperature or lambda",
         "loss.temprature=1": "did you mean loss.temperature",
         "+loss.temprature=1,2": "did you mean loss.temperature",
+        "trainer.epochs=2,0": "trainer.epochs=0: trainer.epochs must be at least 1, got 0 (2 of 4 points are refused)",
     }.items():
         out = sweeps.run(*study("smoke"), override, app="src.train", code=1)
         assert message in out.strip().splitlines()[-1]

@@ -19,9 +19,10 @@ from optuna_sweep.errors import SweepError
 from optuna_sweep.plan.known_conflicts import check_conflicts
 from optuna_sweep.plan.objective import Objective, objective_of
 from optuna_sweep.plan.plan import Plan
+from optuna_sweep.plan.points import check_points, points_to_check
 from optuna_sweep.plan.samplers import check_sampler, is_grid, sampler_name
 from optuna_sweep.plan.space import Point, Space, parse_space
-from optuna_sweep.plan.task_config import base_of, check_composes
+from optuna_sweep.plan.task_config import base_of
 from optuna_sweep.settings import OptunaSweeperConf
 from optuna_sweep.study.ledger import free_name
 from optuna_sweep.study.pruner import prunes
@@ -43,7 +44,8 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     for point in settings.enqueue:
         space.check_point(point)
     base = base_of(context, config, space, settings.ignored_keys)
-    check_composes(context, config, space)
+    check = find_function("check", settings.check)
+    check_points(context, config, space, points_to_check(space, points, settings.enqueue), check)
     check_conflicts(str(config.hydra.launcher._target_), base, space)
     storage = resolve(settings.storage)
     check_apart(storage, settings.mlflow_uri)

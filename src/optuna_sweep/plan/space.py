@@ -57,6 +57,13 @@ class Axis:
         assert isinstance(self.distribution, FloatDistribution | IntDistribution)
         return self.distribution.low
 
+    @property
+    def last(self) -> Any:
+        if self.choices is not None:
+            return list(self.choices)[-1]
+        assert isinstance(self.distribution, FloatDistribution | IntDistribution)
+        return self.distribution.high
+
     def nearest(self, value: Any) -> Any:
         """The nearest of the values: a sampler adds up binary fractions, and misses them by a little."""
         values = self.values

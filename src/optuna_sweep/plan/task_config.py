@@ -8,8 +8,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from optuna_sweep.plan.space import Space
 
-MOST_COMPOSED = 50  # points that are tried before the first trial
-
 
 def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """The task's configuration under these overrides, interpolations as they are written."""
@@ -27,14 +25,6 @@ def base_of(context: HydraContext, config: DictConfig, space: Space, ignored: Se
     hidden = (*swept, *ignored)
     flat = flatten(compose(context, config, space.fixed))
     return {key: value for key, value in flat.items() if not any(f"{key}.".startswith(f"{name}.") for name in hidden)}
-
-
-def check_composes(context: HydraContext, config: DictConfig, space: Space) -> None:
-    """Compose each value of each axis once: a misspelt key or a value of the wrong type costs no trial."""
-    others = ((name, value) for name, axis in space.axes.items() for value in list(axis.choices or [])[1:])
-    points = [space.first, *(space.first | {name: value} for name, value in others)]
-    for point in points[:MOST_COMPOSED]:
-        compose(context, config, space.overrides(point))
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
