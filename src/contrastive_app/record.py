@@ -88,23 +88,29 @@ def record_embeddings(
     output: Path,
     splits: Mapping[str, "TokenizedSplit"],
     evaluations: Mapping[str, "Evaluation"],
+    criterion: int,
 ) -> None:
-    """Write <split>.parquet for each evaluated split, and record it as an artifact."""
+    """Write <split>.parquet for each evaluated split, and record it as an artifact.
+
+    criterion: the place of the one on whose map the responses lie.
+    """
     from contrastive_learning.data.responses import METRIC_PREFIXES
 
     for name, prefix in METRIC_PREFIXES.items():
         if prefix in evaluations:
             path = output / f"{name}.parquet"
-            write_embeddings(path, splits[name], evaluations[prefix])
+            write_embeddings(path, splits[name], evaluations[prefix], criterion)
             run.artifact(path, "embeddings")
 
 
-def record_training_embeddings(run: "Run", output: Path, split: "TokenizedSplit", judge: "MixedJudge") -> None:
+def record_training_embeddings(
+    run: "Run", output: Path, split: "TokenizedSplit", judge: "MixedJudge", criterion: int
+) -> None:
     """Write train.parquet, what the judge compares responses with, and record it as an artifact.
 
     Its probabilities are those of the classification head.
     """
-    write_embeddings(output / "train.parquet", split, judge.training)
+    write_embeddings(output / "train.parquet", split, judge.training, criterion)
     run.artifact(output / "train.parquet", "embeddings")
 
 
@@ -195,19 +201,27 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
         run.text(diff, "uncommitted.diff")
 
 
-def write_embeddings(path: Path, split: "TokenizedSplit", evaluation: "Evaluation") -> None:
+def write_embeddings(path: Path, split: "TokenizedSplit", evaluation: "Evaluation", criterion: int) -> None:
     """Write a Parquet file with one row per response.
 
     Columns: id, domain, context (turns, oldest first), response; yes_votes, num_votes and probabilities, one value per
-    criterion; features, embeddings.
+    criterion; features, embeddings; x, y on the criterion's map; neighbors, the rows of the nearest responses in its
+    space with their distances, as Embedding Atlas reads them, unless there are too many responses.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from contrastive_learning.pictures import neighbourhood
 
     columns: dict[str, Any] = {name: split.column(name) for name in ("id", "domain", "context", "response")}
     for name in ("yes_votes", "num_votes", "probabilities", "features", "embeddings"):
         values = getattr(evaluation, name).astype(np.float32)
         flat = pa.array(values.reshape(-1))
         columns[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    points, neighbours, distances = neighbourhood(evaluation, criterion)
+    columns["x"], columns["y"] = points.astype(np.float32).T
+    if neighbours is not None and distances is not None:
+        rows = zip(neighbours.tolist(), distances.tolist(), strict=True)
+        columns["neighbors"] = [{"ids": ids, "distances": apart} for ids, apart in rows]
     pq.write_table(pa.table(columns), path)

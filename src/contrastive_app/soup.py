@@ -38,6 +38,7 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
 
     Needs one objective that is a metric of valid. folder: the sweep's.
     """
+    from contrastive_learning.pictures import clearest_criterion
     from contrastive_learning.training import Hooks
     from contrastive_learning.training.checkpoints import best_weights
     from contrastive_learning.training.soups import alike, averaged, greedy_soup
@@ -81,7 +82,8 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
         write_run(output, {"run_id": run.run_id})
         run.params({"soup.members": ", ".join(name for name, _ in members)})
         run.log(metrics, 0)
-        record_embeddings(run, output, data.splits, evaluations)
+        criterion = clearest_criterion(evaluations["val"], data.criteria) or data.criteria[0]
+        record_embeddings(run, output, data.splits, evaluations, data.criteria.index(criterion))
         record_judge(run, config, output, data, trainer, evaluations["val"])
     return SoupResult(
         tuple(name for name, _ in members),

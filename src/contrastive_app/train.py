@@ -196,9 +196,10 @@ def _trained(config: DictConfig) -> RecordedRun:
         if trainer.judge is not None:
             logged.clear()  # those of the epochs are the classification head's
         run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)
-        record_embeddings(run, output, data.splits, evaluations)
+        mapped = data.criteria.index(pictures.clearest_criterion(evaluations["val"]))
+        record_embeddings(run, output, data.splits, evaluations, mapped)
         if trainer.judge is not None:
-            record_training_embeddings(run, output, data.splits["train"], trainer.judge)
+            record_training_embeddings(run, output, data.splits["train"], trainer.judge, mapped)
         for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
             run.artifact(path, folder)
         if not trial.pruned:

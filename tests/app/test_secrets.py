@@ -4,20 +4,19 @@ The commands run one after another in one process of their own, because to start
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from support.commands import ENVIRONMENT
+from support.commands import run
 
 COMMANDS = """
 import contextlib, io, json, os, sys, traceback
 from hydra.core.global_hydra import GlobalHydra
 from contrastive_app.train import main
 
-for argv in json.load(sys.stdin):
+with open(sys.argv[1], encoding="utf-8") as file:
+    commands = json.load(file)
+for argv in commands:
     printed = io.StringIO()
     sys.argv = ["train", *argv]
     os.environ.pop("HYDRA_FULL_ERROR", None)  # which main sets
@@ -29,7 +28,7 @@ for argv in json.load(sys.stdin):
         except BaseException:
             traceback.print_exc()
     GlobalHydra.instance().clear()
-    print(json.dumps([argv, printed.getvalue()]), file=sys.__stdout__)
+    print(json.dumps([argv, printed.getvalue()]))
 """
 ADDRESSES = {
     "http": "http://kim:xyzzy@127.0.0.1:9",
@@ -92,9 +91,10 @@ def ended(tmp_path_factory):
     commands += [command for address in STORAGES.values() for command in uses("hydra.sweeper.storage", address)]
     commands += mistakes("tracking.uri", ADDRESSES["spaces"])
     commands += mistakes("hydra.sweeper.storage", STORAGES["url"])
-    env = os.environ | ENVIRONMENT | {"STORE_OF_THE_TEST": "http://kim:xyzzy@127.0.0.1:9"}
-    command, given = [sys.executable, "-c", COMMANDS], json.dumps(commands)
-    done = subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, text=True, check=True)
+    (folder / "run_all.py").write_text(COMMANDS)
+    (folder / "commands.json").write_text(json.dumps(commands))
+    address = {"STORE_OF_THE_TEST": "http://kim:xyzzy@127.0.0.1:9"}
+    done = run(folder / "run_all.py", folder / "commands.json", cwd=folder, check=True, **address)
     ended = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[[")]
     assert [argv for argv, _ in ended] == commands, done.stderr[-2000:]
     assert sum("***" in printed for _, printed in ended) > len(ended) / 2  # the addresses were seen

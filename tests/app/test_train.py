@@ -50,6 +50,9 @@ def test_a_run_is_recorded_whole(finished):
     assert all(map(len, table["context"].to_pylist()))
     assert {"yes_votes", "num_votes", "probabilities", "features", "embeddings"} <= set(table.column_names)
     assert len(table) == 48
+    nearest = table["neighbors"].to_pylist()
+    assert all(row not in item["ids"] and len(item["ids"]) == 10 for row, item in enumerate(nearest))
+    assert {"x", "y"} <= set(table.column_names)
     assert run.info.run_id in done.stderr
     description = run.data.tags["mlflow.note.content"]
     assert f"**val/macro_f1 {run.data.metrics['final/val/macro_f1']:.4f}**, of epoch " in description

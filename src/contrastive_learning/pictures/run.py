@@ -1,6 +1,5 @@
 """Draws the pictures of one run."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +66,7 @@ class RunPictures:
         kept = self.history.add(evaluation, epoch, value)
         picture = self._map(kept, evaluation.projection)
         png, page, points = (self.folder / f"embedding{end}" for end in (".png", ".html", "_map.parquet"))
-        criterion = self._clearest_criterion(evaluation)
+        criterion = self.clearest_criterion(evaluation)
         png.write_bytes(draw_overview(picture, criterion))
         yield png, None
         page.write_text(self._page(epoch, evaluation.projection, criterion), encoding="utf-8")
@@ -79,14 +78,9 @@ class RunPictures:
             for path in write_projector_files(self.folder, self.shown, kept):
                 yield path, "embeddings"
 
-    def _clearest_criterion(self, evaluation: Evaluation) -> str:
-        """If each criterion has its own slice: the one with the highest silhouette there, the first of equals."""
-        if self.settings.criterion is not None or evaluation.projection == "shared":
-            return self.criterion
-        metrics = evaluation.embedding_metrics(self.shown.criteria)
-        silhouettes = {name: metrics.get(f"silhouette/{name}", -math.inf) for name in self.shown.criteria}
-        best = max(silhouettes, key=silhouettes.__getitem__)
-        return best if silhouettes[best] > -math.inf else self.criterion
+    def clearest_criterion(self, evaluation: Evaluation) -> str:
+        """The criterion that the large map at the end shows: of the settings, else the one that is seen best."""
+        return self.settings.criterion or clearest_criterion(evaluation, self.shown.criteria) or self.criterion
 
     def _page(self, epoch: int, projection: str, criterion: str) -> str:
         chosen = thin_out([frame.epoch for frame in self.history], epoch)
@@ -121,3 +115,12 @@ class RunPictures:
             shown.num_votes,
             shown.criteria,
         )
+
+
+def clearest_criterion(evaluation: Evaluation, criteria: Sequence[str]) -> str | None:
+    """If each criterion has its own slice: the one with the highest silhouette there, the first of equals."""
+    if evaluation.projection == "shared":
+        return None
+    metrics = evaluation.embedding_metrics(criteria)
+    silhouettes = {name: metrics[f"silhouette/{name}"] for name in criteria if f"silhouette/{name}" in metrics}
+    return max(silhouettes, key=silhouettes.__getitem__, default=None)
