@@ -69,8 +69,13 @@ def decoded(content: bytes, where: str) -> str:
 def _encoding(path: Path, size: int, modified: int) -> str:
     """`size` and `modified` tell the cache whether the file is still the same."""
     with unpacked(path) as content:
-        start = content.read(4)
+        start = content.read(1024)
     marked = next((encoding for mark, encoding in MARKS.items() if start.startswith(mark)), None)
+    if not marked and b"\0" in start:  # UTF-8 allows it, no text has it
+        raise ValueError(
+            f"{path}: text must not hold NUL bytes; if it is UTF-16 without its mark, convert it, for example: "
+            "iconv -f UTF-16LE -t UTF-8"
+        )
     for encoding in [marked] if marked else ["utf-8", "cp949"]:
         if _fits(path, encoding):
             return encoding
