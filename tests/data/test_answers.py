@@ -51,5 +51,7 @@ def test_a_number_is_refused_with_the_option_for_scales():
         ValueError, match=r"got '5'; for a scale say from where on it means yes: data.source.yes_from=4"
     ):
         Answers(None).read("5")
+    with pytest.raises(ValueError, match="got -1; leave it empty if it means no answer, write 0 if it means no"):
+        Answers(None).read(-1)
     with pytest.raises(ValueError, match="data.source.yes_from must be a number such as 4, got '4 stars'"):
         Answers("4 stars")

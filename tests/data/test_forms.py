@@ -415,6 +415,15 @@ def test_labels_are_one_vote_each(tmp_path):
         assert remarks[0].startswith("train: read as labels, one row per response, with one label per criterion")
 
 
+@pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+def test_a_column_per_criterion_may_hold_lists_of_votes(tmp_path, expected, ending):
+    rows = [texts(row) | lists(row) for row in DATA]
+    responses, remarks = read(tmp_path / f"x{ending}", rows)
+    assert responses == expected
+    held = "the votes of each criterion in a column: consistency, specificity"
+    assert remarks == [f"train: read as labels, one row per response, with {held}"]
+
+
 @pytest.mark.parametrize(
     ("rows", "rules", "message"),
     [
@@ -431,7 +440,7 @@ def test_labels_are_one_vote_each(tmp_path):
         (
             [{"response": f"x{i}", "stars": 1 + i % 5} for i in range(7)],
             {},
-            r"votes is missing; .*; stars holds 1 \(2 times\), 2 \(2 times\), 3 .*; for a scale set data",
+            r"votes is missing; .*; stars holds 1 \(2 times\), 2 \(2 times\), 3 .* or for a scale set data",
         ),
         (
             plain(DATA),
@@ -453,7 +462,21 @@ def test_labels_are_one_vote_each(tmp_path):
             {},
             "votes.a: a share of 3 votes must be a number of them, got 0.5",
         ),
-        ([{"response": "x", "a_share": 67, "num_votes": 3}], {}, "votes.a: a share of yes must be 0 to 1, got 67"),
+        (
+            [{"response": "x", "a_share": 67, "num_votes": 3}],
+            {},
+            "votes.a: a share of yes must be 0 to 1, got 67; divide percentages by 100",
+        ),
+        (
+            [{"response": "x", "a_share": "0%", "num_votes": 3}],
+            {},
+            "votes.a: a share of yes must be 0 to 1, got '0%'; divide percentages by 100",
+        ),
+        (
+            [{"id": 1, "response": "x", "votes": {"a": vote}} for vote in (0, 1)],
+            {},
+            "id must be unique, got '1' also at .*, line 1; if each row is one judgement, name who judged in a column",
+        ),
         (
             [{"messages": [{"role": "user", "content": "q"}], "votes": {"a": 1}}],
             {},

@@ -138,6 +138,8 @@ def test_a_tie_counts_as_no():
 def test_one_conversation_cannot_be_divided():
     with pytest.raises(ValueError, match=r"valid must hold responses, got none \(train 4 responses in 1 groups\)"):
         make_splits({"train": [response(i, group="g") for i in range(4)]}, rules(), ["a"], [])
+    with pytest.raises(ValueError, match=r"got none \(train 1 responses in 1 groups\); two responses are the least"):
+        make_splits({"train": [response(0)]}, rules(), ["a"], [])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -175,6 +176,17 @@ def test_an_array_that_breaks_off_is_named_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("orient", ["columns", "index", "split"])
+def test_json_as_pandas_writes_it_by_default_is_refused_with_the_arguments(tmp_path, indent, orient):
+    pd.DataFrame([row(0), row(1)]).to_json(tmp_path / "x.json", orient=orient, indent=indent)
+    message = (
+        r'x.json must be one JSON array .*, got a table as pandas writes it by default; .*orient="records", lines=True'
+    )
+    with pytest.raises(ValueError, match=message):
+        source(tmp_path / "x.json").load()
+
+
+@pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize(
     ("around", "others"),
     [({}, ""), ({"version": 1, "columns": ["id"], "errors": []}, ", not version, columns, errors")],
@@ -195,7 +207,7 @@ def test_an_object_around_the_list_of_rows_means_the_same(tmp_path, train, aroun
     ("content", "message"),
     [
         ({"a": [row(0)], "b": [row(1)], "version": 1}, "one list must hold the rows, got a, b; write that of the "),
-        ({"response": {"0": "x"}, "a": {"0": 1}}, r"must be one JSON .* got one object without a list .*response: {'0"),
+        ({"about": {"0": "x"}, "a": 1}, r"must be one JSON .* got one object without a list .*about: {'0'"),
         ({"columns": ["response"], "data": [["x"]]}, "must be one JSON .* got one object without a list of objects"),
     ],
 )

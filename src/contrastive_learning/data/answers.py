@@ -55,8 +55,12 @@ class Answers:
         return True
 
     def must_be(self, value: object) -> str:
-        scale = "; for a scale say from where on it means yes: data.source.yes_from=4" if _is_number(value) else ""
-        return f"a vote must be {FORMS}, got {shown(value)}{scale}"
+        number, advice = as_number(value), ""
+        if number is not None and number < 0:
+            advice = "; leave it empty if it means no answer, write 0 if it means no"
+        elif number is not None:
+            advice = "; for a scale say from where on it means yes: data.source.yes_from=4"
+        return f"a vote must be {FORMS}, got {shown(value)}{advice}"
 
 
 def as_number(value: object) -> float | None:
@@ -68,7 +72,3 @@ def as_number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _is_number(value: object) -> bool:
-    return as_number(value) is not None

@@ -22,7 +22,7 @@ CRITERION = ("criterion", "aspect", "dimension")
 LABEL = ("label", "vote", "answer", "score", "rating")
 PLACE = ("id", "domain", "group", "conversation_id")
 TEXT = ("context", "response", "prompt", *CHATS)
-SCALE = range(11)  # numbers that can be points of a scale; a column of others is not taken for answers unasked
+SCALE = range(-5, 11)  # numbers that can be points of a scale; a column of others is not taken for answers unasked
 NUMBERED = re.compile(r"(.+)[_ .-](\d+)")
 
 Cells = Mapping[str, Any]  # criterion -> what a row says on it
@@ -65,7 +65,7 @@ class Look:
         free = [name for name in self.columns if name not in taken]
         if self.wanted is not None:
             return tuple(name for name in free if any(means(given, name) for given in self.wanted))
-        is_answer = is_answer or self._can_be_answer
+        is_answer = is_answer or self._are_answers
         return tuple(name for name in free if (values := self.values(name)) and all(map(is_answer, values)))
 
     def is_by_annotator(self, value: Any) -> bool:
@@ -81,6 +81,10 @@ class Look:
         counts = {name: Counter(map(shown, self.values(name))) for name in self.columns if name not in (*PLACE, *TEXT)}
         few = {name: values for name, values in counts.items() if 1 < len(values) <= len(SCALE)}
         return "; ".join(f"{name} holds {occurrences(values)}" for name, values in few.items())
+
+    def _are_answers(self, value: Any) -> bool:
+        """Whether a cell holds one answer, or a list of them, and nothing else."""
+        return not isinstance(value, dict) and all(map(self._can_be_answer, split_cell(value)))
 
     def _can_be_answer(self, value: Any) -> bool:
         number = as_number(value) if self.answers.yes_from is not None else None
@@ -144,7 +148,7 @@ def recognised(look: Look, wanted: str, where: str, *, votes_needed: bool = True
     seen = look.few_valued()
     raise ValueError(
         f"{where}: votes is missing; {have}, and none holds only answers ({FORMS_OF_ANSWERS}){seen and f'; {seen}'}; "
-        "for a scale set data.source.yes_from; data.source.criteria names columns that are criteria"
+        "write votes so, or for a scale set data.source.yes_from; data.source.criteria names columns that are criteria"
     )
 
 
@@ -182,7 +186,8 @@ def _judgements(look: Look) -> Form | Missing:
 
         return Form("judgements", words, columns, judgements=long, joins=True)
     cells, columns = _row_cells(look, besides=[])
-    if annotator is None or not columns or not all(_is_single(cell) for cell in look.vote_cells()):
+    votes = look.vote_cells() if look.vote_columns() else [cell for name in columns for cell in look.values(name)]
+    if annotator is None or not columns or not all(map(_is_single, votes)):
         return Missing("annotator with one column per criterion (or votes), or annotator, criterion and label")
 
     def wide(row: Row) -> Iterator[Judgement]:
@@ -301,8 +306,11 @@ def _labels(look: Look) -> Form | Missing:
     cells, columns = _row_cells(look, besides=[])
     if not columns or look.vote_columns():
         return Missing("labels, or one column per criterion whose values are all answers")
-    from_columns = "" if columns == ("labels",) else f": {', '.join(columns)}"
-    return Form("labels", f"one row per response, with one label per criterion{from_columns}", columns, cells=cells)
+    if columns == ("labels",):
+        return Form("labels", "one row per response, with one label per criterion", columns, cells=cells)
+    single = all(_is_single(cell) for name in columns for cell in look.values(name))
+    held = "one label per criterion" if single else "the votes of each criterion in a column"
+    return Form("labels", f"one row per response, with {held}: {', '.join(columns)}", columns, cells=cells)
 
 
 FORMS: Mapping[str, Callable[[Look], Form | Missing]] = {

@@ -59,6 +59,11 @@ def _listed_in(path: Path, size: int, modified: int) -> Listed | None:
     if not first.startswith("{") or (not is_only and _is_whole(first)):
         return None
     content = _loaded(path)
+    if _is_of_pandas(content):
+        raise ValueError(
+            f"{path} {ONE_OF}, got a table as pandas writes it by default; write it with "
+            'table.to_json("file.jsonl", orient="records", lines=True, force_ascii=False)'
+        )
     lists = [
         name for name, value in content.items() if isinstance(value, list) and value and isinstance(value[0], dict)
     ]
@@ -74,6 +79,18 @@ def _listed_in(path: Path, size: int, modified: int) -> Listed | None:
         fields = ", ".join(f"{name}: {shown(value)}" for name, value in list(content.items())[:5])
         raise ValueError(f"{path} {ONE_OF}, got one object without a list of objects ({fields})")
     return None
+
+
+def _is_of_pandas(content: Any) -> bool:
+    """Whether DataFrame.to_json has written it by columns or by rows, {"response": {"0": …, "1": …}}, or split."""
+    if content.keys() == {"columns", "index", "data"}:
+        return True
+    first, *others = content.values() or [None]
+    return (
+        isinstance(first, dict)
+        and all(isinstance(other, dict) and other.keys() == first.keys() for other in others)
+        and ("0" in first or "0" in content)
+    )
 
 
 def _is_whole(line: str) -> bool:

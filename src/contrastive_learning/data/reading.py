@@ -299,7 +299,8 @@ class _File:
         name = about.id or f"{self._split}:{line}"
         first = self._places.setdefault(name, (self._path, line))
         if first != (self._path, line):
-            raise ValueError(f"id must be unique, got {shown(name)} also at {place(*first)}")
+            advice = "; if each row is one judgement, name who judged in a column annotator" if about.id else ""
+            raise ValueError(f"id must be unique, got {shown(name)} also at {place(*first)}{advice}")
         if not votes and not self._keep_unjudged:
             self.without_votes += 1
             if self._split == "train":

@@ -173,8 +173,11 @@ def _check_sizes(parts: Parts) -> None:
                 for name, items in parts.items()
                 if items
             )
+            got = f"{split} must hold responses, got none ({others or 'nothing anywhere'})"
+            if sum(map(len, parts.values())) < 2:
+                raise ValueError(f"{got}; two responses are the least, one for train and one for valid")
             raise ValueError(
-                f"{split} must hold responses, got none ({others or 'nothing anywhere'}); "
+                f"{got}; "
                 "a group is never divided: the responses with one conversation_id, or without it with one first turn; "
                 "give each row the conversation_id of its dialogue"
             )

@@ -223,7 +223,9 @@ def _from_share(yes: Any, votes: Any) -> VoteCount | None:
         return None
     share, total = as_number(yes), _whole(votes, "num_votes")
     if share is None or not 0 <= share <= 1:
-        raise ValueError(f"a share of yes must be 0 to 1, got {shown(yes)}")
+        is_percentage = "%" in str(yes) or (share is not None and 1 < share <= 100)
+        advice = "; divide percentages by 100" if is_percentage else ""
+        raise ValueError(f"a share of yes must be 0 to 1, got {shown(yes)}{advice}")
     if not total:
         return None
     if abs(round(share * total) / total - share) > ROUNDED:
