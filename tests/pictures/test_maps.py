@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_grid, draw_reliability, fonts
+from contrastive_learning.pictures import EmbeddingMap, Panel, Predictions, draw_grid, draw_reliability, fonts
 from contrastive_learning.pictures.colours import ANCHORS, borderline, colours_of, drawing_order, legend
 from contrastive_learning.pictures.maps import draw_map, draw_overview
 
@@ -117,8 +117,8 @@ def test_a_text_that_is_too_wide_loses_its_middle():
 
 @pytest.mark.parametrize("num_runs", [1, 7])
 def test_a_grid_has_a_row_for_three_runs(shown, num_runs):
-    picture = pixels(draw_grid([shown] * num_runs, "safe"))
-    assert picture.shape[:2] == (156 + 232 * -(-num_runs // 3), 800)
+    picture = pixels(draw_grid([Panel(shown)] * num_runs, "safe"))
+    assert picture.shape[:2] == (156 + 254 * -(-num_runs // 3), 800)
 
 
 @pytest.mark.parametrize(("scale", "half_height"), [(0.9, 1), (0.11, 0.125), (3.4e-4, 4e-4), (0, 1e-6)])
@@ -179,7 +179,7 @@ def test_without_a_hangul_font_names_are_numbered_and_one_line_says_so(shown, no
 
 def test_titles_of_a_grid_that_no_font_draws_keep_their_number(shown, no_fonts):
     """filterwarnings = error, as above."""
-    titled = [replace(shown, title=title) for title in ("000 τ=0.07", "001 topic=여행", "001")]
+    titled = [Panel(replace(shown, title=title)) for title in ("000 τ=0.07", "001 topic=여행", "001")]
     assert draw_grid(titled[:2], "safe") == draw_grid([titled[0], titled[2]], "safe")
 
 

@@ -6,7 +6,6 @@ evidence gathers, verdict, tables and chart turn it into words and numbers, page
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -15,8 +14,6 @@ from omegaconf import DictConfig
 from contrastive_app.places import command
 from contrastive_app.resume import RUN_FILE, read_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
-
-MAX_GRID = 120  # runs in one picture
 
 
 def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path | str]:
@@ -28,20 +25,17 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     """
     # imported here, because every start of a sweep looks this function up, and few call it
     from contrastive_app.report.evidence import gather
+    from contrastive_app.report.grid import criterion_of, panels_of
     from contrastive_app.report.page import render
     from contrastive_app.report.verdict import verdict_of
-    from contrastive_learning.pictures import EmbeddingMap, draw_grid, main_criterion
+    from contrastive_learning.pictures import draw_grid
 
-    trials = [trial for trial in outcome.trials if trial.state != "FAIL" and trial.runs]
-    files = [(trial, next(iter(trial.runs.values())).folder / "embedding_map.parquet") for trial in trials]
-    maps = [replace(EmbeddingMap.read(file), title=trial.name) for trial, file in files if file.exists()]
-    alike = [shown for shown in maps if shown.criteria == maps[0].criteria][:MAX_GRID]
-    criterion = config.pictures.criterion
-    if alike:
-        first = alike[0]
-        criterion = criterion or main_criterion(first.criteria, first.yes_votes, first.num_votes)
+    evidence = gather(outcome)
+    criterion = criterion_of(evidence, config.pictures.criterion)
+    panels, columns = panels_of(evidence, criterion)
+    if criterion is not None and any(panels):
         grid = folder / "embedding_grid.png"
-        grid.write_bytes(draw_grid(alike, criterion))
+        grid.write_bytes(draw_grid(panels, criterion, columns=columns))
         yield grid
     soup = None
     if outcome.soup is not None:
@@ -49,7 +43,6 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
 
         made = make_soup(outcome, folder)
         soup = made if isinstance(made, SoupResult) else None
-    evidence = gather(outcome)
     verdict = verdict_of(evidence)
     page = folder / "report.html"
     text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup)

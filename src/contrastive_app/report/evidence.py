@@ -36,12 +36,12 @@ class Arm:
     @cached_property
     def metrics(self) -> dict[int, dict[str, float]]:
         """Per seed, the metrics of the epoch that was kept, with their prefixes: {seed: {"val/macro_f1": 0.8}}."""
-        return {seed: _read(run.folder / METRICS_FILE).get("metrics", {}) for seed, run in self.runs.items()}
+        return {seed: read_json(run.folder / METRICS_FILE).get("metrics", {}) for seed, run in self.runs.items()}
 
     @cached_property
     def weights(self) -> dict[str, float]:
         """Weights of the contrastive terms, as the first run was configured; empty if it left no file that tells."""
-        config = _read(self.folder / RUN_FILE).get("config", {})
+        config = read_json(self.folder / RUN_FILE).get("config", {})
         return {name: float(config[name]) for name in CONTRASTIVE_WEIGHTS if name in config}
 
     @property
@@ -168,7 +168,7 @@ def _params(outcome: Outcome, trial: TrialResult) -> dict[str, Any]:
     return {name: value for name, value in trial.params.items() if name != outcome.seed_key}
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
     """The content of a JSON file; empty if there is none, as the run's folder may be gone."""
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

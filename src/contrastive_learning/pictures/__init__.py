@@ -6,7 +6,7 @@ places and neighbours in the Parquet files; `draw_grid`, `draw_map` and `draw_re
 Imports `data.tokenized` and `metrics`; only the application imports it.
 """
 
-from contrastive_learning.pictures.maps import EmbeddingMap, draw_grid, draw_map
+from contrastive_learning.pictures.maps import EmbeddingMap, Panel, draw_grid, draw_map
 from contrastive_learning.pictures.neighbours import neighbourhood
 from contrastive_learning.pictures.reliability import Predictions, draw_reliability
 from contrastive_learning.pictures.run import PictureSettings, RunPictures, clearest_criterion
@@ -14,6 +14,7 @@ from contrastive_learning.pictures.shown import main_criterion
 
 __all__ = [
     "EmbeddingMap",
+    "Panel",
     "PictureSettings",
     "Predictions",
     "RunPictures",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -102,28 +102,42 @@ def draw_overview(shown: EmbeddingMap, criterion: str) -> bytes:
     return page.png()
 
 
-def draw_grid(maps: Sequence[EmbeddingMap], criterion: str) -> bytes:
-    """A PNG of one criterion in several runs on the same data, in the order given."""
-    rows = math.ceil(len(maps) / COLUMNS)
-    page = _Page(maps[0], height=156 + 232 * rows, titles=[shown.title for shown in maps])
-    fit(page.text(16, 30, page.name(criterion), 24, weight="bold"), 768)
-    page.text(16, 60, f"{len(maps)} runs, best first", 18, FAINT)
+class Panel(NamedTuple):
+    """One run in a grid of several."""
+
+    shown: EmbeddingMap
+    note: str = ""  # figures that belong to the map
+    is_faint: bool = False
+
+
+def draw_grid(panels: Sequence[Panel | None], criterion: str, *, columns: int = COLUMNS) -> bytes:
+    """A PNG of one criterion in several runs on the same data, row by row; None leaves a place empty."""
+    drawn = [panel for panel in panels if panel is not None]
+    rows, width = math.ceil(len(panels) / columns), 20 + 260 * max(columns, COLUMNS)
+    titles = [panel.shown.title for panel in drawn]
+    page = _Page(drawn[0].shown, height=156 + 254 * rows, width=width, titles=titles)
+    fit(page.text(16, 30, page.name(criterion), 24, weight="bold"), width - 32)
+    page.text(16, 60, f"{len(drawn)} run{'s' * (len(drawn) > 1)}", 18, FAINT)
     page.legend(top=76)
-    for index, shown in enumerate(maps):
-        left, top = 16 + 260 * (index % COLUMNS), 120 + 232 * (index // COLUMNS)
-        fit(page.text(left, top + 18, page.title(shown), 17, weight="bold"), 249)
+    for index, panel in enumerate(panels):
+        if panel is None:
+            continue
+        shown, note, is_faint = panel
+        left, top = 16 + 260 * (index % columns), 120 + 254 * (index // columns)
+        fit(page.text(left, top + 18, page.title(shown), 17, FAINT if is_faint else INK, weight="bold"), 249)
         fit(page.text(left, top + 40, f"{shown.subtitle}, {shown.when}", 15, FAINT), 249)
-        page.scatter(shown, criterion, (left, top + 48, 249, 166), size=8)
+        fit(page.text(left, top + 60, note, 15, FAINT), 249)
+        page.scatter(shown, criterion, (left, top + 68, 249, 166), size=8, alpha=0.3 if is_faint else 1.0)
     page.foot(ALIGNMENT.capitalize())
-    return page.png()
+    return page.png(width=width)
 
 
 class _Page:
     """A figure that is laid out in pixels from the top left."""
 
-    def __init__(self, shown: EmbeddingMap, height: int, titles: Sequence[str] = ()) -> None:
-        self.shown, self.height = shown, height
-        self.figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
+    def __init__(self, shown: EmbeddingMap, height: int, width: int = WIDTH, titles: Sequence[str] = ()) -> None:
+        self.shown, self.height, self.width = shown, height, width
+        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
         FigureCanvasAgg(self.figure)
         self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words(titles)) else None
 
@@ -145,7 +159,13 @@ class _Page:
         self.scatter(self.shown, criterion, (left, top + 24, 249, 166), size=7)
 
     def scatter(
-        self, shown: EmbeddingMap, criterion: str, box: tuple[float, float, float, float], *, size: float
+        self,
+        shown: EmbeddingMap,
+        criterion: str,
+        box: tuple[float, float, float, float],
+        *,
+        size: float,
+        alpha: float = 1.0,
     ) -> None:
         """box: left, top, width, height."""
         axes = self._axes(box)
@@ -157,7 +177,7 @@ class _Page:
         colours = colours_of(yes[order], num[order])
         x, y = shown.points_of(criterion)[order].T
         rims = ["white" if plain else INK for plain in ~borderline(yes[order], num[order])]
-        axes.scatter(x, y, s=size, c=colours, linewidths=size**0.5 / 8, edgecolors=rims)
+        axes.scatter(x, y, s=size, c=colours, alpha=alpha, linewidths=size**0.5 / 8, edgecolors=rims)
         _scale_bar(axes, half / 4)
 
     def legend(self, top: int) -> None:
@@ -173,7 +193,7 @@ class _Page:
 
     def text(self, x: float, y: float, text: str, pixels: float, color: str = INK, weight: str = "normal") -> Text:
         return self.figure.text(
-            x / WIDTH,
+            x / self.width,
             1 - y / self.height,
             text,
             fontsize=pixels * 72 / DPI,
@@ -190,12 +210,12 @@ class _Page:
 
     def png(self, width: int = WIDTH) -> bytes:
         buffer = BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=DPI * width / WIDTH)
+        self.figure.savefig(buffer, format="png", dpi=DPI * width / self.width)
         return buffer.getvalue()
 
     def _axes(self, box: tuple[float, float, float, float]) -> Axes:
         left, top, width, height = box
-        place = (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
+        place = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         axes = self.figure.add_axes(place)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():

@@ -1,0 +1,102 @@
+"""The maps of a sweep's runs in one picture, ordered by what was swept: λ down, τ across, λ = 0 first."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from contrastive_app.record import METRICS_FILE
+from contrastive_app.report.evidence import Arm, Evidence, read_json
+from contrastive_app.report.verdict import setting
+from contrastive_learning.pictures import EmbeddingMap, Panel, main_criterion
+from hydra_plugins.contrastive_sweeper.outcome import TrialResult
+
+MAX_GRID = 120  # runs in one picture
+MOST_COLUMNS = 6
+MAP = "embedding_map.parquet"
+LAMBDA = "loss.lambda_contrastive"
+
+
+def criterion_of(evidence: Evidence, chosen: str | None) -> str | None:
+    """The criterion that the maps show: the chosen one; None without maps.
+
+    Else the one whose slice is the clearest in the best run or, if all share one space, with the most even votes.
+    """
+    folders = [run.folder for trial in evidence.outcome.trials for run in trial.runs.values()]
+    folder = next((folder for folder in (evidence.best.folder, *folders) if (folder / MAP).exists()), None)
+    if chosen is not None or folder is None:
+        return chosen
+    shown = EmbeddingMap.read(folder / MAP)
+    metrics = read_json(folder / METRICS_FILE).get("metrics", {})
+    clear = {name: metrics.get(f"val/embedding/silhouette/{name}", -math.inf) for name in shown.criteria}
+    if not shown.shared and max(clear.values()) > -math.inf:
+        return max(clear, key=clear.__getitem__)
+    return main_criterion(shown.criteria, shown.yes_votes, shown.num_votes)
+
+
+def panels_of(evidence: Evidence, criterion: str | None) -> tuple[list[Panel | None], int]:
+    """The panels, row by row, and the number of columns; None is an empty place.
+
+    A grid over two numbers has a row for each λ (or else the second number) and a column for each value of the other.
+    Any other sweep over numbers is in the order of the same; one over choices has its best run first.
+
+    criterion: whose silhouette the panels give.
+    """
+    baseline = _baseline(evidence, criterion)
+    trials = [trial for trial in evidence.outcome.trials if trial.state != "FAIL" and trial.runs]
+    found = [(trial, _panel(evidence, trial, criterion)) for trial in trials[:MAX_GRID]]
+    drawn = [(trial, panel) for trial, panel in found if panel is not None]
+    axes = _axes(evidence, [trial for trial, _ in drawn])
+    if axes is None:
+        return [*baseline, *(panel for _, panel in drawn)], 3
+    drawn.sort(key=lambda item: [item[0].params[name] for name in axes])
+    rows = sorted({trial.params[axes[0]] for trial, _ in drawn}) if len(axes) == 2 else []
+    across = sorted({trial.params[axes[-1]] for trial, _ in drawn})
+    at = {tuple(trial.params[name] for name in axes): panel for trial, panel in drawn}
+    if len(axes) != 2 or len(across) > MOST_COLUMNS or len(at) < len(drawn) or len(rows) * len(across) > 2 * len(drawn):
+        return [*baseline, *(panel for _, panel in drawn)], 3
+    first = [*baseline, *[None] * (len(across) - 1)] if baseline else []
+    return [*first, *(at.get((row, column)) for row in rows for column in across)], len(across)
+
+
+def _axes(evidence: Evidence, trials: Sequence[TrialResult]) -> list[str] | None:
+    """The swept numbers, the one that goes down first; None if something else was swept too."""
+    names = [name for trial in trials for name in trial.params if name != evidence.outcome.seed_key]
+    names = sorted(dict.fromkeys(names), key=lambda name: name != LAMBDA)
+    values = [trial.params.get(name) for trial in trials for name in names]
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return names if names and numbers else None
+
+
+def _baseline(evidence: Evidence, criterion: str | None) -> list[Panel]:
+    """The run without a contrastive term, if only the confirm stage has one."""
+    arm = evidence.baseline
+    if arm is None or arm.trials:
+        return []
+    panel = _drawn(arm, "λ = 0", criterion, is_faint=False)
+    return [] if panel is None else [panel]
+
+
+def _panel(evidence: Evidence, trial: TrialResult, criterion: str | None) -> Panel | None:
+    arm = Arm([trial.number], trial.params, trial.runs)
+    swept = {name: value for name, value in trial.params.items() if name != evidence.outcome.seed_key}
+    pruned = trial.state == "PRUNED"
+    words = setting(swept, evidence.outcome.labels).replace(" = ", "=").replace(",", "")
+    return _drawn(arm, f"{trial.number:03d} {words}{' (pruned)' * pruned}", criterion, is_faint=pruned)
+
+
+def _drawn(arm: Arm, title: str, criterion: str | None, *, is_faint: bool) -> Panel | None:
+    file = arm.folder / MAP
+    shown = EmbeddingMap.read(file) if file.exists() else None
+    if shown is None or criterion not in shown.criteria:  # a sweep over data has runs with other criteria
+        return None
+    metrics = read_json(arm.folder / METRICS_FILE).get("metrics", {})
+    return Panel(replace(shown, title=title), ", ".join(_geometry(metrics, criterion)), is_faint)
+
+
+def _geometry(metrics: Mapping[str, Any], criterion: str | None) -> Iterator[str]:
+    silhouette = metrics.get(f"val/embedding/silhouette/{criterion}", metrics.get("val/embedding/silhouette"))
+    if silhouette is not None:
+        yield f"silhouette {silhouette:.2f}"
+    if "val/embedding/effective_rank" in metrics:
+        yield f"effective rank {metrics['val/embedding/effective_rank']:.1f}"
