@@ -191,6 +191,34 @@ def argilla_one(rows):
     return [texts(row) | {name: answers(votes) for name, votes in row["votes"].items()} for row in rows]
 
 
+def prodigy(rows):
+    """One row per person and label, who accepts or rejects it."""
+    said = {1: "accept", 0: "reject"}
+    return [
+        {name: cell for name, cell in texts(row).items() if name != "response"}
+        | {"text": row["response"], "label": criterion, "answer": said[vote], "_input_hash": 7, "_annotator_id": who}
+        for row in rows
+        for criterion, who, vote in everyone(row)
+    ]
+
+
+def prodigy_choices(rows):
+    """One row per person, who ticks options."""
+    return [
+        texts(row)
+        | {
+            "options": [{"id": name, "text": name} for name, votes in row["votes"].items() if who in votes],
+            "accept": [name for name, votes in row["votes"].items() if votes.get(who)],
+            "answer": "accept",
+            "_input_hash": 7,
+            "_session_id": who,
+        }
+        for row in rows
+        for who in PEOPLE
+        if any(who in votes for votes in row["votes"].values())
+    ]
+
+
 def chat(rows):
     """Messages in place of context and response."""
 
@@ -208,6 +236,7 @@ FORMS = {
     "by_annotator": (by_annotator,),
     "shares": (shares, shares_in_votes),
     "label_studio": (label_studio,),
+    "prodigy": (prodigy, prodigy_choices),
     "argilla": (argilla_records, argilla_server_records, argilla_columns, argilla_one),
 }
 CASES = [(name, form) for name, forms in FORMS.items() for form in forms]
@@ -415,6 +444,80 @@ def test_labels_are_one_vote_each(tmp_path):
         assert remarks[0].startswith("train: read as labels, one row per response, with one label per criterion")
 
 
+KOREAN = {"id": "번호", "domain": "도메인", "context": "문맥", "response": "응답"} | {
+    "annotator": "평가자",
+    "criterion": "평가 항목",
+    "label": "점수",
+}
+TITLES = {name: name.capitalize() for name in KOREAN} | {"id": "ID", "votes": "Votes"}
+HUB = {"context": "history", "response": "completion", "annotator": "WorkerId"}
+
+
+@pytest.mark.parametrize("form", [plain, long, wide, by_annotator, label_studio, argilla_server_records])
+@pytest.mark.parametrize("names", [KOREAN, TITLES, HUB], ids=["korean", "titles", "hub"])
+def test_columns_are_known_by_other_spellings_and_synonyms(tmp_path, expected, form, names):
+    def called(row):
+        nested = {name: called(row[name]) for name in ("data", "fields") if name in row}
+        return {names.get(name, name): cell for name, cell in (row | nested).items()}
+
+    exported = form in (label_studio, argilla_server_records)
+    names = {name: new for name, new in names.items() if not (exported and name in ("id", "votes"))}
+    responses, remarks = read(tmp_path / "x.jsonl", list(map(called, form(DATA))))
+    assert [item.votes for item in responses] == [item.votes for item in expected]
+    assert [texts_of(item) for item in responses] == [texts_of(item) for item in expected]
+    assert f"; response from the column {names['response']}" in remarks[0]
+    assert not any("not used" in remark for remark in remarks)
+
+
+def texts_of(response):
+    return response.id.rpartition(":")[2], response.context, response.response
+
+
+def test_questions_and_answers_are_texts_and_answers_alone_are_votes(tmp_path):
+    rows = [{"질문": "뭐 해?", "answer": f"{index}번 쉬어.", "votes": {"a": index}} for index in range(2)]
+    responses, remarks = read(tmp_path / "x.jsonl", rows)
+    assert [(item.context, item.response) for item in responses] == [
+        (("뭐 해?",), "0번 쉬어."),
+        (("뭐 해?",), "1번 쉬어."),
+    ]
+    assert "; response from the column answer; prompt from the column 질문; prompt is context" in remarks[0]
+    rows = [{"text": f"{index}번 쉬어.", "answer": index % 2} for index in range(2)]
+    assert [item.votes for item in read(tmp_path / "x.jsonl", rows, criteria=["answer"])[0]] == [
+        {"answer": VoteCount(index, 1)} for index in range(2)
+    ]
+
+
+def test_prodigys_ignored_tasks_and_choices_of_answers(tmp_path):
+    task = {"text": "쉬어.", "_input_hash": 1, "_session_id": "kim", "label": "polite", "answer": "accept"}
+    rows = [task, task | {"_session_id": "lee", "answer": "ignore"}, task | {"_session_id": "박", "answer": "reject"}]
+    (response,), _ = read(tmp_path / "x.jsonl", rows)
+    assert response.judgements == {"polite": (("kim", True), ("박", False))}
+    choice = task | {"label": None, "options": [{"id": "yes"}, {"id": "no"}], "accept": ["no"]}
+    (response,), _ = read(tmp_path / "x.jsonl", [choice])
+    assert response.votes == {"choice": VoteCount(0, 1)}
+
+
+def test_one_label_in_a_list_is_a_vote_as_in_doccano(tmp_path):
+    rows = [{"id": index, "text": f"{index}번", "label": ["좋음" if index else "나쁨"]} for index in range(3)]
+    responses, _ = read(tmp_path / "x.jsonl", [row | {"Comments": []} for row in rows])
+    assert [item.votes["label"].yes for item in responses] == [0, 1, 1]
+
+
+def test_a_system_prompt_does_not_make_conversations_one(tmp_path):
+    def said(index, *, listed):
+        system, question = {"role": "system", "content": "짧게."}, {"role": "user", "content": f"{index % 2}"}
+        answer = {"role": "assistant", "content": f"답 {index}"}
+        texts = {"context": [system, question], "response": f"답 {index}"}
+        return (texts if listed else {"messages": [system, question, answer]}) | {"votes": {"a": index % 2}}
+
+    for listed in (False, True):
+        for ending in (".jsonl", ".csv"):
+            rows = [said(index, listed=listed) for index in range(4)]
+            responses, _ = read(tmp_path / f"x{ending}", rows)
+            assert {item.context[0] for item in responses} == {"짧게."}
+            assert [responses[0].group == item.group for item in responses] == [True, False, True, False]
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
 def test_a_column_per_criterion_may_hold_lists_of_votes(tmp_path, expected, ending):
     rows = [texts(row) | lists(row) for row in DATA]
@@ -481,6 +584,21 @@ def test_a_column_per_criterion_may_hold_lists_of_votes(tmp_path, expected, endi
             [{"messages": [{"role": "user", "content": "q"}], "votes": {"a": 1}}],
             {},
             "messages must hold a turn of the assistant",
+        ),
+        (
+            [{"text": "why", "label": ["polite", "brief"]}],
+            {},
+            "x.jsonl: label lists the labels that were chosen, as Doccano writes them, .*; write one column per label",
+        ),
+        (
+            [{"text": "when", "answer": "why", "votes": {"a": 1}}],
+            {},
+            "x.jsonl: one column must be the response, got text, answer; rename one of them to response",
+        ),
+        (
+            [{"Response": "x", "votes": {"a": 1}}] * 1000 + [{"Response": "x", "response": "y", "votes": {"a": 1}}],
+            {},
+            "x.jsonl, line 1001: one column must be the response, got Response and response",
         ),
         ([{"messages": ["q"], "votes": {"a": 1}}], {}, r"messages\[0\] must have a role .or from., got 'q'"),
     ],

@@ -1,18 +1,22 @@
-"""Rows of Label Studio's and Argilla's exports as flat rows: texts in columns, the votes as judgements.
+"""What the exports of Label Studio, Argilla and Prodigy say: texts in columns, the votes as judgements.
 
 Label Studio: the JSON export, https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks.
 Argilla: `records.to_json()`, and the columns of `records.to_datasets()`, those of version 1 too; without the `datasets`
 library, a file that it writes is JSON, CSV or Parquet, in which a list of objects may be an object of lists.
+Prodigy: `prodigy db-out`, https://prodi.gy/docs/api-interfaces, of yes/no tasks with a label, or of choices.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from contrastive_learning.data.answers import Answers
 from contrastive_learning.data.notes import Notes
 from contrastive_learning.data.rows import Row, field, is_missing, label, shown
 from contrastive_learning.data.vote_counts import Judgement, parsed
 
 CHOICES, USERS, STATUS = ".responses", ".responses.users", ".responses.status"
+PRODIGY = ("answer", "label", "options", "accept", "config")
+PRODIGY_ANSWERS: Mapping[Any, bool | None] = {"accept": True, "reject": False, "ignore": None}
 LABEL_STUDIO_VALUES = ("choices", "rating", "number")
 
 
@@ -44,6 +48,26 @@ def _label_studio_judgement(result: Any, annotator: str | None, notes: Notes) ->
     yield Judgement(
         result["from_name"], annotator, chosen[0] if isinstance(chosen, list) and len(chosen) == 1 else chosen
     )
+
+
+def prodigy_judgements(annotator: str | None, answers: Answers, row: Row) -> Iterator[Judgement]:
+    """The judgements of one row, whose column `annotator` names who gave them.
+
+    A task with a label is one, accepted or rejected. Of options, each that is ticked is a yes and each other one a no;
+    if the options are themselves answers, such as yes and no, the ticked one is the answer to `choice`.
+    """
+    who = _who(row.get(annotator)) if annotator else None
+    choices = _list(_loaded(row.get("options")), "options")
+    if not choices:
+        criterion = "accept" if is_missing(row.get("label")) else label(row["label"], "label")
+        yield Judgement(criterion, who, PRODIGY_ANSWERS.get(row.get("answer"), row.get("answer")))
+    elif row.get("answer") == "accept":
+        options = [_object(option, "options").get("id") for option in choices]
+        ticked = _list(_loaded(row.get("accept")), "accept")
+        if all(map(answers.are, options)):
+            yield from (Judgement("choice", who, option) for option in ticked)
+        else:
+            yield from (Judgement(label(option, "an option's id"), who, option in ticked) for option in options)
 
 
 def argilla_row(row: Row, notes: Notes) -> Row:

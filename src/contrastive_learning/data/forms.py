@@ -10,18 +10,23 @@ from typing import Any, NamedTuple
 from contrastive_learning.choices import check_choice
 from contrastive_learning.data.answers import FORMS as FORMS_OF_ANSWERS
 from contrastive_learning.data.answers import Answers, as_number
-from contrastive_learning.data.exports import argilla_columns, argilla_row, label_studio_row
+from contrastive_learning.data.columns import PLACE, TEXT, key
+from contrastive_learning.data.exports import (
+    PRODIGY,
+    argilla_columns,
+    argilla_row,
+    label_studio_row,
+    prodigy_judgements,
+)
 from contrastive_learning.data.names import means
 from contrastive_learning.data.notes import Notes
 from contrastive_learning.data.rows import Row, is_missing, label, shown
-from contrastive_learning.data.texts import CHATS
 from contrastive_learning.data.vote_counts import Judgement, Share, by_name, row_votes, split_cell
 
-ANNOTATOR = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id", "WorkerId")
-CRITERION = ("criterion", "aspect", "dimension")
-LABEL = ("label", "vote", "answer", "score", "rating")
-PLACE = ("id", "domain", "group", "conversation_id")
-TEXT = ("context", "response", "prompt", *CHATS)
+# in any spelling: see columns.key
+ANNOTATOR = ("annotator", "annotator_id", "rater", "rater_id", "worker", "worker_id", "평가자", "작업자", "라벨러")
+CRITERION = ("criterion", "aspect", "dimension", "기준", "평가 기준", "평가 항목", "항목")
+LABEL = ("label", "vote", "answer", "score", "rating", "라벨", "레이블", "점수", "평가", "판단")
 SCALE = range(-5, 11)  # numbers that can be points of a scale; a column of others is not taken for answers unasked
 NUMBERED = re.compile(r"(.+)[_ .-](\d+)")
 
@@ -38,7 +43,8 @@ class Look:
     answers: Answers
 
     def one_of(self, names: Sequence[str]) -> str | None:
-        return next((name for name in names if name in self.columns), None)
+        spelt = {key(column): column for column in self.columns}
+        return next((spelt[key(name)] for name in names if key(name) in spelt), None)
 
     def values(self, column: str) -> list[Any]:
         return [row[column] for row in self.rows if not is_missing(row.get(column))]
@@ -61,12 +67,13 @@ class Look:
 
     def criteria(self, is_answer: Callable[[Any], bool] | None = None, besides: Iterable[str] = ()) -> tuple[str, ...]:
         """The columns that data.source.criteria names; without it those whose values are all answers."""
-        taken = {*PLACE, *TEXT, *ANNOTATOR, *self.vote_columns(), "num_votes", *besides}
-        free = [name for name in self.columns if name not in taken]
+        taken = set(map(key, (*PLACE, *TEXT, *ANNOTATOR, *self.vote_columns(), "num_votes", *besides)))
+        free = [name for name in self.columns if key(name) not in taken]
         if self.wanted is not None:
             return tuple(name for name in free if any(means(given, name) for given in self.wanted))
         is_answer = is_answer or self._are_answers
-        return tuple(name for name in free if (values := self.values(name)) and all(map(is_answer, values)))
+        held = {name: [value for value in self.values(name) if value not in ([], {})] for name in free}
+        return tuple(name for name, values in held.items() if values and all(map(is_answer, values)))
 
     def is_by_annotator(self, value: Any) -> bool:
         votes = by_name(value)
@@ -96,8 +103,8 @@ class Form:
     """How the rows of a file are read.
 
     Either `cells` gives the votes of a row per criterion, by nobody in particular, or `judgements` gives them one by
-    one, with annotators. If `joins`, several rows may judge one response. `flat` brings a nested row into columns.
-    `columns` are those that are read for votes.
+    one, with annotators. If `joins`, several rows may judge one response. `flat` brings a row into columns with the
+    names that are read. `columns` are those that are read for votes.
     """
 
     name: str
@@ -145,6 +152,12 @@ def recognised(look: Look, wanted: str, where: str, *, votes_needed: bool = True
             return form
     if not votes_needed:
         return UNJUDGED
+    for name in ("label", "labels"):
+        if any(isinstance(value, list) for value in look.values(name)):
+            raise ValueError(
+                f"{where}: {name} lists the labels that were chosen, as Doccano writes them, and does not say "
+                "which others were looked at; write one column per label, with 1, 0, or nothing if nobody looked"
+            )
     seen = look.few_valued()
     raise ValueError(
         f"{where}: votes is missing; {have}, and none holds only answers ({FORMS_OF_ANSWERS}){seen and f'; {seen}'}; "
@@ -156,7 +169,19 @@ def _label_studio(look: Look) -> Form | Missing:
     if not {"annotations", "data"} <= set(look.columns):
         return Missing("the fields data and annotations of Label Studio's JSON export")
     words = "tasks of Label Studio, one vote per completed annotation"
-    return Form("label_studio", words, look.columns, judgements=_judgements_of, flat=label_studio_row)
+    return Form("label_studio", words, (*look.columns, "votes"), judgements=_judgements_of, flat=label_studio_row)
+
+
+def _prodigy(look: Look) -> Form | Missing:
+    if not {"answer", "_input_hash"} <= set(look.columns):
+        return Missing("the fields answer and _input_hash of Prodigy's JSON Lines")
+    annotator = look.one_of(("_annotator_id", "_session_id"))
+    own = tuple(name for name in look.columns if name.startswith("_") or name in PRODIGY)
+    words = "tasks of Prodigy, one row per annotator; rejected and ignored choices are left out"
+    if "options" not in look.columns:
+        words = "tasks of Prodigy, one row per judgement"
+    read = partial(prodigy_judgements, annotator, look.answers)
+    return Form("prodigy", words, own, judgements=read, joins=True)
 
 
 def _argilla(look: Look) -> Form | Missing:
@@ -166,7 +191,7 @@ def _argilla(look: Look) -> Form | Missing:
         return Missing("the fields fields and responses, or columns such as <question>.responses, of Argilla's export")
     own = tuple(name for name in look.columns if name in ("status", "_server_id", "metadata", "inserted_at"))
     words = "records of Argilla, one vote per submitted response"
-    return Form("argilla", words, columns + own, judgements=_judgements_of, flat=argilla_row)
+    return Form("argilla", words, (*columns, *own, "votes"), judgements=_judgements_of, flat=argilla_row)
 
 
 def _judgements_of(row: Row) -> Iterable[Judgement]:
@@ -316,6 +341,7 @@ def _labels(look: Look) -> Form | Missing:
 FORMS: Mapping[str, Callable[[Look], Form | Missing]] = {
     "label_studio": _label_studio,
     "argilla": _argilla,
+    "prodigy": _prodigy,
     "judgements": _judgements,
     "shares": _shares,
     "by_annotator": _by_annotator,

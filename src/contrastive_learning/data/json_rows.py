@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 from contrastive_learning.data.encodings import open_text
 from contrastive_learning.data.rows import shown
 
-ROW_LISTS = ("context", "messages", "conversations", "annotations", "responses", "votes")  # lists that a row may hold
+ROW_LISTS = (
+    "context",
+    "messages",
+    "conversations",
+    "annotations",
+    "responses",
+    "options",
+    "votes",
+)  # lists that a row may hold
 ONE_OF = "must be one JSON array of objects, or one object per line"
 
 

@@ -2,14 +2,16 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
 from contrastive_learning.data.answers import Answers
-from contrastive_learning.data.forms import PLACE, Form, Look, occurrences, recognised
-from contrastive_learning.data.names import resolved
+from contrastive_learning.data.columns import PLACE, known_names, renamed
+from contrastive_learning.data.forms import Form, Look, occurrences, recognised
+from contrastive_learning.data.names import means, resolved
 from contrastive_learning.data.notes import Notes
 from contrastive_learning.data.responses import Judgements, RatedResponse, VoteCount
 from contrastive_learning.data.rows import Row, is_missing, label, shown
@@ -98,12 +100,34 @@ class Reader:
         first = list(islice(rows, ROWS_LOOKED_AT))
         if not first:
             raise ValueError(f"{path} must hold responses{' with votes' if votes_needed else ''}, got none")
-        columns = dict.fromkeys(name for _, row in first for name in row)
-        look = Look([row for _, row in first], tuple(columns), self._rules.criteria, self._answers)
-        form = recognised(look, self._rules.format, str(path), votes_needed=votes_needed)
+        form, columns = self._form_of([row for _, row in first], str(path), votes_needed=votes_needed)
+        about = split, path, form, columns
         keep = not votes_needed
-        file = _File(split, path, form, look, counter, self._places, self._rules.hash_annotators, keep_unjudged=keep)
+        file = _File(*about, counter, self._answers, self._places, self._rules.hash_annotators, keep_unjudged=keep)
         return file, chain(first, rows)
+
+    def _form_of(self, rows: Sequence[Row], where: str, *, votes_needed: bool) -> tuple[Form, Collection[str]]:
+        """The form of the first rows, and their columns: when the rows are flat, under the names that are read."""
+        names = self._names_of(rows, where)
+        named = [renamed(row, names) for row in rows]
+        columns = dict.fromkeys(name for row in named for name in row)
+        look = Look(named, tuple(columns), self._rules.criteria, self._answers)
+        form = recognised(look, self._rules.format, where, votes_needed=votes_needed)
+        if form.flat:
+            rows = list(_flat(form.flat, rows))
+            names = self._names_of(rows, where)
+        if names:
+            words = "".join(f"; {known} from the column {name}" for name, known in names.items())
+            form = replace(form, flat=partial(_named, form.flat, names), words=form.words + words)
+        return form, dict.fromkeys(names.get(name, name) for row in rows for name in row)
+
+    def _names_of(self, rows: Sequence[Row], where: str) -> Mapping[str, str]:
+        columns = {name for row in rows for name in row}
+        criteria = {name for name in columns for given in self._rules.criteria or () if means(given, name)}
+        try:
+            return known_names(rows, criteria, self._answers)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
 
 
 class _About(NamedTuple):
@@ -133,8 +157,9 @@ class _File:
         split: str,
         path: Table,
         form: Form,
-        look: Look,
+        columns: Collection[str],
         counter: VoteCounter,
+        answers: Answers,
         places: Places,
         hash_annotators: bool,
         *,
@@ -142,10 +167,10 @@ class _File:
     ) -> None:
         self._keep_unjudged = keep_unjudged
         self._split, self._path, self._form, self._counter, self._places = split, path, form, counter, places
-        self._answers, self._hash_annotators = look.answers, hash_annotators
+        self._answers, self._hash_annotators = answers, hash_annotators
         self._notes = Notes(split)
-        self._texts = TextColumns(_flat_columns(form, look))
-        self._used = {*PLACE, *self._texts.columns, *form.columns, *(["votes"] if form.flat else [])}
+        self._texts = TextColumns(columns)
+        self._used = {*PLACE, *self._texts.columns, *form.columns}
         self._identity = (*self._texts.columns, *PLACE)
         self._columns = set(self._used)
         self._unused: dict[str, object] = {}  # column -> its first value
@@ -161,7 +186,7 @@ class _File:
         self.words = f"read as {form.name}, {form.words}{self._texts.words}"
 
     def remarks(self) -> list[str]:
-        unused = ", ".join(f"{name} ({shown(value)})" for name, value in self._unused.items())
+        unused = ", ".join(f"{name or 'one without a name'} ({shown(value)})" for name, value in self._unused.items())
         return [*self._notes.remarks(), *([f"{self._split}: columns that are not used: {unused}"] if unused else [])]
 
     def read(self, rows: Iterable[tuple[int, Row]]) -> list[RatedResponse]:
@@ -216,9 +241,11 @@ class _File:
     def _about(self, row: Row) -> _About:
         if not row.keys() <= self._columns:
             self._note_columns(row)
-        context, response = self._texts.read(row, self._notes)
+        context, response, opening = self._texts.read(row, self._notes)
         domain = "default" if is_missing(row.get("domain")) else label(row["domain"], "domain")
         group = _first_label(row, "group") or _first_label(row, "conversation_id")
+        if group is None and opening is not None:
+            group = _guessed_group(self._split, domain, opening)
         return _About(_first_label(row, "id"), domain, context, response, group)
 
     def _note_columns(self, row: Row) -> None:
@@ -314,8 +341,7 @@ class _File:
     def _response(
         self, name: str, about: _About, votes: Mapping[str, VoteCount], judgements: Judgements | None
     ) -> RatedResponse:
-        group = about.group or (_guessed_group(self._split, about) if about.context else name)
-        return RatedResponse(name, about.domain, about.context, about.response, votes, group, judgements)
+        return RatedResponse(name, about.domain, about.context, about.response, votes, about.group or name, judgements)
 
     def _is_repeat(self, name: str, about: _About, votes: Mapping[str, VoteCount]) -> bool:
         """Whether votes were added to an earlier response: without ids, equal responses are one."""
@@ -352,16 +378,16 @@ class _File:
         return () if cell is None or isinstance(cell, Counted | Share) else split_cell(cell)
 
 
-def _flat_columns(form: Form, look: Look) -> Sequence[str]:
-    if form.flat is None:
-        return look.columns
-    columns: dict[str, None] = {}
-    for row in look.rows:
+def _named(flat: Callable[[Row, Notes], Row] | None, names: Mapping[str, str], row: Row, notes: Notes) -> Row:
+    return renamed(flat(row, notes) if flat else row, names)
+
+
+def _flat(flat: Callable[[Row, Notes], Row], rows: Iterable[Row]) -> Iterator[Row]:
+    for row in rows:
         try:
-            columns |= dict.fromkeys(form.flat(row, Notes("")))
+            yield flat(row, Notes(""))
         except ValueError:  # the reader will name this row with its line
             continue
-    return tuple(columns)
 
 
 def _first_label(row: Row, name: str) -> str | None:
@@ -377,6 +403,6 @@ def _sums(first: Mapping[str, VoteCount], second: Mapping[str, VoteCount]) -> di
     return sums
 
 
-def _guessed_group(split: str, about: _About) -> str:
-    first_turn = "\0".join((split, about.domain, about.context[0]))
-    return hashlib.blake2b(first_turn.encode(), digest_size=8).hexdigest()
+def _guessed_group(split: str, domain: str, opening: str) -> str:
+    """Conversations of one domain that open with the same turn are taken for one."""
+    return hashlib.blake2b("\0".join((split, domain, opening)).encode(), digest_size=8).hexdigest()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from contrastive_learning.data.notes import Notes
 from contrastive_learning.data.rows import Row, field, is_missing, shown, text
@@ -10,7 +10,15 @@ from contrastive_learning.data.vote_counts import parsed
 
 CHATS = ("messages", "conversations")
 ASSISTANTS = ("assistant", "gpt", "bot", "chatbot", "model")
-Texts = tuple[tuple[str, ...], str]  # context, oldest turn first, and response
+SYSTEM = ("system", "developer")
+
+
+class Texts(NamedTuple):
+    """What the annotators read."""
+
+    context: tuple[str, ...]  # oldest turn first
+    response: str
+    opening: str | None  # the first turn of the conversation, which no system prompt is; None without a context
 
 
 class TextColumns:
@@ -41,11 +49,15 @@ class TextColumns:
         response = text(field(row, "response"), "response")
         if not response.strip():
             raise ValueError(f"response must not be empty, got {shown(response)}")
-        context = turns(row.get(self._chat or "context"), self._chat or "context")
+        said = _listed(row.get(self._chat or "context"))
+        context = turns(said, self._chat or "context")
+        opening = _opening(said, context)
         if self._has_prompt:
-            prompt = turns(row.get("prompt"), "prompt")
+            said = _listed(row.get("prompt"))
+            prompt = turns(said, "prompt")
+            opening = opening or _opening(said, prompt)
             context = context if context[-len(prompt) :] == prompt else context + prompt
-        return context, response
+        return Texts(context, response, opening)
 
     def _from_chat(self, row: Row, name: str, notes: Notes) -> Texts:
         chat = _listed(field(row, name))
@@ -59,7 +71,8 @@ class TextColumns:
         last = answers[-1]
         for turn in said[last + 1 :]:
             notes.add(f"turns left out: they come after the last response in {name}", shown(turn))
-        return tuple(turn for turn in said[:last] if turn.strip()), said[last]
+        context = tuple(turn for turn in said[:last] if turn.strip())
+        return Texts(context, said[last], _opening(chat[:last], context))
 
 
 def turns(value: object, name: str) -> tuple[str, ...]:
@@ -74,6 +87,14 @@ def turns(value: object, name: str) -> tuple[str, ...]:
     except (TypeError, UnicodeEncodeError):
         value = [_turn(turn, f"{name}[{index}]") for index, turn in enumerate(value)]
     return tuple(value) if all(map(str.strip, value)) else tuple(turn for turn in value if turn.strip())
+
+
+def _opening(said: Any, context: tuple[str, ...]) -> str | None:
+    """The first turn of `context`, whose turns as they were given are `said`; after a system prompt the second."""
+    first = said[0] if isinstance(said, list) and said else None
+    if isinstance(first, dict) and first.get("role", first.get("from")) in SYSTEM:
+        context = turns(said[1:], "context")
+    return context[0] if context else None
 
 
 def _listed(value: Any) -> Any:

@@ -11,7 +11,7 @@ from contrastive_learning.data.responses import SPLITS, UNJUDGED, Splits
 from contrastive_learning.data.splits import Parts, SplitRules, make_splits
 from contrastive_learning.data.tables import READABLE, READERS, Table, files_of, suffix_of, table_remarks
 
-FORMAT_VERSION = 2  # raise when the same files come to mean something else
+FORMAT_VERSION = 3  # raise when the same files come to mean something else
 
 
 class VotesData:
@@ -24,6 +24,7 @@ class VotesData:
       `<criterion>_no_count`. See `answers` for what is a vote; an empty or missing list means no votes.
     - group, or conversation_id: responses that must stay in one split. By default these are the responses of one file
       with the same first turn and domain.
+    - Other spellings and some synonyms of these names are read as well (see columns.SYNONYMS).
     - id: by default split and line, such as train:12; then equal responses are one, with the votes of all their rows.
       domain: by default "default". Other columns are named in a remark.
 
