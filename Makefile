@@ -63,6 +63,7 @@ bench: $(INSTALLED)  ## the measured comparisons, half an hour; close other prog
 	$(BIN)/python tests/benchmarks/training_throughput.py
 	$(BIN)/python tests/benchmarks/sweep_speed.py
 	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/waiting_threads.py
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
 	$(BIN)/python -m src.ui --port $(or $(PORT),5000)

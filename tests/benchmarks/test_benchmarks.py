@@ -1,6 +1,7 @@
 """The benchmarks run; their figures are for people."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,18 @@ def test_the_long_form_costs_little_more_than_the_plain_form():
     assert responses == "2,223.0"
     assert float(seconds) <= 2 * float(plain_seconds)
     assert float(peak.replace(",", "")) - float(before.replace(",", "")) < 200  # megabytes
+
+
+@nightly
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can a process be kept on two cores")
+def test_waiting_threads_prints_each_run_of_each_policy():
+    out = run("waiting_threads.py", "--responses=64", "--epochs=2")
+    lines = re.findall(r"^(ACTIVE|PASSIVE) +(one run|two at once) +([\d. ]+)$", out, re.MULTILINE)
+    assert [(policy, label) for policy, label, _ in lines] == [
+        ("ACTIVE", "one run"),
+        ("ACTIVE", "two at once"),
+        ("PASSIVE", "one run"),
+        ("PASSIVE", "two at once"),
+    ]
+    assert [len(seconds.split()) for _, _, seconds in lines] == [1, 2, 1, 2]
