@@ -132,12 +132,13 @@ def _comparison(chosen: argparse.Namespace) -> None:
         if not criteria:
             raise ValueError(f"--compare: the judges have no criterion in common: {', '.join(own)}; {', '.join(other)}")
         recorded = recorded_test_of(chosen.compare[0], chosen.store, Path(scratch)) if tables is None else None
-        from contrastive_app.judge.compared import compare, print_tallies, recorded_test
+        from contrastive_app.judge.compared import compare, print_tallies
+        from contrastive_app.judge.recorded import recorded_responses
         from contrastive_app.judge.whole_file import progress_bar, responses_in
 
         def responses() -> "Iterator[RatedResponse]":
             if recorded is not None:
-                return recorded_test(recorded, own)
+                return recorded_responses(recorded, own)
             assert tables is not None
             return responses_in(tables, Reader(_rules(chosen, folders[0])))
 

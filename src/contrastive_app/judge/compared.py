@@ -1,13 +1,12 @@
 """Two judges on the same responses: where their decisions differ, and which of them is right more often."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -83,7 +82,7 @@ def compare(
     def differing() -> Iterator[pa.Table]:
         for part in parts(responses()):
             first, second = (scorer.table(part) for scorer in scorers)
-            rows = _rows(part, first, second, tallies)
+            rows = differing_cells(part, first, second, tallies)
             progress.update(task, advance=len(part))
             yield pa.Table.from_pylist(list(rows), SCHEMA)
 
@@ -93,9 +92,13 @@ def compare(
     return tallies
 
 
-def _rows(
+def differing_cells(
     part: Sequence[RatedResponse], first: pa.Table, second: pa.Table, tallies: Mapping[str, Tally]
 ) -> Iterator[dict[str, Any]]:
+    """One row of SCHEMA per response and criterion on which A and B decide differently; all are counted in `tallies`.
+
+    first, second: what A and B say of the responses `part`, with columns probability/… and decision/… per criterion.
+    """
     cells: dict[int, list[dict[str, Any]]] = {}
     for criterion, tally in tallies.items():
         votes = [item.votes.get(criterion, VoteCount(0, 0)) for item in part]
@@ -119,15 +122,10 @@ def _rows(
         yield from cells[row]
 
 
-def recorded_test(file: Path, criteria: Sequence[str]) -> Iterator[RatedResponse]:
-    """The test responses that a run has recorded. criteria: of its judge, in their order."""
-    for batch in pq.ParquetFile(file).iter_batches(
-        columns=["id", "domain", "context", "response", "yes_votes", "num_votes"]
-    ):
-        for row in batch.to_pylist():
-            counts = zip(criteria, row["yes_votes"], row["num_votes"], strict=True)
-            votes = {name: VoteCount(round(yes), round(total)) for name, yes, total in counts if total}
-            yield RatedResponse(row["id"], row["domain"], tuple(row["context"]), row["response"], votes, row["id"])
+def right_more_often(tallies: Mapping[str, Tally]) -> tuple[list[str], list[str]]:
+    """The criteria on which A, and those on which B is right more often, beyond chance."""
+    gains = {name: gain for name, tally in tallies.items() if (gain := tally.gain())}
+    return [name for name, gain in gains.items() if gain[2] < 0], [name for name, gain in gains.items() if gain[1] > 0]
 
 
 def print_tallies(tallies: Mapping[str, Tally], console: Console) -> None:
@@ -141,13 +139,9 @@ def print_tallies(tallies: Mapping[str, Tally], console: Console) -> None:
         shown = "-" if gain is None else f"{gain[0]:+.3f} ({gain[1]:+.3f} to {gain[2]:+.3f})"
         table.add_row(criterion, *(f"{number:,}" for number in (tally.differ, tally.a_right, tally.b_right)), shown)
     console.print(table)
-    clear = {name: gain for name, tally in tallies.items() if (gain := tally.gain()) and gain[1] * gain[2] > 0}
-    for who, names in (("A", _of(clear, below=True)), ("B", _of(clear, below=False))):
+    clear = dict(zip("AB", right_more_often(tallies), strict=True))
+    for who, names in clear.items():
         if names:
             console.print(f"{who} is right more often on {', '.join(names)}")
-    if not clear:
+    if not any(clear.values()):
         console.print("neither is right more often beyond chance on any criterion")
-
-
-def _of(gains: Mapping[str, tuple[float, float, float]], *, below: bool) -> Iterable[str]:
-    return [name for name, gain in gains.items() if (gain[0] < 0) == below]

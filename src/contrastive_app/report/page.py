@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from contrastive_app.report.changed import changed_judgements
 from contrastive_app.report.chart import charts
 from contrastive_app.report.evidence import Arm, Evidence
 from contrastive_app.report.tables import (
@@ -59,6 +60,7 @@ def render(
         arms=arms_table(evidence),
         quality=quality_table(evidence),
         criteria=criteria_table(evidence),
+        changed=changed_judgements(evidence),
         maps=[] if criterion is None else list(_maps(evidence, criterion)),
         criterion=criterion,
         reliability=_reliability(evidence),
