@@ -95,7 +95,7 @@ class Outcome:
     """The end of a sweep, summed up once.
 
     `hydra.sweeper.report` names a function that gets it and yields the files that it made, and as texts what is said
-    first on the screen and in the record: a headline, then its reasons.
+    first on the screen and in the record: a headline, its reason, further lines.
 
         def report(config, outcome, folder):
             best = outcome.best
@@ -124,7 +124,7 @@ class Outcome:
     command: str = ""  # that continues the sweep, without credentials
     soup: str | None = None  # as hydra.sweeper.soup says
     parent_run_id: str | None = None  # of the sweep's run in MLflow
-    answer: Sequence[str] = ()  # what the report says: a headline, then its reasons
+    answer: Sequence[str] = ()  # what the report says: a headline, its reason, then further lines
 
     @property
     def best(self) -> TrialResult | None:

@@ -48,10 +48,10 @@ def test_a_view_has_the_charts_of_its_parameters_and_objectives():
     key, tag = view().tag()
     assert key == f"{TAG}{view().key}"
     charts = [chart["type"] for chart in state_of(tag)["compareRunCharts"]]
-    assert charts == ["PARALLEL", "BAR", "CONTOUR", "SCATTER", "SCATTER", "LINE", "IMAGE"]
+    assert charts == ["PARALLEL", "CONTOUR", "SCATTER", "SCATTER", "LINE", "IMAGE"]
     _, tag = view(params=("x",), objectives=("final/a", "final/b")).tag()
     charts = [chart["type"] for chart in state_of(tag)["compareRunCharts"]]
-    assert charts == ["PARALLEL", "SCATTER", "BAR", "BAR", "SCATTER", "LINE", "IMAGE"]
+    assert charts == ["PARALLEL", "SCATTER", "SCATTER", "LINE", "IMAGE"]
 
 
 def test_a_view_that_no_tag_can_hold_is_not_saved():

@@ -39,8 +39,8 @@ def describe(outcome: Outcome, links: str = "") -> str:
 def _answer(outcome: Outcome) -> list[str]:
     if not outcome.answer:
         return []
-    headline, *reasons = outcome.answer
-    return [" ".join([f"**{headline}**", *reasons])]
+    headline, *lines = outcome.answer
+    return [" ".join([f"**{headline}**", *lines[:1]]), *lines[1:]]
 
 
 def _counts(outcome: Outcome) -> str:

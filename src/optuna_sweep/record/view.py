@@ -102,8 +102,6 @@ class View:
             yield _chart("parallel", "PARALLEL", SWEEP) | what | chosen
         if len(self.objectives) > 1:
             yield _chart("objectives", "SCATTER", SWEEP) | _axes(_metric(first), _metric(self.objectives[1]))
-        for name in self.objectives:
-            yield _chart(f"bar-{name}", "BAR", SWEEP) | {"displayName": name, "metricKey": name}
         if len(self.numbers) > 1:
             x, y = map(_param, self.numbers[:2])
             yield _chart("contour", "CONTOUR", SWEEP) | _axes(x, y) | {"zaxis": _metric(first)}

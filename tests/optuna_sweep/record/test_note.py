@@ -18,8 +18,8 @@ def test_it_says_what_was_swept_what_is_best_and_how_to_continue(outcome):
 
 
 def test_the_answer_comes_first_then_the_links(outcome):
-    note = describe(replace(outcome, answer=["A gain.", "Six seeds agree."]), "[the comparison](#/x)")
-    assert note.startswith("**A gain.** Six seeds agree.\n\n[the comparison](#/x)\n\nStudy `s`: ")
+    note = describe(replace(outcome, answer=["A gain.", "Six seeds agree.", "Next."]), "[the comparison](#/x)")
+    assert note.startswith("**A gain.** Six seeds agree.\n\nNext.\n\n[the comparison](#/x)\n\nStudy `s`: ")
 
 
 def test_a_grid_with_seeds_and_two_objectives(pareto):
