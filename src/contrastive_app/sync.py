@@ -14,9 +14,13 @@ from contrastive_app.secrets import redact_output
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("sync"), description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, default=[Path("outputs"), Path("multirun")], help="searched")
+    parser.add_argument("folders", nargs="*", type=Path, help="searched; by default outputs and multirun")
     redact_output()
-    folders = parser.parse_args().folders
+    given = parser.parse_args().folders
+    for folder in given:
+        if not folder.is_dir():
+            sys.exit(f"error: an output folder must exist, got {folder}")
+    folders = given or [Path("outputs"), Path("multirun")]
     from contrastive_learning.tracking.outbox import OUTBOX
 
     found = sorted(path.parent for folder in folders for path in folder.rglob(OUTBOX))

@@ -17,13 +17,18 @@ OWN: dict[str, tuple[type, ...]] = {  # read by the application; all others go t
     "data.train_examples": (int, NoneType),
     "objective.direction": (str, list),
 }
+NO_DEFAULT = {"data.path": "FILE_OR_FOLDER", "model.name": "a hub id such as klue/roberta-base, or a folder"}
 
 
 def check_values(config: DictConfig) -> None:
-    """Compare every scalar with the annotation of the constructor that gets it.
+    """Compare every scalar with the annotation of the constructor that gets it; what has no default must be given.
 
     Raises ValueError: "trainer.epochs must be a whole number, got 1.5".
     """
+    for key, example in NO_DEFAULT.items():
+        section, name = key.split(".")
+        if OmegaConf.is_missing(config[section], name):
+            raise ValueError(f"{key} must be given: {key}={example}")
     options: Any = OmegaConf.to_container(config, resolve=True)
     for key, types in OWN.items():
         value: Any = options

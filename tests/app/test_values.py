@@ -24,6 +24,9 @@ def composed(*overrides):
         ("trainer.patience=1.5", "trainer.patience must be a whole number or null, got 1.5"),
         ("objective.metric=[val/brier,val/auroc]", r"several objectives trainer\.monitor must be set to a single one"),
         ("objective.direction=[minimize]", r"several objectives trainer\.direction must be set to a single one"),
+        ("data=votes", "data.path must be given: data.path=FILE_OR_FOLDER"),
+        ("data=aihub", "data.path must be given: data.path=FILE_OR_FOLDER"),
+        ("model=hub", "model.name must be given: model.name=a hub id such as klue/roberta-base, or a folder"),
         ("seed=-1", "seed must be at least 0, got -1"),
     ],
 )

@@ -546,6 +546,11 @@ def test_a_column_per_criterion_may_hold_lists_of_votes(tmp_path, expected, endi
             r"votes is missing; .*; stars holds 1 \(2 times\), 2 \(2 times\), 3 .* or for a scale set data",
         ),
         (
+            [{"response": "x", "일관성": 1}],
+            {"criteria": ["일관"]},
+            r"x.jsonl: data.source.criteria must name columns of votes, got 일관 \(did you mean 일관성\?\); the ",
+        ),
+        (
             plain(DATA),
             {"format": "judgements"},
             "format=judgements needs annotator with .*; the columns are id, domain,",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from contrastive_learning.choices import check_choice
+from contrastive_learning.choices import check_choice, did_you_mean
 from contrastive_learning.data.answers import FORMS as FORMS_OF_ANSWERS
 from contrastive_learning.data.answers import Answers, as_number
 from contrastive_learning.data.columns import PLACE, TEXT, key
@@ -152,6 +152,10 @@ def recognised(look: Look, wanted: str, where: str, *, votes_needed: bool = True
             return form
     if not votes_needed:
         return UNJUDGED
+    if look.wanted is not None:
+        names = ", ".join(map(str, look.wanted))
+        nearest = did_you_mean(names, [name for name in look.columns if name not in (*PLACE, *TEXT)])
+        raise ValueError(f"{where}: data.source.criteria must name columns of votes, got {names}{nearest}; {have}")
     for name in ("label", "labels"):
         if any(isinstance(value, list) for value in look.values(name)):
             raise ValueError(
