@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrastive_app.places import CHECKOUT
-from contrastive_app.train import latest_run
-from contrastive_app.train import main as run_command
+from contrastive_app.start import main as run_command
 
 
 def main() -> None:
@@ -33,6 +32,8 @@ def main() -> None:
 
 
 def _of_run() -> dict[str, Any]:
+    from contrastive_app.train import latest_run
+
     run = latest_run()
     if run is None:
         return {"error": "nothing was trained: the overrides ask for something else"}

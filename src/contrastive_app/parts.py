@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.checks import check_before_data
 from contrastive_app.command_line import check_keys
+from contrastive_app.interrupts import close_first
 from contrastive_app.launched import num_launched
 from contrastive_app.places import CONF
 from contrastive_app.values import check_values
@@ -87,7 +88,7 @@ def wants_report(config: DictConfig, *, in_sweep: bool) -> bool:
 
 
 def preflight(config: DictConfig) -> str:
-    """Check the configuration of a sweep's first trial. Returns the fingerprint of its data.
+    """Check the configuration of a sweep's first trial. Returns the fingerprint of its data. After it, trials run.
 
     Raises ValueError, or what Hydra raises for a node that cannot be built: the sweep then ends before its first trial.
     """
@@ -100,7 +101,9 @@ def preflight(config: DictConfig) -> str:
     check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
-    return parts.source.fingerprint()
+    fingerprint = parts.source.fingerprint()
+    close_first()
+    return fingerprint
 
 
 def check_point(config: DictConfig) -> None:

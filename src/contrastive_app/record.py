@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.checks import recorded_run
+from contrastive_app.interrupts import close_first
 from contrastive_app.launched import is_follower
 from contrastive_app.places import CHECKOUT, command
 from contrastive_app.resume import fixed_options, write_run
@@ -66,6 +67,7 @@ def open_run(
     tags = {**tags, **{f"git.{key}": value for key, value in git.items()}, **trial.tags()}
     with ExitStack() as closed:
         with HeldSignals():  # nobody would close a run that is interrupted here
+            close_first()
             run = tracking.open(name, tags, folder=output, resume_run_id=resumed)
             closed.callback(_tell_what_waits, output)
             closed.enter_context(run)

@@ -4,12 +4,10 @@ python -m src.train loss=supcon loss.temperature=0.1
 """
 
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
@@ -24,7 +22,6 @@ from contrastive_app.command_line import check_keys, explain, quoted
 from contrastive_app.launched import (
     FOLLOWER_WAIT_SECONDS,
     WAIT_SECONDS,
-    become_follower,
     is_follower,
     wait_to_be_stopped,
 )
@@ -260,9 +257,11 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
         from contrastive_learning.training.checkpoints import INDEX
 
         output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
-        if HydraConfig.get().mode == RunMode.RUN and not is_follower() and Path(output, "checkpoints", INDEX).exists():
+        if HydraConfig.get().mode == RunMode.RUN and not is_follower():
             option = quoted("trainer.resume_from", str(output))
-            print(f"interrupted; to continue, repeat the command with {option}", file=sys.stderr)
+            can_continue = Path(output, "checkpoints", INDEX).exists()
+            how = f"; to continue, repeat the command with {option}" if can_continue else ""
+            print(f"interrupted{how}", file=sys.stderr)
         raise
 
 
@@ -275,19 +274,10 @@ def _innermost(error: BaseException) -> str:
     return explain(error, CONF)
 
 
-# The sweep engine has the same two lines, the launch engine two that ignore a second signal as well: neither knows the
-# other or this application, and two lines are no reason to change that.
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(signum).name)
-
-
 def main() -> Any:
-    """Run the command line. Exits with 130 after Ctrl-C, 143 after SIGTERM, 1 after an error, which takes one line."""
+    """What start.main runs once it answers signals. Exit codes: see there."""
     # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _interrupt)  # so that a killed run is closed as KILLED
-    if is_follower():
-        become_follower()
     redact_output()
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them

@@ -37,10 +37,10 @@ def write_votes(folder, seed=0):
 
 
 def refusal(folder, *overrides):
-    """The one line with which the command refuses."""
+    """The one line with which the command refuses, after "loading …"."""
     done = train(folder, *overrides, check=False)
     assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
+    _, line = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
     return line
 

@@ -112,6 +112,6 @@ def test_a_report_is_of_one_data_set_and_says_what_it_cannot_read(tmp_path):
         done = run(*TRAIN, *overrides, "data.report=true", cwd=tmp_path)
         assert done.returncode == 1
         assert line in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        assert len(done.stderr.strip().splitlines()) == 2  # the first is "loading …"
     assert not (tmp_path / "mlflow.db").exists()
     assert "data.report must be true or false, got 2" in run(*TRAIN, "data.report=2", cwd=tmp_path).stderr

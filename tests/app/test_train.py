@@ -163,7 +163,7 @@ def test_bad_input_is_one_line_and_leaves_no_run(override, message, tmp_path):
 def test_a_sweep_with_weights_of_other_criteria_starts_no_run(tmp_path):
     done = train(tmp_path, "-m", *SMALL, "loss.temperature=0.05,0.1", "loss.pos_weight=[1,2]", check=False)
     assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
+    _, line = done.stderr.strip().splitlines()  # the first is "loading …"
     assert line.startswith(
         "error: loss.pos_weight must have one weight per criterion, got 2 for 9 criteria: linguistic_"
     )

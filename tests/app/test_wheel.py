@@ -96,8 +96,10 @@ print(json.dumps([paths, find_spec("src") is None]))
 def test_the_command_explains_itself_and_a_mistyped_study(installed, tmp_path):
     assert "== Config ==" in installed.run(tmp_path, "contrastive-train", "--help")
     error = installed.run(tmp_path, "contrastive-train", "--config-name", "smokee", code=1)
-    assert error.startswith("error: there is no --config-name smokee (did you mean smoke?): borderline_pareto")
-    assert error.count("\n") == 1
+    assert error.startswith(
+        "loading …\nerror: there is no --config-name smokee (did you mean smoke?): borderline_pareto"
+    )
+    assert error.count("\n") == 2
 
 
 def test_a_study_runs_by_its_name(swept):
