@@ -5,6 +5,7 @@ import logging
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"  # in the output folder
+REVIEW_FOLDER = "review"  # in the output folder and among the artifacts
+MOST_LISTED = 100  # cells of each list
 DESCRIBED = {
     "macro_f1": "macro F1",
     "auroc": "AUROC",
@@ -141,6 +144,34 @@ def record_judge(
         training_texts=zip(train.column("context"), train.column("response"), strict=True),
     )
     return run.model(output / "judge", data.criteria)
+
+
+def record_review(run: "Run", output: Path) -> None:
+    """Write which responses of valid and test to ask again about and whose votes may be wrong, and record the lists.
+
+    They go to `REVIEW_FOLDER` as <kind>.jsonl, MOST_LISTED cells each; a list without cells is not written. Reads what
+    `record_embeddings` and `record_judge` have written.
+    """
+    import pyarrow as pa
+
+    from contrastive_app.judge.files import WRITERS
+    from contrastive_app.judge.lists import ORDERS, Longest
+    from contrastive_app.judge.models import settings_of
+    from contrastive_app.judge.recorded import recorded_responses, recorded_scores
+
+    settings = settings_of(output / "judge")
+    files = [file for file in (output / "valid.parquet", output / "test.parquet") if file.exists()]
+    tables = [recorded_scores(file, settings) for file in files]
+    for kind in ORDERS:
+        longest = Longest(kind, MOST_LISTED, settings)
+        for table in tables:
+            longest.add(table)
+        rows = longest.listed(chain.from_iterable(recorded_responses(file, settings["criteria"]) for file in files))
+        if rows:
+            path = output / REVIEW_FOLDER / f"{kind}.jsonl"
+            path.parent.mkdir(exist_ok=True)
+            WRITERS[path.suffix]([pa.Table.from_pylist(rows)], path)
+            run.artifact(path, REVIEW_FOLDER)
 
 
 def record_stuck(run: "Run", trial: CurrentTrial) -> None:

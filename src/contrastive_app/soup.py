@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.parts import build_parts, build_trainer, load_data, training_set
-from contrastive_app.record import record_embeddings, record_judge, write_metrics
+from contrastive_app.record import record_embeddings, record_judge, record_review, write_metrics
 from contrastive_app.resume import RUN_FILE, read_run, write_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome, SeedRun
 
@@ -85,6 +85,7 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
         criterion = clearest_criterion(evaluations["val"], data.criteria) or data.criteria[0]
         record_embeddings(run, output, data.splits, evaluations, data.criteria.index(criterion))
         record_judge(run, config, output, data, trainer, evaluations["val"])
+        record_review(run, output)
     return SoupResult(
         tuple(name for name, _ in members),
         len(candidates),

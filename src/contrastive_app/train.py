@@ -43,6 +43,7 @@ from contrastive_app.record import (
     open_run,
     record_embeddings,
     record_judge,
+    record_review,
     record_start,
     record_stuck,
     record_training_embeddings,
@@ -202,6 +203,7 @@ def _trained(config: DictConfig) -> RecordedRun:
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in reached.items()}, trainer.epoch)
             served = record_judge(run, config, output, data, trainer, evaluations["val"])
+            record_review(run, output)
         if trial.number is None:  # of a sweep, only the best
             served = run.register() or served
     progress.console.print(results_table(metrics, data.criteria, evaluations))

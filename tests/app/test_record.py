@@ -62,6 +62,8 @@ def test_a_remote_server_keeps_all_that_a_local_store_does(recorded, server, tmp
         assert len(client.get_metric_history(run.info.run_id, "test/borderline/flips")) == 1  # at the end, not before
         names = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert {"config.yaml", "embedding.html", "embedding.png", "embeddings"} <= names
+        lists = {item.path for item in client.list_artifacts(run.info.run_id, "review")}
+        assert lists == {"review/ask_again.jsonl", "review/label_errors.jsonl"}
         datasets = {item.tags[0].value: item.dataset for item in run.inputs.dataset_inputs}
         assert datasets.keys() == {"training", "validation"}
         assert {item.digest for item in datasets.values()} == {run.data.tags["data.fingerprint"][:36]}
@@ -69,6 +71,8 @@ def test_a_remote_server_keeps_all_that_a_local_store_does(recorded, server, tmp
     assert {"report.html", "embedding_grid.png", "trials.csv"} <= names
     local = client.download_artifacts(recorded.parent.info.run_id, "report.html", str(tmp_path))
     assert Path(local).read_text() == (recorded.folder / "report.html").read_text()
+    for heading in ("Which judgements changed", "Whom to ask again"):
+        assert f">{heading}<" in Path(local).read_text()
 
 
 def test_the_best_model_is_the_champion_and_judges(recorded, server):

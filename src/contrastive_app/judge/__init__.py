@@ -5,6 +5,7 @@ scores beside it, lists of what to look at, and tables on the terminal. `command
 finds the judge, `scores.py` asks it, `whole_file.py` scores a file, `unfinished.py` keeps what is done until then,
 `files.py` writes it; `measured.py` and `annotators.py` compare it and the annotators with votes; `lists.py` says what
 to ask again and what may be wrong, and `annotation_tools.py` writes that for such tools; `compared.py` compares two
-judges; `recorded.py` reads what a run has recorded, so that the report of a sweep can compare its judges without asking
-them again. The judge that answers is the one of `contrastive_learning.serving`, which MLflow serves, too.
+judges; `recorded.py` reads what a run has recorded, so that its record can hold such lists, and the report of a sweep
+can compare its judges, without asking them again. The judge that answers is the one of `contrastive_learning.serving`,
+which MLflow serves, too.
 """

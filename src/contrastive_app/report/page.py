@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from contrastive_app.report.changed import changed_judgements
 from contrastive_app.report.chart import charts
 from contrastive_app.report.evidence import Arm, Evidence
+from contrastive_app.report.review import reviews
 from contrastive_app.report.tables import (
     arms_table,
     cost_lines,
@@ -61,6 +62,7 @@ def render(
         quality=quality_table(evidence),
         criteria=criteria_table(evidence),
         changed=changed_judgements(evidence),
+        reviews=list(reviews(evidence.best.folder)),
         maps=[] if criterion is None else list(_maps(evidence, criterion)),
         criterion=criterion,
         reliability=_reliability(evidence),

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hydra_plugins.contrastive_sweeper.outcome import Confirmation, Outcome, SeedRun, TrialResult
@@ -78,6 +80,29 @@ class Sweep:
 def in_doubt_if(run, stuck):
     """The run, in doubt if its value is that of stuck runs."""
     return run._replace(doubt="never left the base rates") if run.values[0] == stuck else run
+
+
+def write_recorded(folder, probabilities, *, split="test", thresholds=(0.5, 0.5), votes=((2, 3), (3, 3)), **texts):
+    """What a run with two criteria leaves of a split, and its judge.
+
+    probabilities: one row per response; votes: (yes, all) per criterion, the same for every response.
+    """
+    number = len(probabilities)
+    yes, total = ([[float(count) for count in counts]] * number for counts in zip(*votes, strict=True))
+    columns = {
+        "id": [f"{split} {row}" for row in range(number)],
+        "domain": ["weather"] * number,
+        "context": [["오늘 날씨 어때요?"]] * number,
+        "response": [f"response {row}" for row in range(number)],
+        "yes_votes": yes,
+        "num_votes": total,
+        "probabilities": np.float32(probabilities).tolist(),
+    }
+    pd.DataFrame(columns | texts).to_parquet(folder / f"{split}.parquet")
+    settings = {"criteria": CRITERIA, "thresholds": thresholds, "vote_shares": [[1.0, 0.0]] * 2}
+    settings["concentrations"] = [3.0, 3.0]
+    (folder / "judge").mkdir(exist_ok=True)
+    (folder / "judge/judge.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
 @pytest.fixture

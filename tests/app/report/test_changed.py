@@ -1,9 +1,5 @@
 """Which decisions differ between the run with a contrastive term and that without, as the report shows it."""
 
-import json
-
-import numpy as np
-import pandas as pd
 import pytest
 
 from contrastive_app.judge.compared import Tally
@@ -11,7 +7,7 @@ from contrastive_app.report.cases import MOST_LETTERS, MOST_TURNS
 from contrastive_app.report.changed import MOST_SHOWN, changed_judgements
 from contrastive_app.report.evidence import gather
 
-from .conftest import CRITERIA
+from .conftest import CRITERIA, write_recorded
 from .test_page import page_of
 
 CONTRASTIVE, BASELINE = 0, 1  # places of the trials
@@ -23,25 +19,8 @@ def two(sweep):
     sweep.trial(0.07, 0.1, 0.9)
     sweep.trial(0.07, 0.0, 0.8)
 
-    def record(trial, probabilities, *, split="test", seed=0, thresholds=(0.5, 0.5), votes=((2, 3), (3, 3)), **texts):
-        """probabilities: one row per response; votes: (yes, all) per criterion, the same for every response."""
-        folder = sweep.trials[trial].runs[seed].folder
-        number = len(probabilities)
-        yes, total = ([[float(count) for count in counts]] * number for counts in zip(*votes, strict=True))
-        columns = {
-            "id": [f"r{row}" for row in range(number)],
-            "domain": ["weather"] * number,
-            "context": [["오늘 날씨 어때요?"]] * number,
-            "response": [f"response {row}" for row in range(number)],
-            "yes_votes": yes,
-            "num_votes": total,
-            "probabilities": np.float32(probabilities).tolist(),
-        }
-        pd.DataFrame(columns | texts).to_parquet(folder / f"{split}.parquet")
-        settings = {"criteria": CRITERIA, "thresholds": thresholds, "vote_shares": [[1.0, 0.0]] * 2}
-        settings["concentrations"] = [3.0, 3.0]
-        (folder / "judge").mkdir(exist_ok=True)
-        (folder / "judge/judge.json").write_text(json.dumps(settings), encoding="utf-8")
+    def record(trial, probabilities, *, seed=0, **more):
+        write_recorded(sweep.trials[trial].runs[seed].folder, probabilities, **more)
 
     return sweep, record
 
