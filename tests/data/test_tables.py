@@ -165,7 +165,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 45
         ("x.parquet", b"<html>", "is a web page, not the data"),
         ("x.csv", b"\xd0\xcf\x11\xe0\xa1", "is an old .xls or has a password: save it as .xlsx"),
         ("x.csv", b"PK\x03\x04\x14", "is a zip file or a workbook: unpack it, or let its name end in .xlsx"),
-        ("x.jsonl", gzip.compress(b"{}"), "is packed by gzip: let its name end in .gz too"),
+        ("x.jsonl", gzip.compress(b"{}", mtime=0), "is packed by gzip: let its name end in .gz too"),
         ("x.csv", b"PAR1\x15", "is a Parquet file: let its name end in .parquet"),
         ("x.csv", "response,a\n네,1\n".encode("utf-16-le"), "text must not hold NUL bytes; if it is UTF-16 without"),
         ("x.csv", b"\xff\xfex", "text must be whole UTF-16, as the mark at its start says"),
