@@ -36,10 +36,13 @@ def explain(error: BaseException, config_dir: Path) -> str:
     # Hydra 1.3, OverrideParseException: "LexerNoViableAltException: model.name=한글 이름\n      ^\nSee https://hydra.cc..."
     unquoted = re.search(r"LexerNoViableAltException: ([^=\s]+)=([^\n]*)", text)
     if unquoted is not None:
-        key, value = unquoted.groups()
-        return (
-            f"{key}: a value with spaces or letters like 한글 needs quotes inside quotes: \"{key}='{value.strip()}'\""
-        )
+        key, value = unquoted.group(1), _with_quotes(unquoted.group(2).strip())
+        return f'{key}: a value with spaces or letters like 한글 needs quotes inside quotes: "{key}={value}"'
+    # Hydra 1.3, OverrideParseException, for epochs: "Error parsing override 'epochs'\nmissing EQUAL at '<EOF>'\nSee …"
+    valueless = re.search(r"Error parsing override '([\w./]+)'\s+missing EQUAL", text)
+    if valueless is not None:
+        key = valueless.group(1)
+        return f"{key}: an option needs a value, {key}=…{_nearest(key, config_dir)}"
     # Hydra 1.3, MissingConfigException, for loss=supconn: "In 'train': Could not find 'loss/supconn'\n\n
     # Available options in 'loss':\n\tagreement\n\tbce..."
     choice = re.search(r"Could not find '([\w/]+)/([^/']*)'\s+Available options in '\1':((?:\n\t.*)*)", text)
@@ -71,6 +74,13 @@ def check_keys(config: DictConfig, config_dir: Path) -> None:
     for key in map(str, config):
         if key not in (*train, *groups):
             raise ValueError(f"there is no option {key}{_nearest(key, config_dir)}")
+
+
+def _with_quotes(value: str) -> str:
+    """A value as Hydra reads it as text or, in brackets, as a list of texts."""
+    if value.startswith("[") and value.endswith("]"):
+        return "[" + ",".join(_with_quotes(item.strip()) for item in value[1:-1].split(",")) + "]"
+    return value if value[:1] in ("'", '"') else f"'{value}'"
 
 
 def quoted(key: str, value: str) -> str:

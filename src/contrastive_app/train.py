@@ -247,7 +247,7 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
             print_report(config)
             return None
         return train(config)
-    except (ValueError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
+    except (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
         if HydraConfig.get().mode == RunMode.RUN:
             sys.exit(f"error: {_innermost(error)}")
         raise
@@ -288,7 +288,7 @@ def main() -> Any:
         return run_from_hydra()
     except KeyboardInterrupt as interrupt:
         sys.exit(143 if "SIGTERM" in interrupt.args else 130)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, OSError) as error:  # an output folder that cannot be made
         wait_to_be_stopped(error)
         if not own:
             raise

@@ -41,6 +41,20 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest(override, message):
     assert re.fullmatch(message, explain(caught.value, CONF))
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.path=한글", "like 한글 needs quotes inside quotes: \"data.path='한글'\""),
+        ("data.source.criteria=[일관, 구체]", "quotes: \"data.source.criteria=['일관','구체']\""),
+        ("epochs", "epochs: an option needs a value, epochs=… (did you mean trainer.epochs?)"),
+    ],
+)
+def test_an_override_that_hydra_cannot_read_is_told_as_it_must_be(override, message):
+    with initialize_config_dir(str(CONF), version_base="1.3"), pytest.raises(HydraException) as caught:
+        compose("train", [override])
+    assert explain(caught.value, CONF).endswith(message)
+
+
 def test_an_unknown_study_lists_the_studies_and_the_nearest():
     with pytest.raises(HydraException) as caught, initialize_config_dir(str(STUDIES), version_base="1.3"):
         compose("temperature_lambd")

@@ -143,6 +143,7 @@ BAD = {
     "objective.metric=val/macrof1": "did you mean val/macro_f1",
     "objective.metric=val/total_loss": "must not depend on temperature or lambda",
     "tracking.register=a/b": "tracking.register must be letters, digits, dots, dashes, underscores",
+    "hydra.run.dir=/dev/null/out": "error: [Errno 20] Not a directory: '/dev/null/out'",
     "tracking.uri=http://127.0.0.1:9": "cannot reach the MLflow server",
 }
 
