@@ -7,6 +7,7 @@ CHECKOUT = None if (_PACKAGE / "conf").is_dir() else _PACKAGE.parents[1]  # None
 _FILES = CHECKOUT or _PACKAGE
 CONF = _FILES / "conf"
 STUDIES = _FILES / "sweeps"
+DEFAULT_STORE = "mlflow.db"  # that the UI opens, in the working directory
 
 
 def command(name: str) -> str:

@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from contrastive_app.checks import recorded_run
 from contrastive_app.interrupts import close_first
 from contrastive_app.launched import is_follower
-from contrastive_app.places import CHECKOUT, command
+from contrastive_app.places import CHECKOUT, DEFAULT_STORE, command
 from contrastive_app.resume import fixed_options, write_run
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
-from mlflow_stores import redact
+from mlflow_stores import redact, sqlite_path
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 METRICS_FILE = "metrics.json"  # in the output folder
 REVIEW_FOLDER = "review"  # in the output folder and among the artifacts
 MOST_LISTED = 100  # cells of each list
+LOG_FILE = "train.log"  # in the output folder, where Hydra logs too: what was printed
 DESCRIBED = {
     "macro_f1": "macro F1",
     "auroc": "AUROC",
@@ -86,6 +87,16 @@ def _tell_what_waits(output: Path) -> None:
     if (output / OUTBOX).exists():
         sync = shlex.join([*command("sync").split(), str(output)])
         logger.warning("part of the record is not sent yet; once the server answers, send it with: %s", sync)
+
+
+def how_to_look(config: DictConfig) -> str | None:
+    """The command that opens the MLflow UI of the run's store; None if that is no file."""
+    uri = OmegaConf.select(config, "tracking.uri")
+    file = None if uri is None else sqlite_path(uri)
+    if file is None:
+        return None
+    is_default = file.expanduser().resolve() == Path(DEFAULT_STORE).resolve()
+    return shlex.join([*command("ui").split(), *([] if is_default else ["--store", str(file)])])
 
 
 def record_embeddings(

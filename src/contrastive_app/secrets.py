@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from mlflow_stores import redact
@@ -31,3 +32,9 @@ def redact_output() -> None:
     """From now on, this process prints no credentials: not in error messages of libraries, nor in tracebacks."""
     for name in ("stdout", "stderr"):
         setattr(sys, name, RedactingStream(getattr(sys, name)))
+
+
+def append(file: Path, text: str) -> None:
+    """Write `text` at the end of `file`, without credentials."""
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(redact(text))

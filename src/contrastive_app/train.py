@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +40,9 @@ from contrastive_app.parts import (
 from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
 from contrastive_app.record import (
+    LOG_FILE,
     describe_run,
+    how_to_look,
     open_run,
     record_embeddings,
     record_judge,
@@ -50,7 +53,7 @@ from contrastive_app.record import (
     write_metrics,
 )
 from contrastive_app.resume import is_continued, output_folder
-from contrastive_app.secrets import redact_output
+from contrastive_app.secrets import append, redact_output
 from contrastive_app.studies import find_studies_by_name
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
 from optuna_sweep.errors import SweepError
@@ -95,6 +98,7 @@ def train(config: DictConfig) -> Objective:
 
 def _trained(config: DictConfig) -> RecordedRun:
     # imported here, so that --help, --cfg job and mistyped overrides answer at once
+    from contrastive_learning.data.outline import outline
     from contrastive_learning.runtime.devices import join_processes, leave_processes
     from contrastive_learning.runtime.interrupts import HeldSignals
     from contrastive_learning.runtime.processes import broadcast_from_main
@@ -129,13 +133,14 @@ def _trained(config: DictConfig) -> RecordedRun:
         damage = broadcast_from_main(None if is_follower() else use_whole_checkpoint(output / "checkpoints"))
     data = load_data(config, parts)
     training = training_set(config, parts, data)
-    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower())
+    keep = None if is_follower() else partial(append, output / LOG_FILE)
+    progress = TrainingProgress(parts.settings.epochs, parts.settings.monitor, quiet=is_follower(), log=keep)
     report = (
         *training.remarks,
         *anchor_report(parts.loss, training.batches, data.criteria, views=parts.settings.views),
         *warm_up_report(parts.settings),
     )
-    for remark in (*data.remarks, *report, *([] if damage is None else [damage])):
+    for remark in (*outline(data), *data.remarks, *report, *([] if damage is None else [damage])):
         progress.remark(remark)
 
     logged: set[str] = set()
@@ -206,13 +211,16 @@ def _trained(config: DictConfig) -> RecordedRun:
             record_review(run, output)
         if trial.number is None:  # of a sweep, only the best
             served = run.register() or served
-    progress.console.print(results_table(metrics, data.criteria, evaluations))
+    heading = f"Best epoch {epoch} of {trainer.epoch}"
+    progress.results(results_table(metrics, data.criteria, evaluations, heading=heading))
     if trainer.judge is not None:
         progress.remark(comparison_remark(metrics))
     progress.remark(f"Recorded: {run.location()}")
     if served is not None:
         progress.remark(f"Model:    {served}")
     progress.remark(f"Output:   {output}")
+    if trial.number is None and (viewer := how_to_look(config)) is not None:
+        progress.remark(f"Next:     {viewer}")
     return RecordedRun(returned, run.location(), output, run.run_id, served)
 
 

@@ -12,7 +12,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from contrastive_app.places import command
+from contrastive_app.places import DEFAULT_STORE, command
 from mlflow_stores import check_database, quiet_client_settings
 
 HOST = "127.0.0.1"
@@ -23,7 +23,7 @@ LANDING = "/#/experiments/{}/runs?workflowType=machine_learning"  # without it M
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("ui"), description=__doc__)
     parser.add_argument("--port", type=int, default=5000, help="of the server on this machine")
-    parser.add_argument("--store", type=Path, default=Path("mlflow.db"), help="the SQLite file of the runs")
+    parser.add_argument("--store", type=Path, default=Path(DEFAULT_STORE), help="the SQLite file of the runs")
     arguments = parser.parse_args()
     if not 0 < arguments.port < 65536:
         sys.exit(f"--port must be 1 to 65535, got {arguments.port}")

@@ -65,7 +65,7 @@ def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
     assert trained["address"] == f"run {run_id} of experiment contrastive-quality in sqlite:///{tmp_path}/mlflow.db"
     assert trained["model"].startswith("models:/m-")
     assert (Path(trained["folder"]) / "metrics.json").exists()
-    assert done.stdout.count("Best epoch, per criterion") == 2  # of the run and of the trial
+    assert done.stdout.count("Best epoch 1 of 1, per criterion") == 2  # of the run and of the trial
 
     assert error == (
         "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, earned, "

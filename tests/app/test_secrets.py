@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from contrastive_app.secrets import append
 from support.commands import run
 
 COMMANDS = """
@@ -107,3 +108,9 @@ def test_no_command_prints_a_password_or_a_trace(ended):
     assert leaks == []
     traces = [argv for argv, printed in ended if "Traceback" in printed or "object has no attribute" in printed]
     assert traces == []
+
+
+def test_what_is_kept_of_the_output_holds_no_credentials(tmp_path):
+    for line in ("Recorded: run 1 in http://kim:xyzzy@127.0.0.1:9\n", "epoch 1/2\n"):
+        append(tmp_path / "train.log", line)
+    assert (tmp_path / "train.log").read_text() == "Recorded: run 1 in http://***@127.0.0.1:9\nepoch 1/2\n"

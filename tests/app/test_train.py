@@ -1,6 +1,7 @@
 """The command, then a look into its real stores."""
 
 import json
+import re
 import signal
 
 import pyarrow.parquet as pq
@@ -58,6 +59,18 @@ def test_a_run_is_recorded_whole(finished):
     assert f"**val/macro_f1 {run.data.metrics['final/val/macro_f1']:.4f}**, of epoch " in description
     assert f"| test_ood | {run.data.metrics['test_ood/macro_f1']:.3f} | " in description
     assert "\x1b" not in done.stderr
+    (output,) = folder.glob("outputs/*/*")
+    log = (output / "train.log").read_text()
+    for line in (
+        "data: train 96, valid 48, test 48, test_ood 48 responses; 9 criteria; ",
+        "epoch 2/2  total 0.",
+        "Best ",
+    ):
+        assert line in log
+    printed = done.stderr.removeprefix("loading …\n").splitlines()
+    assert [line for line in printed if line not in log.splitlines()] == []
+    assert re.search(r"\nBest epoch [012] of 2, per criterion: mean F1 of yes and no / AUROC\n", done.stderr)
+    assert printed[-1] == "Next:     python -m src.ui"
 
 
 @pytest.mark.slow

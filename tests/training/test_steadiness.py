@@ -38,7 +38,9 @@ def test_the_opposite_text_flips_and_dropout_hardly_does(tmp_path):
 
 def test_the_flips_are_the_last_row_of_the_results():
     metrics = {"val/macro_f1": 0.9, "val/borderline/auroc": 0.8}
-    without, with_flips = (results_table(each, [], ["val"]) for each in (metrics, metrics | {FLIPS: 0.125}))
+    without, with_flips = (
+        results_table(each, [], ["val"], heading="Best epoch 1 of 2") for each in (metrics, metrics | {FLIPS: 0.125})
+    )
     assert with_flips.row_count == without.row_count + 1
     assert list(with_flips.columns[0].cells)[-1] == "borderline/flips"
     assert list(with_flips.columns[1].cells)[-1] == "0.125"

@@ -1,24 +1,39 @@
 """What a person sees while training: a live bar in a terminal, otherwise one plain line per epoch."""
 
+import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from contrastive_learning.metrics.table import METRICS
 from contrastive_learning.training.steadiness import FLIPS
 
 Metrics = Mapping[str, float]
+PLAIN_WIDTH = 120  # columns of a table in the log, at most
 
 
 class TrainingProgress:
-    """Prints to stderr. Call `on_step` and `on_epoch` from the trainer's hooks; use it as a context manager."""
+    """Prints to stderr. Call `on_step` and `on_epoch` from the trainer's hooks; use it as a context manager.
 
-    def __init__(self, epochs: int, monitor: str, *, first_epoch: int = 0, quiet: bool = False) -> None:
+    log: gets what is printed as plain text, but not the bar.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        monitor: str,
+        *,
+        first_epoch: int = 0,
+        quiet: bool = False,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
         self.console = Console(file=sys.stderr, quiet=quiet)
+        self._log, self._plain = log, Console(file=io.StringIO(), width=PLAIN_WIDTH, force_terminal=False)
         self.epochs, self.monitor = epochs, monitor
         self.epoch = first_epoch
         self._bar = Progress(
@@ -52,7 +67,22 @@ class TrainingProgress:
         self._shown_kinds |= lines.keys()
 
     def remark(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False, soft_wrap=True, style="yellow" * line.startswith("warning"))
+        self._say(line, style="yellow" * line.startswith("warning"))
+
+    def results(self, table: Table) -> None:
+        self.console.print(table)
+        self._write(table)
+
+    def _say(self, line: str, style: str = "") -> None:
+        self._bar.console.print(line, highlight=False, soft_wrap=True, style=style)
+        self._write(line)
+
+    def _write(self, printed: str | Table) -> None:
+        if self._log is None:
+            return
+        with self._plain.capture() as captured:
+            self._plain.print(printed, highlight=False, soft_wrap=isinstance(printed, str))
+        self._log(captured.get())
 
     def on_step(self, step: int, num_steps: int, losses: Metrics) -> None:
         self._loss = losses["total_loss"]
@@ -74,19 +104,16 @@ class TrainingProgress:
         )
         seconds = f"  {metrics['train/epoch_seconds']:.1f} s" if "train/epoch_seconds" in metrics else ""
         name = f"epoch {epoch}/{self.epochs}" if epoch else "before training"
-        self._bar.console.print(
-            f"{name}  {losses}  {self.monitor} {self._value:.4f}{seconds}", highlight=False, soft_wrap=True
-        )
+        self._say(f"{name}  {losses}  {self.monitor} {self._value:.4f}{seconds}")
 
 
-BEST_EPOCH = "Best epoch, per criterion: mean F1 of yes and no / AUROC"
+def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[str], *, heading: str) -> Table:
+    """A table with one row per criterion: F1 and AUROC of each split; then their means and further metrics.
 
-
-def results_table(
-    metrics: Metrics, criteria: Sequence[str], splits: Iterable[str], *, title: str = BEST_EPOCH
-) -> Table:
-    """A table with one row per criterion: F1 and AUROC of each split; then their means and further metrics."""
+    heading: of what; the title, on one line however narrow the table is, adds what the cells are.
+    """
     splits = list(splits)
+    title = Text(f"{heading}, per criterion: mean F1 of yes and no / AUROC", no_wrap=True, overflow="ignore")
     table = Table(title=title, title_justify="left")
     table.add_column("criterion")
     for split in splits:

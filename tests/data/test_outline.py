@@ -1,0 +1,43 @@
+from contrastive_learning.data.outline import outline
+from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
+from contrastive_learning.data.tokenized import tokenize
+from contrastive_learning.model.encoders import ScratchEncoder
+
+
+class Source:
+    """40 training, 32 validation and `num_test` test responses; every fourth training one lacks a vote on `kind`."""
+
+    def __init__(self, num_test, votes=3):
+        self.num_test, self.votes = num_test, votes
+
+    def fingerprint(self):
+        return f"outline {self.num_test} {self.votes}"
+
+    def load(self):
+        rows = [self._response(index) for index in range(72 + self.num_test)]
+        return Splits(("clear", "kind"), rows[:40], rows[40:72], rows[72:], [], [])
+
+    def _response(self, index):
+        votes = {"clear": VoteCount(self.votes if index % 2 else 0, self.votes)}
+        if index % 4 or index >= 40:
+            votes["kind"] = VoteCount(1, 1)
+        return RatedResponse(f"r{index}", "weather", (), f"맑고 따뜻해요 {index}", votes, f"g{index}")
+
+
+def of(source, folder):
+    encoder = ScratchEncoder(vocab_size=200, hidden_size=16, num_layers=1, num_heads=2, max_positions=64, dropout=0.0)
+    return outline(tokenize(source, encoder, max_length=32, prefix="", cache_dir=folder))
+
+
+def test_sizes_votes_and_yes_rates_take_two_lines(tmp_path):
+    """40 + 32 + 30 responses have 3 votes of clear, 102 - 10 of them one of kind: (306 + 92) / 194 = 2.05 each."""
+    assert of(Source(30), tmp_path) == [
+        "data: train 40, valid 32, test 30 responses; 2 criteria; 2.1 (1-3) votes each",
+        "yes in train: clear 50%, kind 100%",
+    ]
+
+
+def test_a_split_too_small_for_thresholds_is_named_with_its_rarest_criterion(tmp_path):
+    first, _, warning = of(Source(29, votes=1), tmp_path)
+    assert first.endswith("; 1 vote each")
+    assert warning == "warning: too few judged responses for steady thresholds and figures: test has 29 of clear"
