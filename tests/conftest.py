@@ -18,10 +18,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    """With several workers, tests that share a fixture of their module run in one worker; the slow tests come first."""
+    """With several workers, tests that share a fixture of their module or folder run in one worker.
+
+    The slow tests come first.
+    """
     for item in items:
-        fixtures = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]
-        if any(fixture.scope == "module" for fixture in fixtures):
+        scopes = {found[-1].scope for found in item._fixtureinfo.name2fixturedefs.values()}
+        if "package" in scopes:
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+        elif "module" in scopes:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     if "PYTEST_XDIST_WORKER" in os.environ:  # else one worker ends with a long test while the other has nothing left
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
