@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 STUDY ?= temperature_lambda
 ARGS ?=
-WORKERS ?= -n 3 --dist loadgroup
+WORKERS ?= -n 2 --dist loadgroup
 
 .PHONY: help install train sweep data judge sync test test-fast coverage lint format bench ui clean
 
