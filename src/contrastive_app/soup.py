@@ -82,7 +82,7 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
         write_run(output, {"run_id": run.run_id})
         run.params({"soup.members": ", ".join(name for name, _ in members)})
         run.log(metrics, 0)
-        criterion = clearest_criterion(evaluations["val"], data.criteria) or data.criteria[0]
+        criterion = clearest_criterion(metrics, data.criteria) or data.criteria[0]
         record_embeddings(run, output, data.splits, evaluations, data.criteria.index(criterion))
         record_judge(run, config, output, data, trainer, evaluations["val"])
         record_review(run, output)

@@ -56,7 +56,7 @@ from contrastive_app.resume import is_continued, output_folder
 from contrastive_app.secrets import append, redact_output
 from contrastive_app.studies import find_studies_by_name
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, CurrentTrial, TrialPruned, current_trial
-from optuna_sweep.errors import SweepError
+from optuna_sweep.errors import innermost
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
@@ -190,20 +190,21 @@ def _trained(config: DictConfig) -> RecordedRun:
         if is_follower():
             return RecordedRun(returned, run.location(), output)
         write_metrics(output, metrics, epoch, trainer.epoch)
-        stuck = is_stuck(metrics, parts.settings, trainer.epoch)
-        if stuck:
-            record_stuck(run, trial)
         reached = dict(zip(names, objectives, strict=True))
-        remedies = [stuck_remark(metrics)] if stuck else []
+        remedies = []
+        if is_stuck(metrics, parts.settings, trainer.epoch):
+            record_stuck(run, trial)
+            remedies.append(stuck_remark(metrics))
         describe_run(run, reached, metrics, evaluations, epoch=epoch, remarks=remedies)
         if trainer.judge is not None:
             logged.clear()  # those of the epochs are the classification head's
         run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)
-        mapped = data.criteria.index(pictures.clearest_criterion(evaluations["val"]))
+        criterion = pictures.criterion_at_end(metrics, parts.loss.projection)
+        mapped = data.criteria.index(criterion)
         record_embeddings(run, output, data.splits, evaluations, mapped)
         if trainer.judge is not None:
             record_training_embeddings(run, output, data.splits["train"], trainer.judge, mapped)
-        for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0]):
+        for path, folder in pictures.at_end(evaluations["val"], epoch, objectives[0], criterion):
             run.artifact(path, folder)
         if not trial.pruned:
             run.log({f"final/{name}": value for name, value in reached.items()}, trainer.epoch)
@@ -277,11 +278,7 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
 
 def _innermost(error: BaseException) -> str:
     """Hydra wraps what a constructor raises; the first cause is what a person needs. The sweep engine words its own."""
-    while isinstance(error, HydraException) and not isinstance(error, SweepError) and error.__cause__ is not None:
-        if "unexpected keyword" in str(error):
-            break
-        error = error.__cause__
-    return explain(error, CONF)
+    return explain(error if "unexpected keyword" in str(error) else innermost(error), CONF)
 
 
 def main() -> Any:

@@ -7,19 +7,9 @@ from hypothesis import strategies as st
 from contrastive_learning.data import VotesData
 from contrastive_learning.data.reading import Reader, ReadingRules
 from contrastive_learning.data.responses import VoteCount
-from support.rows import write_rows
+from support.rows import SETTINGS, write_rows
 
 RULES = ReadingRules(format="auto", yes_from=None, hash_annotators=False, criteria=None)
-SETTINGS = {
-    "valid_path": None,
-    "test_path": None,
-    "test_ood_path": None,
-    "criteria": None,
-    "valid_fraction": 0.1,
-    "test_fraction": 0.1,
-    "held_out_domains": [],
-    "split_seed": 0,
-}
 PEOPLE = ("kim", "lee", "박")
 
 

@@ -17,18 +17,8 @@ from contrastive_learning.data.columnar import arrow_rows
 from contrastive_learning.data.delimited import separator_of
 from contrastive_learning.data.rows import composed
 from contrastive_learning.data.tables import Shards, place, read_rows, table_remarks
-from support.rows import as_cell, as_jsonl, as_table, write_rows
+from support.rows import SETTINGS, as_cell, as_jsonl, as_table, write_rows
 
-SETTINGS = {
-    "valid_path": None,
-    "test_path": None,
-    "test_ood_path": None,
-    "criteria": None,
-    "valid_fraction": 0.1,
-    "test_fraction": 0.1,
-    "held_out_domains": [],
-    "split_seed": 0,
-}
 KNOWN = "only train, valid, test, test_ood are; validation, val, dev and eval mean valid"
 
 

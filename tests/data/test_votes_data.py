@@ -9,19 +9,9 @@ import pytest
 from contrastive_learning.data import VotesData
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 from contrastive_learning.data.tables import read_rows
-from support.rows import write_rows
+from support.rows import SETTINGS, write_rows
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
-SETTINGS = {
-    "valid_path": None,
-    "test_path": None,
-    "test_ood_path": None,
-    "criteria": None,
-    "valid_fraction": 0.1,
-    "test_fraction": 0.1,
-    "held_out_domains": [],
-    "split_seed": 0,
-}
 
 
 def source(path, **settings):

@@ -42,7 +42,7 @@ def write_page(tmp_path, make_split, evaluate, criteria):
         run = pictures(tmp_path, split, texts.get("criteria", criteria), criterion="safe")
         for epoch in range(4):
             run.at_epoch(evaluate(split, epoch, projection=projection), epoch, 0.5 + epoch / 10)
-        list(run.at_end(evaluate(split, 2, projection=projection), 2, 0.7))
+        list(run.at_end(evaluate(split, 2, projection=projection), 2, 0.7, run.criterion))
         return tmp_path / "embedding.html"
 
     return write
@@ -90,7 +90,7 @@ def test_five_hundred_responses_over_forty_epochs_stay_below_a_megabyte(tmp_path
     run = pictures(tmp_path, split, criteria)
     for epoch in range(40):
         run.history.add(evaluate(split, epoch), epoch, 0.5)
-    list(run.at_end(evaluate(split, 39), 39, 0.5))
+    list(run.at_end(evaluate(split, 39), 39, 0.5, run.criterion))
     assert (tmp_path / "embedding.html").stat().st_size < 1_000_000
 
 
@@ -161,5 +161,5 @@ class TestInChromium:
 
 def test_not_a_number_is_shown_as_nothing(tmp_path, make_split, evaluate, criteria):
     split = make_split(IDS)
-    list(pictures(tmp_path, split, criteria).at_end(evaluate(split, 0), 1, np.nan))
+    list(pictures(tmp_path, split, criteria).at_end(evaluate(split, 0), 1, np.nan, criteria[0]))
     assert '"value":null' in (tmp_path / "embedding.html").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ def test_a_run_leaves_pictures_at_the_root_and_data_in_its_folder(tmp_path, make
     split = make_split(IDS)
     run = start(tmp_path, split, criteria)
     assert run.at_epoch(evaluate(split, 0), 0, 0.5).startswith(b"\x89PNG")
-    files = {path.name: folder for path, folder in run.at_end(evaluate(split, 1), 1, 0.6)}
+    files = {path.name: folder for path, folder in run.at_end(evaluate(split, 1), 1, 0.6, run.criterion)}
     assert files == {
         "embedding.png": None,
         "embedding.html": None,
@@ -50,13 +50,24 @@ def clear_in(evaluation, criterion):
     return replace(evaluation, embeddings=embeddings, projection="per_criterion")
 
 
+def metrics_of(evaluation, criteria):
+    """As a run has them."""
+    return {f"val/embedding/{name}": value for name, value in evaluation.embedding_metrics(criteria).items()}
+
+
+def test_in_a_shared_space_no_criterion_is_the_clearest(tmp_path, make_split, evaluate, criteria):
+    split = make_split(IDS)
+    run = start(tmp_path, split, criteria)
+    assert run.criterion_at_end(metrics_of(evaluate(split, 0), criteria), "shared") == run.criterion
+
+
 @pytest.mark.parametrize(("chosen", "large"), [(None, "on_topic"), ("safe", "safe")])
 def test_the_large_panel_is_the_clearest_slice_unless_chosen(tmp_path, make_split, evaluate, criteria, chosen, large):
     split = make_split(IDS)
     run = start(tmp_path, split, criteria, criterion=chosen)
     clear = clear_in(evaluate(split, 0), criteria.index("on_topic"))
     run.at_epoch(clear, 1, 0.6)
-    list(run.at_end(clear, 1, 0.6))
+    list(run.at_end(clear, 1, 0.6, run.criterion_at_end(metrics_of(clear, criteria), "per_criterion")))
     shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
     assert shown.points.shape == (20, 3, 2)
     assert (tmp_path / "embedding.png").read_bytes() == draw_overview(shown, large)
@@ -68,14 +79,14 @@ def test_slices_in_which_nobody_agrees_fall_back_to_the_most_even_votes(tmp_path
     evaluation = evaluate(split, 0, projection="per_criterion")
     all_yes = replace(evaluation, yes_votes=evaluation.num_votes)
     run = start(tmp_path, split, criteria)
-    list(run.at_end(all_yes, 1, 0.6))
+    list(run.at_end(all_yes, 1, 0.6, run.criterion_at_end(metrics_of(all_yes, criteria), "per_criterion")))
     shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
     assert (tmp_path / "embedding.png").read_bytes() == draw_overview(shown, run.criterion)
 
 
 def test_projector_files_have_a_line_for_each_response(tmp_path, make_split, evaluate, criteria):
     split = make_split(IDS, response="tab\tand\nnewline")
-    list(start(tmp_path, split, criteria).at_end(evaluate(split, 1), 1, 0.6))
+    list(start(tmp_path, split, criteria).at_end(evaluate(split, 1), 1, 0.6, criteria[0]))
     vectors = (tmp_path / "vectors.tsv").read_text().splitlines()
     metadata = (tmp_path / "metadata.tsv").read_text(encoding="utf-8").splitlines()
     assert len(vectors) == len(metadata) - 1 == 20

@@ -7,6 +7,17 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+SETTINGS = {  # of VotesData, besides its path and its rules: everything in one file, split by default
+    "valid_path": None,
+    "test_path": None,
+    "test_ood_path": None,
+    "criteria": None,
+    "valid_fraction": 0.1,
+    "test_fraction": 0.1,
+    "held_out_domains": [],
+    "split_seed": 0,
+}
+
 
 def as_jsonl(rows):
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         if chosen.file != PIPE and not chosen.compare and not is_follower():
-            print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+            print("interrupted; the same command continues where it stopped", file=sys.stderr)
         sys.exit(130)
 
 
@@ -176,7 +176,7 @@ def _rules(chosen: argparse.Namespace, folder: Path) -> "ReadingRules":
 
 
 def _pipe(chosen: argparse.Namespace) -> None:
-    """Each part is written as soon as it is read and scored. There is nothing to go on with after an interruption."""
+    """Each part is written as soon as it is read and scored. An interrupted command begins again."""
     from contrastive_app.judge.files import shown, write_lines
     from contrastive_app.judge.scores import Scorer
     from contrastive_app.judge.unfinished import parts

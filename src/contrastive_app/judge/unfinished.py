@@ -1,4 +1,4 @@
-"""Keeps what is scored on disk until all is: a command that was interrupted, even killed, goes on where it stopped."""
+"""Keeps what is scored on disk until all is: a command that was interrupted, even killed, continues there."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Unfinished:
             differing = [name for name in self._about if found.get(name) != self._about[name]]
             if differing:
                 raise ValueError(
-                    f"{self.folder} was begun with another {', '.join(differing)}: repeat that command to go on, "
+                    f"{self.folder} was begun with another {', '.join(differing)}: repeat that command to continue, "
                     "remove the folder, or choose another --out"
                 )
 

@@ -4,14 +4,13 @@ In: the Outcome of a sweep and the files that its runs have left. Out: files in 
 evidence gathers, verdict, tables and chart turn it into words and numbers, page puts them together.
 """
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from contrastive_app.places import command
+from contrastive_app.record import how_to_look
 from contrastive_app.resume import RUN_FILE, read_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
 
@@ -51,10 +50,8 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     yield from filter(None, verdict)
     if outcome.soup is not None:
         yield made if isinstance(made, str) else made.remark
-    store = config.tracking.uri if "uri" in config.tracking else ""
-    if store.startswith("sqlite:///"):
-        file = shlex.quote(store.removeprefix("sqlite:///"))
-        yield f"To look at the runs: {command('ui')}{'' if file == 'mlflow.db' else f' --store {file}'}"
+    if (viewer := how_to_look(config)) is not None:
+        yield f"To look at the runs: {viewer}"
     _register_best(config, outcome, soup.folder if soup is not None and soup.wins else None)
 
 

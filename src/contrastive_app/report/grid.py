@@ -1,6 +1,5 @@
 """The maps of a sweep's runs in one picture, ordered by what was swept: λ down, τ across, λ = 0 first."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from contrastive_app.record import METRICS_FILE
 from contrastive_app.report.evidence import Arm, Evidence, read_json
 from contrastive_app.report.verdict import setting
-from contrastive_learning.pictures import EmbeddingMap, Panel, main_criterion
+from contrastive_learning.pictures import EmbeddingMap, Panel, clearest_criterion, main_criterion
 from hydra_plugins.contrastive_sweeper.outcome import TrialResult
 
 MAX_GRID = 120  # runs in one picture
@@ -28,10 +27,8 @@ def criterion_of(evidence: Evidence, chosen: str | None) -> str | None:
         return chosen
     shown = EmbeddingMap.read(folder / MAP)
     metrics = read_json(folder / METRICS_FILE).get("metrics", {})
-    clear = {name: metrics.get(f"val/embedding/silhouette/{name}", -math.inf) for name in shown.criteria}
-    if not shown.shared and max(clear.values()) > -math.inf:
-        return max(clear, key=clear.__getitem__)
-    return main_criterion(shown.criteria, shown.yes_votes, shown.num_votes)
+    clearest = None if shown.shared else clearest_criterion(metrics, shown.criteria)
+    return clearest or main_criterion(shown.criteria, shown.yes_votes, shown.num_votes)
 
 
 def panels_of(evidence: Evidence, criterion: str | None) -> tuple[list[Panel | None], int]:

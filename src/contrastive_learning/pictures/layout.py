@@ -41,11 +41,9 @@ def lay_out_spaces(
     if shared:
         layouts, where = [lay_out(embeddings, yes_votes, num_votes, projection)], ""
     else:
-        whole = np.asarray(embeddings, dtype=np.float64)
-        slices = own_slices(whole.shape[1], yes_votes.shape[1])
         layouts = [
-            lay_out(_unit(whole[:, part]), yes_votes[:, [c]], num_votes[:, [c]], projection)
-            for c, part in enumerate(slices)
+            lay_out(own_unit(embeddings, c, yes_votes.shape[1]), yes_votes[:, [c]], num_votes[:, [c]], projection)
+            for c in range(yes_votes.shape[1])
         ]
         where = " of slices"
     shares = [round(100 * layout.share) for layout in layouts if projection == "pca"]
@@ -91,7 +89,9 @@ def vote_layout(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
     return scaled
 
 
-def _unit(rows: FloatArray) -> FloatArray:
+def own_unit(embeddings: FloatArray, criterion: int, num_criteria: int) -> FloatArray:
+    """The criterion's own slice of the embeddings [responses, dim], scaled to unit norm."""
+    rows = np.asarray(embeddings, dtype=np.float64)[:, own_slices(embeddings.shape[1], num_criteria)[criterion]]
     unit: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return unit
 

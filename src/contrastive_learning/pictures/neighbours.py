@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from contrastive_learning.metrics.evaluation import Evaluation
-from contrastive_learning.pictures.layout import lay_out_spaces
+from contrastive_learning.pictures.layout import lay_out, own_unit
 from contrastive_learning.pictures.shown import FloatArray, IntArray
-from contrastive_learning.projections import own_slices
 
 NUM_NEIGHBOURS = 10
 MOST_ROWS = 20_000  # with more, all pairs would take minutes
@@ -27,14 +26,14 @@ class Neighbourhood(NamedTuple):
 def neighbourhood(evaluation: Evaluation, criterion: int) -> Neighbourhood:
     """For the criterion at this place of the criteria: in its own slice, or in the space that all share."""
     votes = evaluation.yes_votes.astype(np.int64), evaluation.num_votes.astype(np.int64)
-    shared = evaluation.projection == "shared"
-    layouts = lay_out_spaces(evaluation.embeddings, *votes, shared=shared, projection="pca")
-    points = layouts.points[:, 0 if shared else criterion]
+    space = evaluation.embeddings
+    if evaluation.projection != "shared":
+        space = own_unit(space, criterion, votes[0].shape[1])
+        votes = votes[0][:, [criterion]], votes[1][:, [criterion]]
+    points = lay_out(space, *votes, "pca").points
     if len(points) > MOST_ROWS:
         return Neighbourhood(points, None, None)
-    whole = evaluation.embeddings
-    own = whole if shared else whole[:, own_slices(whole.shape[1], votes[0].shape[1])[criterion]]
-    return Neighbourhood(points, *nearest(own, NUM_NEIGHBOURS))
+    return Neighbourhood(points, *nearest(space, NUM_NEIGHBOURS))
 
 
 def nearest(rows: FloatArray, count: int) -> tuple[IntArray, FloatArray]:

@@ -1,6 +1,6 @@
 """Draws the pictures of one run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +61,16 @@ class RunPictures:
         frame = self.history.add(evaluation, epoch, value)
         return draw_map(self._map(frame, evaluation.projection), self.criterion)
 
-    def at_end(self, evaluation: Evaluation, epoch: int, value: float) -> Iterator[tuple[Path, str | None]]:
-        """Write all files; `epoch` is the one whose weights are kept. Yields each file and its folder in the record."""
+    def at_end(
+        self, evaluation: Evaluation, epoch: int, value: float, criterion: str
+    ) -> Iterator[tuple[Path, str | None]]:
+        """Write all files. Yields each file and its folder in the record.
+
+        epoch: the one whose weights are kept; criterion: of the large map.
+        """
         kept = self.history.add(evaluation, epoch, value)
         picture = self._map(kept, evaluation.projection)
         png, page, points = (self.folder / f"embedding{end}" for end in (".png", ".html", "_map.parquet"))
-        criterion = self.clearest_criterion(evaluation)
         png.write_bytes(draw_overview(picture, criterion))
         yield png, None
         page.write_text(self._page(epoch, evaluation.projection, criterion), encoding="utf-8")
@@ -78,9 +82,10 @@ class RunPictures:
             for path in write_projector_files(self.folder, self.shown, kept):
                 yield path, "embeddings"
 
-    def clearest_criterion(self, evaluation: Evaluation) -> str:
-        """The criterion that the large map at the end shows: of the settings, else the one that is seen best."""
-        return self.settings.criterion or clearest_criterion(evaluation, self.shown.criteria) or self.criterion
+    def criterion_at_end(self, metrics: Mapping[str, float], projection: str) -> str:
+        """The criterion of the settings, else the clearest. projection: how the criteria share the embeddings."""
+        clearest = None if projection == "shared" else clearest_criterion(metrics, self.shown.criteria)
+        return self.settings.criterion or clearest or self.criterion
 
     def _page(self, epoch: int, projection: str, criterion: str) -> str:
         chosen = thin_out([frame.epoch for frame in self.history], epoch)
@@ -117,10 +122,11 @@ class RunPictures:
         )
 
 
-def clearest_criterion(evaluation: Evaluation, criteria: Sequence[str]) -> str | None:
-    """If each criterion has its own slice: the one with the highest silhouette there, the first of equals."""
-    if evaluation.projection == "shared":
-        return None
-    metrics = evaluation.embedding_metrics(criteria)
-    silhouettes = {name: metrics[f"silhouette/{name}"] for name in criteria if f"silhouette/{name}" in metrics}
+def clearest_criterion(metrics: Mapping[str, float], criteria: Sequence[str]) -> str | None:
+    """The criterion with the highest silhouette on valid in its own slice, the first of equals; None without any.
+
+    metrics: of a run, with their prefixes.
+    """
+    names = {name: f"val/embedding/silhouette/{name}" for name in criteria}
+    silhouettes = {name: metrics[key] for name, key in names.items() if key in metrics}
     return max(silhouettes, key=silhouettes.__getitem__, default=None)
