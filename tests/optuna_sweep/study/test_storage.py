@@ -1,7 +1,10 @@
 import sqlite3
 from contextlib import closing
 
+import optuna
 import pytest
+from optuna.storages._rdb.models import BaseModel
+from sqlalchemy import create_engine
 
 from optuna_sweep.errors import SweepError
 from optuna_sweep.study.storage import check_apart, check_storage, open_storage, resolve, storage_lock
@@ -57,3 +60,16 @@ def test_a_database_of_another_optuna_is_one_line_with_the_way_out(tmp_path, ver
         open_storage(url)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
+
+
+def test_tables_that_another_command_is_just_making_are_optunas(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    made_first = BaseModel.metadata.sorted_tables[:2]
+    BaseModel.metadata.create_all(create_engine(url), tables=made_first)
+    check_storage(url)
+    assert optuna.get_all_study_names(open_storage(url)) == []
+    with closing(sqlite3.connect(tmp_path / "other.db")) as database:
+        database.execute("CREATE TABLE studies (name TEXT)")
+        database.execute("CREATE TABLE patients (name TEXT)")
+    with pytest.raises(SweepError, match="holds the tables of another program"):
+        check_storage(f"sqlite:///{tmp_path}/other.db")
