@@ -25,6 +25,9 @@ def main() -> None:
         if not isinstance(end.code, str):
             raise
         answer = {"error": end.code.removeprefix("error: ")}
+        if sys.argv[1:2] == ["-m"] and "objective" in (found := _of_sweep()):  # only some of its trials failed
+            print(end.code, file=sys.stderr)
+            answer = found
     except Exception as error:
         file.write_text(json.dumps({"crash": f"{type(error).__name__}: {error}"}), encoding="utf-8")
         raise
@@ -59,6 +62,7 @@ def _of_sweep() -> dict[str, Any]:
         "address": ended.places.get("Comparison"),
         "folder": str(ended.outcome.sweep_dir),
         "run_id": ended.parent_run_id,
+        "failed": ended.failed,
     }
 
 

@@ -46,6 +46,7 @@ class FinishedSweep:
     address: str | None  # of the comparison in the MLflow UI; None with tracking=none
     folder: Path  # with trials.csv, best_config.yaml and report.html
     run_id: str | None  # of the parent run in MLflow; None with tracking=none
+    failed: Mapping[int, str]  # number -> reason of each trial that failed and was not repeated well
 
 
 def train(overrides: Sequence[str] = ()) -> TrainedRun:
@@ -71,7 +72,7 @@ def sweep(study: str | None, overrides: Sequence[str] = ()) -> FinishedSweep:
     """Run a study to its end, or continue it: what the command does with `-m --config-name STUDY`.
 
     study: the name of a file in `sweeps`; None if the overrides say what to search ("loss.temperature=0.05,0.1").
-    overrides, output, Ctrl-C and errors: as for `train`.
+    overrides, output, Ctrl-C and errors: as for `train`. Trials that failed raise nothing if others ended well.
     """
     named = [] if study is None else ["--config-name", study]
     answer = _call(["-m", *named, *_checked(overrides)])
@@ -81,6 +82,7 @@ def sweep(study: str | None, overrides: Sequence[str] = ()) -> FinishedSweep:
         address=answer["address"],
         folder=Path(answer["folder"]),
         run_id=answer["run_id"],
+        failed={int(number): reason for number, reason in answer["failed"].items()},
     )
 
 

@@ -10,6 +10,7 @@ from optuna_sweep.comparison import Comparison
 from optuna_sweep.states import TrialStateName
 
 MAX_NAMED = 20  # trials in one line
+MAX_REASONS, REASON_LENGTH = 5, 160  # failures in one line, and characters of each
 
 
 class SeedRun(NamedTuple):
@@ -34,6 +35,17 @@ def doubts_of(runs: Iterable[SeedRun]) -> str:
     doubts = [run.doubt for run in runs]
     counts = Counter(filter(None, doubts))
     return ", ".join(f"{count} of {len(doubts)} runs {doubt}" for doubt, count in sorted(counts.items()))
+
+
+def failures(failed: Mapping[int, str], num_trials: int) -> str:
+    """One line on trials that failed. failed: number -> reason.
+
+    >>> failures({4: "ValueError: no data\\nin the file", 7: "out of memory"}, 9)
+    '2 of 9 trials failed: 004 ValueError: no data, 007 out of memory'
+    """
+    named = [f"{number:03d} {reason.partition(chr(10))[0][:REASON_LENGTH]}" for number, reason in failed.items()]
+    more = f", and {len(named) - MAX_REASONS} more" if len(named) > MAX_REASONS else ""
+    return f"{len(named)} of {num_trials} trials failed: {', '.join(named[:MAX_REASONS])}{more}"
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,12 @@ class Outcome:
     def complete(self) -> list[TrialResult]:
         """COMPLETE trials, best first."""
         return [trial for trial in self.trials if trial.state == "COMPLETE"]
+
+    @property
+    def failed(self) -> list[TrialResult]:
+        """FAIL trials whose parameters no other trial has brought to an end."""
+        ended = [trial.params for trial in self.trials if trial.state in ("COMPLETE", "PRUNED")]
+        return [trial for trial in self.by_number if trial.state == "FAIL" and trial.params not in ended]
 
     @property
     def doubts(self) -> str:

@@ -52,12 +52,13 @@ def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
     except ValueError as caught:
         error = str(caught)
     found = sweep("smoke", [*tiny, "hydra.sweeper.n_trials=1", "hydra/launcher=basic"])
+    partly = sweep(None, [*tiny, "optimizer=sgd", "optimizer.lr=1e-3,1e30", "hydra/launcher=basic"])
     assert state() == before
-    Path("results.json").write_text(json.dumps([vars(run), vars(found), error], default=str))
+    Path("results.json").write_text(json.dumps([vars(run), vars(found), error, vars(partly)], default=str))
     """
     (tmp_path / "script.py").write_text(STATE + textwrap.dedent(script), encoding="utf-8")
     done = run("script.py", cwd=tmp_path, check=True)
-    trained, found, error = json.loads((tmp_path / "results.json").read_text())
+    trained, found, error, partly = json.loads((tmp_path / "results.json").read_text())
 
     by_id = {each.info.run_id: each for each in runs(tmp_path)[1]}
     run_id, metrics = trained["run_id"], by_id[trained["run_id"]].data.metrics
@@ -65,7 +66,10 @@ def test_a_script_trains_and_sweeps_and_is_left_as_it_was(tmp_path):
     assert trained["address"] == f"run {run_id} of experiment contrastive-quality in sqlite:///{tmp_path}/mlflow.db"
     assert trained["model"].startswith("models:/m-")
     assert (Path(trained["folder"]) / "metrics.json").exists()
-    assert done.stdout.count("Best epoch 1 of 1, per criterion") == 2  # of the run and of the trial
+    assert found["failed"] == {}
+    assert (partly["params"], list(partly["failed"])) == ({"optimizer.lr": 0.001}, ["1"])
+    assert f"1 of 2 trials failed: 001 {partly['failed']['1'][:100]}" in done.stdout
+    assert done.stdout.count(" of 1, per criterion: mean F1") == 3  # of the run and of the trials that ended well
 
     assert error == (
         "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, earned, "

@@ -58,7 +58,8 @@ def two(tmp_path_factory):
     wait_for((folder / "multirun/s/002/job.log").exists, seconds=200)
     children += psutil.Process(process.pid).children(recursive=True)
     _, errors = process.communicate(timeout=400)
-    assert process.returncode == 0, errors
+    assert process.returncode == 1, errors
+    assert "error: 1 of 3 trials failed: 001 its process of rank 1 was killed by SIGKILL" in errors
     wait_for(lambda: not any(map(is_alive, children)), seconds=5)
     return Sweeps(folder)
 

@@ -29,7 +29,9 @@ def launcher(request):
 def test_failing_trials_are_recorded_and_the_sweep_goes_on(sweeps):
     kinds = ",".join([*REASONS, "null"])
     no_limit = "hydra.sweeper.max_consecutive_failures=null"
-    sweeps.run(NAME, no_limit, "hydra.sweeper.metric=loss", f"failure={kinds}")
+    said = sweeps.run(NAME, no_limit, "hydra.sweeper.metric=loss", f"failure={kinds}", code=1)
+    assert "7 of 8 trials failed: 000 RuntimeError: boom, 001 the objective is nan, 002 the task must " in said
+    assert "004 the task returned no loss; it has other, and 2 more\n" in said
     *failed, last = sweeps.study().trials
     assert last.state == TrialState.COMPLETE
     assert all(trial.state == TrialState.FAIL for trial in failed)
@@ -53,7 +55,7 @@ def test_what_would_fail_every_trial_ends_the_sweep_at_once_and_may_be_corrected
 
 
 def test_a_killed_worker_is_retried_a_bounded_number_of_times(sweeps):
-    sweeps.run(NAME, *LOCAL, TRACKING, "x=1,2,3", "failure=sigkill", "failing_x=2")
+    sweeps.run(NAME, *LOCAL, TRACKING, "x=1,2,3", "failure=sigkill", "failing_x=2", code=1)
     assert sweeps.states() == ["COMPLETE", "FAIL", "COMPLETE", "FAIL"]
     last = sweeps.study().trials[3]
     assert last.params == {"x": 2}
@@ -63,7 +65,7 @@ def test_a_killed_worker_is_retried_a_bounded_number_of_times(sweeps):
 
 
 def test_a_hanging_trial_is_ended_at_its_limit(sweeps, launcher):
-    sweeps.run(NAME, *launcher, "x=1,2", "failure=hang", "failing_x=1", "hydra.sweeper.trial_timeout=3")
+    sweeps.run(NAME, *launcher, "x=1,2", "failure=hang", "failing_x=1", "hydra.sweeper.trial_timeout=3", code=1)
     assert sweeps.states() == ["FAIL", "COMPLETE"]
     assert sweeps.study().trials[0].user_attrs["reason"].startswith("timeout: ")
 
@@ -94,7 +96,7 @@ def test_the_study_ends_at_its_time_target_or_patience(sweeps):
 
 def test_pruned_failed_and_complete_trials_are_the_same_in_mlflow(sweeps, launcher):
     points = ("x=1,1.1,9,2,0.5", "failure=exception", "failing_x=0.5", "hydra.sweeper.n_jobs=1")
-    sweeps.run(NAME, *launcher, *PRUNING, TRACKING, *points)
+    sweeps.run(NAME, *launcher, *PRUNING, TRACKING, *points, code=1)
     assert sweeps.states() == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL"]
     assert [len(trial.intermediate_values) for trial in sweeps.study().trials] == [4, 4, 1, 1, 4]
     (parent,), children = assert_mirrored(sweeps)
@@ -105,7 +107,7 @@ def test_pruned_failed_and_complete_trials_are_the_same_in_mlflow(sweeps, launch
     assert sorted(run.info.run_name for run in children) == names
     failed = next(run for run in children if run.data.tags["sweep.state"] == "FAIL")
     assert failed.data.tags["sweep.reason"] == "RuntimeError: boom"
-    sweeps.run(NAME, *launcher, *PRUNING, TRACKING, *points)
+    sweeps.run(NAME, *launcher, *PRUNING, TRACKING, *points, code=1)
     assert_mirrored(sweeps)
     assert sweeps.states() == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "FAIL", "FAIL"]
 

@@ -39,7 +39,7 @@ def launcher(request):
 def test_batches_report_prune_and_fail_and_survive_a_lost_worker(sweeps, launcher):
     """A lost worker costs its batch no results, and a bounded number of retries."""
     overrides, num_killed = BATCHES[launcher[0]]
-    sweeps.run(NAME, TRACKING, *launcher, *PRUNING, "failure=unpicklable", "failing_x=0.5", *overrides)
+    sweeps.run(NAME, TRACKING, *launcher, *PRUNING, "failure=unpicklable", "failing_x=0.5", *overrides, code=1)
     ends = {}
     for trial in sweeps.study().trials:
         ends.setdefault(trial.params["x"], []).append((trial.state.name, len(trial.intermediate_values)))

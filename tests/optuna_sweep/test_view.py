@@ -70,7 +70,7 @@ def test_addresses():
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
     command = (NAME, TRACKING, REPORT, "epochs=2", "x=1,2,3", "y=0,1", "failing_x=3", "failure=exception")
-    out = sweeps.run(*command)
+    out = sweeps.run(*command, code=1)
     (parent,), children = sweeps.children()
     (address,) = (line.removeprefix("Comparison: ") for line in out.splitlines() if line.startswith("Comparison: "))
     assert address == "http://127.0.0.1:5000" + parent.data.tags["sweep.view"]
@@ -93,7 +93,7 @@ def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
     assert {"history.png", "contour.png", "parallel_coordinates.png", "report.txt"} <= found
     assert "importance.png" not in found
     assert (sweeps.folder / "runs/s/report.txt").read_text().split()[:2] == ["000", "001"]
-    sweeps.run(*command)
+    sweeps.run(*command, code=1)
     assert list(saved_views(sweeps.folder)) == [key]
 
 

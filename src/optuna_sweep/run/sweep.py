@@ -10,10 +10,11 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from optuna.trial import TrialState
 
 from mlflow_stores import check_store, redact
 from optuna_sweep.errors import SweepError
-from optuna_sweep.outcome import Outcome
+from optuna_sweep.outcome import Outcome, failures
 from optuna_sweep.patience import AwayError, Patience
 from optuna_sweep.plan.make_plan import find_function, make_plan
 from optuna_sweep.plan.plan import Plan
@@ -43,6 +44,7 @@ class EndedSweep(NamedTuple):
     outcome: Outcome
     places: Mapping[str, str]  # what a person can open -> its address
     parent_run_id: str | None  # in MLflow
+    failed: Mapping[int, str]  # number -> reason of each trial that failed in this command and was not repeated well
 
 
 class _Latest:
@@ -94,6 +96,7 @@ def _run(plan: Plan, context: HydraContext, task: TaskFunction) -> None:
 def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: HydraContext) -> None:
     state: SweepState = "failed"
     choice: Choice | None = None
+    failed_before = {trial.number for trial in ledger.trials if trial.state == TrialState.FAIL}
     try:
         _complete(plan, ledger, record, slots)
         choice = choose(ledger)
@@ -115,7 +118,10 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
             close_record(record, "interrupted")
             raise
     print_summary(outcome, places, num_rows=plan.settings.top_k)
-    _Latest.sweep = EndedSweep(outcome, places, record.parent_run_id)
+    failed = {trial.number: trial.reason for trial in outcome.failed if trial.number not in failed_before}
+    _Latest.sweep = EndedSweep(outcome, places, record.parent_run_id, failed)
+    if failed:
+        raise SweepError(failures(failed, len(outcome.trials)))
 
 
 def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
