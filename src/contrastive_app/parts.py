@@ -20,6 +20,7 @@ from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.cutoff import Cutoff
     from contrastive_learning.data.disturbed import Disturbed
     from contrastive_learning.data.responses import DataSource
     from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
@@ -60,6 +61,8 @@ def build_parts(config: DictConfig) -> Parts:
 
 
 def _parts_of(config: DictConfig, build: Callable[[DictConfig], Any]) -> Parts:
+    from contrastive_learning.data.cutoff import check_share
+
     check_values(config)
     nodes = (
         config.trainer,
@@ -74,6 +77,7 @@ def _parts_of(config: DictConfig, build: Callable[[DictConfig], Any]) -> Parts:
     )
     parts = Parts(*(build(node) for node in nodes))
     parts.loss.check_views(parts.settings.views)
+    check_share(_view_cutoff(config), parts.settings.views)
     return parts
 
 
@@ -268,7 +272,24 @@ def build_trainer(
             judge=parts.judge,
             training=by_length(train),
         ),
+        cutoff=_cutoff(config, data),
     )
+
+
+def _cutoff(config: DictConfig, data: "TokenizedData") -> "Cutoff | None":
+    from contrastive_learning.data.cutoff import Cutoff
+    from contrastive_learning.data.inputs import start_tokens
+
+    share = _view_cutoff(config)
+    if share == 0:
+        return None
+    start = start_tokens(data.tokenizer, config.data.prefix)
+    return Cutoff(share=share, separator=data.tokenizer.sep_token_id, num_start=len(start), seed=config.seed)
+
+
+def _view_cutoff(config: DictConfig) -> float:
+    share: float = config.data.get("view_cutoff", 0.0)  # not in configurations recorded before there was this option
+    return share
 
 
 def _disturbed(config: DictConfig, data: "TokenizedData") -> "dict[str, Disturbed]":

@@ -26,6 +26,7 @@ MAY_CHANGE_ON_RESUME = (
     "data.cache_dir",
     "data.report",
 )
+DEFAULTS_OF_OUR_OWN = {"data.view_cutoff": 0.0}  # of newer options that no constructor gets
 
 
 def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
@@ -70,6 +71,8 @@ def changed_options(before: Mapping[str, Any], config: DictConfig, start: Path) 
 
 def _default(config: DictConfig, key: str) -> Any:
     """What the constructor that gets the option does without it; an object that equals no value if it needs it."""
+    if key in DEFAULTS_OF_OUR_OWN:
+        return DEFAULTS_OF_OUR_OWN[key]
     path, _, name = key.rpartition(".")
     target = OmegaConf.select(config, f"{path}._target_") if path else None
     parameters = {} if target is None else inspect.signature(get_object(target)).parameters

@@ -35,6 +35,7 @@ def check_values(config: DictConfig) -> None:
         for name in key.split("."):
             value = value[name]
         _check(key, value, types)
+    _check("data.view_cutoff", options["data"].get("view_cutoff", 0.0), (float,))  # not in older configurations
     if config.seed < 0:
         raise ValueError(f"seed must be at least 0, got {config.seed}")
     for name in ("monitor", "direction"):  # by default those of the objective

@@ -20,7 +20,7 @@ def changes(*overrides, without=()):
 
 
 def test_options_that_are_newer_than_the_run_are_no_change_at_their_defaults():
-    newer = ("trainer.unjudged_share", "trainer.views", "loss.instance_weight")
+    newer = ("trainer.unjudged_share", "trainer.views", "loss.instance_weight", "data.view_cutoff")
     assert changes(without=newer) == []
     assert changes("trainer.views=2", "trainer.unjudged_share=0.25", without=newer) == [
         "trainer.unjudged_share",

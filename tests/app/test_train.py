@@ -149,6 +149,7 @@ BAD = {
     "loss.lambda_contrastive=-1": "error: loss.lambda_contrastive must be >= 0, got -1",
     "loss=instance": "error: loss.instance_weight=0.1 compares two views of each response: set trainer.views=2",
     "loss.consistency=1": "error: loss.consistency=1 compares two views of each response: set trainer.views=2",
+    "data.view_cutoff=0.1": "error: data.view_cutoff=0.1 masks tokens of the second view: set trainer.views=2",
     "sampler.batch_size=1": "batch_size must be at least 2",
     "trainer.precision=fp8": "precision must be one of auto, fp32, bf16, fp16",
     "trainer.epochs=0": "epochs must be at least 1",

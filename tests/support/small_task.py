@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
+from contrastive_learning.data.cutoff import Cutoff
 from contrastive_learning.judging import LinearJudge
 from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss
 from contrastive_learning.model.encoders import ScratchEncoder
@@ -87,6 +88,7 @@ def build_trainer(
     judge=None,
     loss_changes=None,
     unjudged=0,
+    cutoff=None,
     **changes,
 ):
     train, valid = VotedBatches(96 + unjudged, 0, unjudged), VotedBatches(64, 1)
@@ -123,6 +125,7 @@ def build_trainer(
             hooks=hooks or Hooks(),
             judge=judge or LinearJudge(),
         ),
+        cutoff=cutoff,
     )
 
 
@@ -134,6 +137,11 @@ def votes_of(data, num_examples):
 
 def terms_on_two_views():
     return {"instance": InstanceLoss(temperature=0.1), "instance_weight": 0.3, "consistency": 0.5}
+
+
+def half_of_the_tokens():
+    """Of all but the first; no token of the task separates a context from the response."""
+    return Cutoff(share=0.5, separator=0, num_start=1, seed=0)
 
 
 def losses_of(history):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from small_task import build_trainer, hard_negative, terms_on_two_views
+from small_task import build_trainer, half_of_the_tokens, hard_negative, terms_on_two_views
 
 from contrastive_learning.judging import NeighboursJudge
 from contrastive_learning.losses import ExactMatchLoss
@@ -18,7 +18,13 @@ def main(folder, loss, grad_cache_chunk):
     chunk = None if grad_cache_chunk == "none" else int(grad_cache_chunk)
     sampler = hard_negative if loss == "exact" else balanced
     on_two_views = (
-        {"views": 2, "loss_changes": terms_on_two_views(), "unjudged": 50, "weight_average": "ema"}
+        {
+            "views": 2,
+            "loss_changes": terms_on_two_views(),
+            "unjudged": 50,
+            "cutoff": half_of_the_tokens(),
+            "weight_average": "ema",
+        }
         if loss == "instance"
         else {}
     )

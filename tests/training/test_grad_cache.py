@@ -10,7 +10,14 @@ from contrastive_learning.model.passes import passes_of
 from contrastive_learning.runtime.devices import accelerator
 from contrastive_learning.training.grad_cache import backward_in_passes
 from contrastive_learning.training.views import repeated
-from support.small_task import VotedBatches, build_trainer, losses_of, terms_on_two_views, tiny_model
+from support.small_task import (
+    VotedBatches,
+    build_trainer,
+    half_of_the_tokens,
+    losses_of,
+    terms_on_two_views,
+    tiny_model,
+)
 
 
 def joint(views):
@@ -72,7 +79,7 @@ def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share
 def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views):
     common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32", "views": views}
     if views == 2:
-        common |= {"loss_changes": terms_on_two_views(), "unjudged": 50}
+        common |= {"loss_changes": terms_on_two_views(), "unjudged": 50, "cutoff": half_of_the_tokens()}
     plain = losses_of(build_trainer(tmp_path / "plain", **common).fit())
     for passes in ({"grad_cache_chunk": 5}, {"tokens_per_pass": 50}):
         cut = losses_of(build_trainer(tmp_path / next(iter(passes)), **common, **passes).fit())

@@ -19,6 +19,7 @@ from support.small_task import (
     VotedBatches,
     build_trainer,
     examples,
+    half_of_the_tokens,
     hard_negative,
     losses_of,
     terms_on_two_views,
@@ -49,6 +50,21 @@ def test_two_views_add_their_terms_and_log_them(tmp_path):
     assert build_trainer(tmp_path).train_epoch().keys() == epoch.keys() - {"instance_loss", "consistency_loss"}
     warming = build_trainer(tmp_path, lambda_warmup_epochs=1e9, **changes).train_epoch()
     assert warming["total_loss"] == pytest.approx(warming["bce_loss"], rel=1e-6)
+
+
+def test_a_cut_off_second_view_is_another_view_and_the_first_stays(tmp_path):
+    """Without dropout the two views are equal, unless the second sees fewer tokens."""
+    changes = {"views": 2, "loss_changes": terms_on_two_views(), "dropout": 0.0}
+    plain, cut = (build_trainer(tmp_path, **changes, cutoff=each) for each in (None, half_of_the_tokens()))
+    inputs = []
+    cut.model.encoder.register_forward_pre_hook(lambda *event: inputs.append(event[2]), with_kwargs=True)
+    without, found = plain.train_epoch(), cut.train_epoch()
+    assert without["consistency_loss"] == 0 < found["consistency_loss"]
+    for first, second in (seen["attention_mask"].chunk(2) for seen in inputs):
+        assert first.all()
+        assert (second.sum(1) == 4).all()  # of six tokens the first stays, and three of five others
+    with pytest.raises(ValueError, match=r"data.view_cutoff=0.5 masks tokens of the second view: set trainer.views=2"):
+        build_trainer(tmp_path, cutoff=half_of_the_tokens())
 
 
 def test_a_term_on_two_views_is_refused_with_one(tmp_path):
@@ -112,7 +128,8 @@ def last_weights(folder):
 def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, views, moment):
     """Six batches, two a step; the signal comes in the first batch of the second step of the third epoch, or after."""
     changes = {"sampler": sampler, "accumulation_steps": 2, "views": views}
-    changes |= {"loss_changes": terms_on_two_views(), "unjudged": 50} if views == 2 else {}
+    if views == 2:
+        changes |= {"loss_changes": terms_on_two_views(), "unjudged": 50, "cutoff": half_of_the_tokens()}
     whole = build_trainer(tmp_path / "whole", **changes)
     expected = losses_of(whole.fit())
 

@@ -30,11 +30,10 @@ def encode(
     texts = list(dict.fromkeys(text for item in responses for text in (*item.context, item.response)))
     plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
     pieces = dict(zip(texts, tokenizer(texts, **plain)["input_ids"] if texts else [], strict=True))
-    before = tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else []
-    start = [token for token in (tokenizer.cls_token_id,) if token is not None]
+    start = start_tokens(tokenizer, prefix)
     return [
         _join(
-            start + before,
+            start,
             [pieces[turn] for turn in item.context],
             pieces[item.response],
             tokenizer.sep_token_id,
@@ -42,6 +41,12 @@ def encode(
         )
         for item in responses
     ]
+
+
+def start_tokens(tokenizer: PreTrainedTokenizerFast, prefix: str) -> list[int]:
+    """The tokens before the context: [CLS], if the tokenizer has it, and the prefix."""
+    start = [token for token in (tokenizer.cls_token_id,) if token is not None]
+    return start + (tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else [])
 
 
 def _join(start: list[int], turns: list[list[int]], response: list[int], separator: int, max_length: int) -> list[int]:

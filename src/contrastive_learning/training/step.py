@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from contrastive_learning.data.batches import Batch
+from contrastive_learning.data.cutoff import Cutoff
 from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.model.model import ModelOutput
 from contrastive_learning.model.passes import Pass, passes_of
@@ -48,9 +49,10 @@ class TrainingStep:
         *,
         accelerator: Accelerator,
         settings: TrainerSettings,
+        cutoff: Cutoff | None,
     ) -> None:
         self.model, self.loss, self.accelerator, self.settings = model, loss, accelerator, settings
-        self.optimizer, self.scheduler = optimizer, scheduler
+        self.optimizer, self.scheduler, self.cutoff = optimizer, scheduler, cutoff
 
     def backward(self, batch: Mapping[str, Tensor], epoch: int, index: int, num_batches: int) -> BatchResult:
         """Forward, loss and backward of batch `index` of `num_batches`, after `epoch` whole epochs.
@@ -59,9 +61,10 @@ class TrainingStep:
         are not.
         """
         passes = self._passes(batch)  # before the batch leaves for the device
+        second_mask = None if self.cutoff is None else self.cutoff.second_mask(batch, epoch)
         device = self.accelerator.device
-        responses = Batch.of(send_to_device(dict(batch), device, non_blocking=device.type == "cuda"))
-        on_device = repeated(responses, self.settings.views)
+        send = partial(send_to_device, device=device, non_blocking=device.type == "cuda")
+        on_device = repeated(Batch.of(send(dict(batch))), self.settings.views, send(second_mask))
         epochs_done = epoch + index / num_batches
         evaluate = partial(self._evaluate, batch=on_device, epochs_done=epochs_done)
         share = self.settings.encoder_share(epochs_done)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from contrastive_learning.choices import did_you_mean
+from contrastive_learning.data.cutoff import Cutoff, check_share
 from contrastive_learning.judging import MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
@@ -38,7 +39,8 @@ class ContrastiveTrainer:
     [batch, criteria] in 0..1 (and `num_votes`, if known) or `yes_votes` and `num_votes`. `settings` is a
     TrainerSettings, or a plain dict with `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`; with
     TrainerSettings, `loss` and `optimizer`, which builds (optimizer, scheduler) from (model, num_steps), must be given.
-    `context` names the criteria, adds sets to evaluate, and has the folder for checkpoints and the hooks.
+    `context` names the criteria, adds sets to evaluate, and has the folder for checkpoints and the hooks. `cutoff` says
+    which tokens the second of two views does not see; None = it sees all.
 
     Example:
         >>> import torch
@@ -69,6 +71,7 @@ class ContrastiveTrainer:
         loss: JointLoss | None = None,
         optimizer: Callable[..., optimizers.Schedule] | None = None,
         context: RunContext | None = None,
+        cutoff: Cutoff | None = None,
     ) -> None:
         if not isinstance(settings, TrainerSettings):
             loss = loss or plain_config.loss_of(settings, model.temperature)
@@ -84,6 +87,8 @@ class ContrastiveTrainer:
         self.criteria = _numbered(model) if names is None else tuple(names)
         loss.check_criteria(len(self.criteria))
         loss.check_views(settings.views)
+        if cutoff is not None:
+            check_share(cutoff.share, settings.views)
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
@@ -102,7 +107,13 @@ class ContrastiveTrainer:
         self.scheduler = schedule[1]
         self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler, self._average)
         self._step = TrainingStep(
-            self.model, loss, self.optimizer, self.scheduler, accelerator=self.accelerator, settings=settings
+            self.model,
+            loss,
+            self.optimizer,
+            self.scheduler,
+            accelerator=self.accelerator,
+            settings=settings,
+            cutoff=cutoff,
         )
         self.epoch = 0  # epochs finished
         self.best: tuple[int, float] | None = None  # (epoch, monitored value)

@@ -1,21 +1,24 @@
 """Several views of each response in one batch: all rows of the first view, then all of the next.
 
-The views are the same tokens; dropout makes them differ, as each row of a batch draws a mask of its own.
+The views are the same tokens. Dropout makes them differ, as each row of a batch draws a mask of its own, and if wanted
+the second view sees only some of the tokens (data/cutoff.py).
 """
 
+import torch
 from torch import Tensor
 
 from contrastive_learning.data.batches import Batch
 from contrastive_learning.runtime.processes import gather_rows
 
 
-def repeated(batch: Batch, views: int) -> Batch:
-    """Each row of the batch once per view."""
+def repeated(batch: Batch, views: int, second_mask: Tensor | None = None) -> Batch:
+    """Each row of the batch once per view. `second_mask`: the attention mask of the second view, if it differs."""
     if views == 1:
         return batch
+    masks = batch.attention_mask, batch.attention_mask if second_mask is None else second_mask
     return Batch(
         batch.input_ids.repeat(views, 1),
-        batch.attention_mask.repeat(views, 1),
+        torch.cat(masks),
         batch.yes_votes.repeat(views, 1),
         batch.num_votes.repeat(views, 1),
         None if batch.index is None else batch.index.repeat(views),
