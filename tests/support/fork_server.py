@@ -24,7 +24,8 @@ from fcntl import F_DUPFD, fcntl
 from pathlib import Path
 
 MODULES = (
-    *("contrastive_app.train", "contrastive_app.report", "optuna_sweep.run.sweep", "local_slots.pool"),
+    *("contrastive_app.training_run", "contrastive_app.train", "contrastive_app.report"),
+    *("optuna_sweep.run.sweep", "local_slots.pool"),
     *("contrastive_learning.data.sample", "contrastive_learning.training.trainer", "contrastive_learning.serving"),
     *("contrastive_learning.data.tokenized", "contrastive_learning.losses", "contrastive_learning.samplers"),
     *("contrastive_learning.model", "contrastive_learning.training.optimizers", "contrastive_learning.pictures"),
