@@ -75,6 +75,37 @@ def test_two_views_and_a_projection_for_each_criterion_equal_the_loops(case):
     check_against_loops(case, "all", 64, 0.2, seed=1, dim=22, views=2, **extra)
 
 
+@pytest.mark.parametrize("projection", ["shared", "per_criterion"])
+@pytest.mark.parametrize(("block_size", "temperature"), [(1, 0.2), (4, 0.0012), (64, 1.0)])
+def test_instances_of_the_same_side_equal_the_loops(projection, block_size, temperature):
+    """Per criterion, among the rows of the same side; a lone response, and rows without a side, add nothing."""
+    z, yes, num = random_batch(0, dim=22, views=2)
+    loss = InstanceLoss(temperature=temperature, among="same_side", projection=projection)
+    loss.block_size = block_size
+    slices = z.tensor_split(4, dim=1) if projection == "per_criterion" else [z] * 4
+    means, alone = [], 0
+    for criterion, part in enumerate(slices):
+        unit = part / part.norm(dim=1, keepdim=True)
+        sides = [side(y, n) for y, n in zip(yes[:, criterion].tolist(), num[:, criterion].tolist(), strict=True)]
+        values = []
+        for i, own in enumerate(sides):
+            same = [k for k in range(22) if k != i and sides[k] == own]
+            alone += len(same) == 1
+            if own in ("yes", "no") and len(same) > 1:
+                scores = torch.stack([unit[i] @ unit[k] / temperature for k in same])
+                values.append(scores.logsumexp(0) - unit[i] @ unit[(i + 11) % 22] / temperature)
+        means += [torch.stack(values).mean()] if values else []
+    assert alone > 0
+    expected = torch.stack(means).mean()
+    found = loss(z, yes, num)
+    tolerance = 1e-10 if temperature > 0.01 else 1e-9
+    assert found.item() == pytest.approx(expected.item(), rel=tolerance)
+    (gradient,), (wanted,) = torch.autograd.grad(found, z), torch.autograd.grad(expected, z)
+    scale = wanted.abs().max()
+    assert scale > 1e-3
+    torch.testing.assert_close(gradient / scale, wanted / scale, rtol=0, atol=tolerance)
+
+
 def test_unjudged_responses_add_their_two_views_and_nothing_else():
     """Responses 2, 5 and 9 have no votes: no BCE, no R-Drop, no positive or side but their own other view."""
     z, yes, num = random_batch(0, dim=22, views=2)

@@ -31,6 +31,27 @@ def test_gradcheck_with_any_tile_and_temperature(temperature, block_size):
     assert loss(z).item() == pytest.approx(InstanceLoss(temperature=temperature)(z).item(), rel=1e-12)
 
 
+def test_the_same_side_keeps_its_members_apart_and_repels_no_other():
+    """Four orthogonal responses, two per side: log(e^2 + 2) - 2; gradients are those of the sides by themselves."""
+    z = embeddings(4, torch.float64).requires_grad_()
+    yes, num = torch.tensor([[3], [2], [0], [1]] * 2), torch.full((8, 1), 3)
+    loss = InstanceLoss(temperature=0.5, among="same_side")
+    orthogonal = torch.eye(4, dtype=torch.float64).repeat(2, 1)
+    assert loss(orthogonal, yes, num).item() == pytest.approx(math.log(math.exp(2) + 2) - 2, abs=1e-14)
+    sides = (InstanceLoss(temperature=0.5)(z[[first, first + 1, first + 4, first + 5]]) for first in (0, 2))
+    expected = torch.stack(list(sides)).mean()
+    assert loss(z, yes, num).item() == pytest.approx(expected.item(), rel=1e-12)
+    torch.testing.assert_close(*(torch.autograd.grad(value, z)[0] for value in (loss(z, yes, num), expected)))
+
+
+def test_nothing_judged_and_lone_responses_of_a_side_give_exactly_zero():
+    z, num = embeddings(3).requires_grad_(), torch.tensor([[3], [3], [0]] * 2)
+    for yes in (torch.zeros_like(num), torch.tensor([[3], [0], [0]] * 2)):
+        value = InstanceLoss(temperature=0.1, among="same_side")(z, yes, num * (yes.any() > 0))
+        assert value.item() == 0.0
+        assert torch.equal(torch.autograd.grad(value, z)[0], torch.zeros_like(z))
+
+
 def test_one_response_gives_exactly_zero():
     z = embeddings(1).requires_grad_()
     value = InstanceLoss(temperature=0.1)(z)
@@ -69,6 +90,10 @@ def test_what_it_cannot_take_is_named():
         loss(z[:0])
     with pytest.raises(ValueError, match="^loss.temperature must be positive, got 0"):
         loss(z, temperature=0)
+    with pytest.raises(ValueError, match="^loss.instance_among must be one of all, same_side; got side"):
+        InstanceLoss(temperature=0.1, among="side")
+    with pytest.raises(ValueError, match="^loss.instance_among=same_side needs the votes of the responses"):
+        InstanceLoss(temperature=0.1, among="same_side")(z)
     z[4, 1] = math.nan
     with pytest.raises(NotFiniteError, match=r"NaN or inf in 1 of 6 rows: \[4\]"):
         loss(z)

@@ -9,6 +9,7 @@ import torch
 from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss, joint_loss
 
 SUPCON = partial(SupConLoss, denominator="all", projection="shared", criterion_weights=None)
+SAME_SIDE = InstanceLoss(temperature=0.1, among="same_side")
 
 
 def joint(**changes):
@@ -125,6 +126,7 @@ def test_equal_views_are_consistent():
         (2, {"contrastive": SUPCON(temperature=0.1, denominator="negatives")}, False),
         (2, {"contrastive": None, "lambda_contrastive": 0.0, "consistency": 1.0}, False),
         (2, {"lambda_contrastive": 0.0, "instance": InstanceLoss(temperature=0.1), "instance_weight": 0.1}, True),
+        (2, {"lambda_contrastive": 0.0, "instance": SAME_SIDE, "instance_weight": 0.1}, False),
     ],
 )
 def test_which_losses_learn_from_responses_without_votes(views, changes, learns):

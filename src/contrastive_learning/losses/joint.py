@@ -130,9 +130,10 @@ class JointLoss(nn.Module):
 
     def learns_without_votes(self, views: int) -> bool:
         """Whether a response that nobody judged adds to the loss: by its two views, in a term that needs no votes."""
-        contrastive = self.contrastive_loss
+        contrastive, instance = self.contrastive_loss, self.instance_loss
         attracts = self.lambda_contrastive > 0 and contrastive is not None and contrastive.denominator == "all"
-        return views == 2 and (self.instance_weight > 0 or attracts)
+        tells_apart = self.instance_weight > 0 and instance is not None and instance.among == "all"
+        return views == 2 and (tells_apart or attracts)
 
     def forward(
         self,
@@ -156,7 +157,7 @@ class JointLoss(nn.Module):
         total = bce + self.lambda_contrastive * lambda_scale * contrastive
         instance, consistency = torch.zeros_like(bce), torch.zeros_like(bce)
         if self.instance_loss is not None and self.instance_weight > 0:
-            instance = self.instance_loss(embeddings, temperature=temperature)
+            instance = self.instance_loss(embeddings, yes_votes, num_votes, temperature=temperature)
             total = total + self.instance_weight * lambda_scale * instance
         if self.consistency_weight > 0:
             consistency = self.consistency(logits, num_votes)
@@ -224,16 +225,20 @@ def joint_loss(
     criterion_weights: Sequence[float] | None,
     pos_weight: Sequence[float] | float | None,
     instance_weight: float = 0.0,
+    instance_among: str = "all",
     consistency: float = 0.0,
 ) -> JointLoss:
     """A JointLoss whose contrastive parts are built at `temperature`: the swept numbers side by side in a config."""
+    loss = None if contrastive is None else contrastive(temperature=temperature)
+    projection = "shared" if loss is None else loss.projection
+    instance = InstanceLoss(temperature=temperature, among=instance_among, projection=projection)
     return JointLoss(
-        contrastive=None if contrastive is None else contrastive(temperature=temperature),
+        contrastive=loss,
         lambda_contrastive=lambda_contrastive,
         targets=targets,
         criterion_weights=criterion_weights,
         pos_weight=pos_weight,
-        instance=InstanceLoss(temperature=temperature) if instance_weight > 0 else None,
+        instance=instance if instance_weight > 0 else None,
         instance_weight=instance_weight,
         consistency=consistency,
     )
