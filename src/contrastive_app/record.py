@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.json"  # in the output folder
+METRICS_FILE = "metrics.json"  # in the output folder: those of the kept epoch
+METRICS_TABLE = "metrics.parquet"  # there and among the artifacts: every one of every epoch
 REVIEW_FOLDER = "review"  # in the output folder and among the artifacts
 MOST_LISTED = 100  # cells of each list
+MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
 LOG_FILE = "train.log"  # in the output folder, where Hydra logs too: what was printed
 DESCRIBED = {
     "macro_f1": "macro F1",
@@ -197,22 +199,40 @@ def describe_run(
     run: "Run",
     objectives: Mapping[str, float],
     metrics: Mapping[str, float],
+    criteria: Sequence[str],
     splits: Iterable[str],
     *,
     epoch: int,
     remarks: Sequence[str],
 ) -> None:
-    """Write the description on the run's page: remarks, the objectives, and what it reached on each split.
+    """Write the description on the run's page: remarks, the objectives, what it reached on each split, per criterion.
 
     splits: prefixes of metrics; epoch: the one that was kept.
     """
+    splits = list(splits)
     reached = ", ".join(f"{name} {value:.4f}" for name, value in objectives.items())
-    rows = [["split", *DESCRIBED.values()], ["---"] * (1 + len(DESCRIBED))]
-    for split in splits:
-        found = (metrics.get(f"{split}/{name}") for name in DESCRIBED)
-        rows.append([split, *("-" if value is None else f"{value:.3f}" for value in found)])
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-    run.tags({"mlflow.note.content": "\n\n".join([*remarks, f"**{reached}**, of epoch {epoch}", table])})
+    whole = [[split, *(_shown(metrics, f"{split}/{name}") for name in DESCRIBED)] for split in splits]
+    each = [
+        [name, *(" / ".join(_shown(metrics, f"{split}/{kind}/{name}") for kind in ("f1", "auroc")) for split in splits)]
+        for name in criteria
+    ]
+    parts = [
+        *remarks,
+        f"**{reached}**, of epoch {epoch}",
+        _markdown(["split", *DESCRIBED.values()], whole),
+        "Per criterion, the mean of F1(yes) and F1(no) / AUROC:",
+        _markdown(["criterion", *splits], each),
+        f"The artifact `{METRICS_TABLE}` has every metric per criterion and epoch.",
+    ]
+    run.tags({"mlflow.note.content": "\n\n".join(parts)[:MAX_NOTE_LENGTH]})
+
+
+def _shown(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:.3f}" if name in metrics else "-"
+
+
+def _markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *rows))
 
 
 def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, epochs: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.parts import build_parts, build_trainer, load_data, training_set
-from contrastive_app.record import record_embeddings, record_judge, record_review, write_metrics
+from contrastive_app.record import METRICS_TABLE, record_embeddings, record_judge, record_review, write_metrics
 from contrastive_app.resume import RUN_FILE, read_run, write_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome, SeedRun
 
@@ -39,6 +39,7 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
     Needs one objective that is a metric of valid. folder: the sweep's.
     """
     from contrastive_learning.pictures import clearest_criterion
+    from contrastive_learning.tracking import MetricsTable
     from contrastive_learning.training import Hooks
     from contrastive_learning.training.checkpoints import best_weights
     from contrastive_learning.training.soups import alike, averaged, greedy_soup
@@ -81,7 +82,10 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
     with parts.tracking.open("soup", tags, folder=output, resume_run_id=known) as run:
         write_run(output, {"run_id": run.run_id})
         run.params({"soup.members": ", ".join(name for name, _ in members)})
-        run.log(metrics, 0)
+        run.log(parts.tracking.chosen(metrics, [metric]), 0)
+        table = MetricsTable(output / METRICS_TABLE, data.criteria)
+        table.add(metrics, 0, final=True)
+        run.artifact(table.file)
         criterion = clearest_criterion(metrics, data.criteria) or data.criteria[0]
         record_embeddings(run, output, data.splits, evaluations, data.criteria.index(criterion))
         record_judge(run, config, output, data, trainer, evaluations["val"])

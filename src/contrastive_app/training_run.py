@@ -25,6 +25,7 @@ from contrastive_app.parts import (
 )
 from contrastive_app.record import (
     LOG_FILE,
+    METRICS_TABLE,
     describe_run,
     how_to_look,
     open_run,
@@ -43,7 +44,7 @@ from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.runtime.devices import join_processes, leave_processes
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import broadcast_from_main
-from contrastive_learning.tracking import Run
+from contrastive_learning.tracking import MetricsTable, Run
 from contrastive_learning.training import Hooks
 from contrastive_learning.training.checkpoints import use_whole_checkpoint
 from contrastive_learning.training.comparison import comparison_remark
@@ -134,6 +135,8 @@ class TrainingRun:
             self._progress.epoch = trainer.epoch
         else:
             self._check_metrics()
+        epochs_done = trainer.epoch if self._is_continued else None
+        self._table = MetricsTable(self._output / METRICS_TABLE, self._data.criteria, epochs_done=epochs_done)
         tags = {"seed": str(self._config.seed), "data.fingerprint": self._data.fingerprint}
         with open_run(self._config, self._parts.tracking, self._output, self._trial, tags) as run, self._progress:
             self._run = run
@@ -178,8 +181,9 @@ class TrainingRun:
         self._run.image(png, "val/embedding", epoch)
 
     def _log(self, metrics: dict[str, float], epoch: int) -> None:
-        # the objective first: MLflow's page that compares runs opens on the metric that was logged first
-        self._run.log({name: metrics[name] for name in self._names} | metrics, epoch)
+        if not is_follower():
+            self._table.add(metrics, epoch)
+        self._run.log(self._parts.tracking.chosen(metrics, self._names), epoch)
         self._logged.update(metrics)
         self._progress.on_epoch(metrics, epoch)
         parts = self._parts
@@ -207,10 +211,15 @@ class TrainingRun:
             record_stuck(run, self._trial)
             remedies.append(stuck_remark(metrics))
         reached = dict(zip(self._names, result.objectives, strict=True))
-        describe_run(run, reached, metrics, result.evaluations, epoch=result.epoch, remarks=remedies)
+        describe_run(
+            run, reached, metrics, self._data.criteria, result.evaluations, epoch=result.epoch, remarks=remedies
+        )
+        self._table.add(metrics, result.epoch, final=True)
+        run.artifact(self._table.file)
         # those of the epochs are the classification head's
         logged = self._logged if trainer.judge is None else frozenset[str]()
-        run.log({name: value for name, value in metrics.items() if name not in logged}, trainer.epoch)
+        others = {name: value for name, value in metrics.items() if name not in logged}
+        run.log(self._parts.tracking.chosen(others, self._names), trainer.epoch)
 
     def _record_pictures(self, run: Run, result: Result) -> None:
         """Record embeddings and maps."""

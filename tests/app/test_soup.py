@@ -26,6 +26,7 @@ def test_the_soup_of_a_sweep_is_one_more_child(tmp_path):
     folder = tmp_path / "multirun/s/soup"
     metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
     assert soup.data.metrics["val/macro_f1"] == pytest.approx(metrics["val/macro_f1"])
+    assert (folder / "metrics.parquet").exists()
     best = parent.data.metrics["best/value"]
     assert (
         f"soup: 2 of 2 runs averaged, val/macro_f1 {metrics['val/macro_f1']:.4f}; the best single run has {best:.4f}"

@@ -32,6 +32,13 @@ def test_a_run_is_recorded_whole(finished):
         "test_ood/auroc",
         "val/brier",
     } <= run.data.metrics.keys()
+    assert len([name for name in run.data.metrics if not name.startswith("system/")]) <= 30
+    every = pq.read_table(next(folder.glob("mlartifacts/**/artifacts/metrics.parquet"))).to_pandas()
+    assert run.data.metrics.keys() - {"final/val/macro_f1"} - set(every["name"]) == {
+        name for name in run.data.metrics if name.startswith("system/")
+    }
+    assert set(every.query("metric == 'f1' and split == 'val' and not final")["epoch"]) == {0, 1, 2}
+    assert every.query("name == 'test/f1/sensibleness' and final")["value"].item() <= 1
     assert next(iter(run.data.metrics)) == "val/macro_f1"  # on which MLflow's page that compares runs opens
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")]
     assert steps == [0, 1, 2]
@@ -58,6 +65,7 @@ def test_a_run_is_recorded_whole(finished):
     description = run.data.tags["mlflow.note.content"]
     assert f"**val/macro_f1 {run.data.metrics['final/val/macro_f1']:.4f}**, of epoch " in description
     assert f"| test_ood | {run.data.metrics['test_ood/macro_f1']:.3f} | " in description
+    assert "| criterion | val | test | test_ood |\n" in description
     assert "\x1b" not in done.stderr
     (output,) = folder.glob("outputs/*/*")
     log = (output / "train.log").read_text()
@@ -128,6 +136,8 @@ def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_
     # a set: an epoch that was logged, but killed before its checkpoint, is run and logged again
     steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "val/macro_f1")}
     assert steps == set(range(done + 2))
+    every = pq.read_table(output / "metrics.parquet").to_pandas().query("name == 'val/auroc' and not final")
+    assert list(every["epoch"]) == list(range(done + 2))
 
 
 @pytest.mark.slow
@@ -205,7 +215,7 @@ def test_help_answers_without_the_heavy_imports(tmp_path):
 @pytest.mark.slow
 def test_another_judge_gives_the_final_evaluation(tmp_path):
     options = ("judge=neighbours", "judge.space=embeddings", "loss.contrastive.projection=per_criterion")
-    done = train(tmp_path, *SMALL, *options)
+    done = train(tmp_path, *SMALL, *options, "tracking.metrics=all")
     (run,) = runs(tmp_path)[1]
     assert "the judge by vectors has weight" in done.stderr
     (output,) = tmp_path.glob("outputs/*/*")

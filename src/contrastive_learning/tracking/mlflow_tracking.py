@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrastive_learning.tracking.headline import check_metrics, chosen
 from contrastive_learning.tracking.mlflow_run import MlflowRun
 from contrastive_learning.tracking.models import check_model_name, register_champion
 from contrastive_learning.tracking.outbox import OutboxRun
@@ -20,9 +21,10 @@ class MlflowTracking:
 
     uri: sqlite:///FILE, the address of a server, or a database. log_model: whether `Run.model` records anything.
     register: the name under which models are registered, if they are. system_metrics: whether MLflow samples
-    processor, memory and GPU while a run is open.
+    processor, memory and GPU while a run is open. metrics: which ones `chosen` lets through, "headline" or "all".
 
-    Raises ValueError if `uri` is no address of a store or `register` is no name of a model; `check` if it is away.
+    Raises ValueError if `uri` is no address of a store, `register` no name of a model, or `metrics` no choice; `check`
+    if the store is away.
 
     >>> tracking = MlflowTracking(
     ...     uri="sqlite:///mlflow.db", experiment="demo", log_model=False, register=None, system_metrics=False
@@ -32,7 +34,14 @@ class MlflowTracking:
     """
 
     def __init__(
-        self, *, uri: str, experiment: str, log_model: bool, register: str | None, system_metrics: bool
+        self,
+        *,
+        uri: str,
+        experiment: str,
+        log_model: bool,
+        register: str | None,
+        system_metrics: bool,
+        metrics: str = "all",  # as before there was the option, for configurations recorded then
     ) -> None:
         if register is not None:
             check_model_name(register, log_model)
@@ -42,6 +51,7 @@ class MlflowTracking:
         self.log_model = log_model
         self.registered_name = register
         self.system_metrics = system_metrics
+        self.metrics = check_metrics(metrics)
 
     def check(self, resume_run_id: str | None = None) -> None:
         check_store(self.uri, self.experiment, option="tracking.uri", run_id=resume_run_id)
@@ -60,6 +70,9 @@ class MlflowTracking:
         if self.system_metrics:
             direct.watch_system(resume=resume_run_id is not None)
         return run
+
+    def chosen(self, metrics: Mapping[str, float], always: Collection[str]) -> dict[str, float]:
+        return chosen(metrics, self.metrics, always)
 
     def send_outbox(self, run_id: str, folder: Path) -> bool:
         """Send what the ended run `run_id` left in the outbox of `folder`. False if the store is away.

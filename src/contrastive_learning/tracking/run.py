@@ -1,6 +1,6 @@
 """What a run needs from its record, whatever keeps that record; and the tracking that keeps none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -66,6 +66,10 @@ class Tracker(Protocol):
         """
         ...
 
+    def chosen(self, metrics: Mapping[str, float], always: Collection[str]) -> dict[str, float]:
+        """The metrics to log, by name, those of `always` first; the others are only in the run's table."""
+        ...
+
     def register(self, run_id: str) -> str | None:
         """Make the model of an ended run the champion of its registered name. Returns its address, None if not."""
         ...
@@ -125,6 +129,9 @@ class NoTracking:
         self, name: str | None, tags: Mapping[str, str], *, folder: Path, resume_run_id: str | None = None
     ) -> NoRun:
         return NoRun()
+
+    def chosen(self, metrics: Mapping[str, float], always: Collection[str]) -> dict[str, float]:
+        return {}
 
     def register(self, run_id: str) -> str | None:
         return None
