@@ -11,7 +11,7 @@ from contrastive_app.launched import FOLLOWER_OVERRIDES, as_follower
 from support.commands import SMALL, TRAIN, provide_store, run, runs, start, start_together, wait_while_running
 
 EXACT = [*SMALL, "model.encoder.dropout=0", "model.dropout=0", "trainer.epochs=3", "sampler.batch_size=14"]  # 21 steps
-EXACT += ["tracking.system_metrics=false", "trainer.precision=fp32"]
+EXACT += ["tracking.system_metrics=false", "tracking.metrics=all", "trainer.precision=fp32"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 

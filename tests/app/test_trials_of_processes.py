@@ -16,7 +16,7 @@ SWEEP += ["hydra.sweeper.study_name=s", "hydra.sweeper.report=null", "hydra.swee
 SWEEP += ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1"]
 SWEEP += ["hydra.sweeper.pruner.n_warmup_steps=0", "optimizer.head_lr=${optimizer.lr}"]
 SWEEP += ["tracking.log_model=false", "tracking.system_metrics=false", "hydra.launcher.num_slots=1"]
-SWEEP += ["trainer.precision=fp32"]
+SWEEP += ["trainer.precision=fp32", "tracking.metrics=all"]
 
 
 def start(folder, processes, *overrides):
