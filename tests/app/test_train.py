@@ -153,7 +153,7 @@ BAD = {
     "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
     "+sede=1": "there is no option sede (did you mean seed?)",
     "data.path=x": "data=aihub and data=votes have it",
-    "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, bce, exact, instance, supcon, unanimity",
+    "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, balanced, bce, exact, graded, instance",
     "loss.criterion_weights=[1,2]": "loss.criterion_weights must have one weight per criterion, got 2 for 9 criteria: ",
     "loss.temperature=0": "error: loss.temperature must be positive, got 0",
     "loss.lambda_contrastive=-1": "error: loss.lambda_contrastive must be >= 0, got -1",

@@ -4,6 +4,7 @@ The loops follow the definitions in words: no tables, no class sums, no tiles, n
 """
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from torch.nn.functional import logsigmoid
 
 from contrastive_learning.losses import (
     AgreementLoss,
+    BalancedLoss,
     ExactMatchLoss,
+    GradedLoss,
     InstanceLoss,
     JointLoss,
     SupConLoss,
@@ -104,6 +107,72 @@ def test_instances_of_the_same_side_equal_the_loops(projection, block_size, temp
     scale = wanted.abs().max()
     assert scale > 1e-3
     torch.testing.assert_close(gradient / scale, wanted / scale, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("loss_class", [GradedLoss, BalancedLoss])
+@pytest.mark.parametrize("projection", ["shared", "per_criterion"])
+@pytest.mark.parametrize(
+    ("block_size", "temperature", "views"), [(1, 0.2, 1), (4, 0.0012, 2), (5, 1.0, 1), (64, 0.2, 2)]
+)
+def test_losses_with_their_own_denominator_equal_the_loops(loss_class, projection, block_size, temperature, views):
+    z, yes, num = random_batch(1, dim=22, views=views)
+    weights = [0.5, 7.0, 2.0, 1.0]
+    loss = loss_class(temperature=temperature, projection=projection, criterion_weights=weights)
+    loss.block_size = block_size
+    value = loss(z, yes, num, views=views)
+    geometries = z.tensor_split(4, dim=1) if projection == "per_criterion" else [z] * 4
+    one = {GradedLoss: graded_loops, BalancedLoss: balanced_loops}[loss_class]
+    total, weight_sum = 0.0, 0.0
+    for criterion, (part, weight) in enumerate(zip(geometries, weights, strict=True)):
+        votes = list(zip(yes[:, criterion].tolist(), num[:, criterion].tolist(), strict=True))
+        values = one(part / part.norm(dim=1, keepdim=True), votes, temperature)
+        if values:
+            total, weight_sum = total + weight * torch.stack(values).mean(), weight_sum + weight
+    expected = total / weight_sum
+    tolerance = 1e-10 if temperature > 0.01 else 1e-9
+    assert value.item() == pytest.approx(expected.item(), rel=tolerance)
+    (gradient,), (wanted,) = torch.autograd.grad(value, z), torch.autograd.grad(expected, z)
+    scale = wanted.abs().max()
+    assert scale > 1e-3
+    torch.testing.assert_close(gradient / scale, wanted / scale, rtol=0, atol=tolerance)
+
+
+def graded_loops(z, votes, temperature):
+    """L(i) of the judged responses: each other one is once the positive, against those at least as far away as it."""
+    shares = [Fraction(y, n) if n else None for y, n in votes]
+    if len({share for share in shares if share is not None}) < 2:
+        return []
+    values = []
+    for i, mine in enumerate(shares):
+        others = [k for k, share in enumerate(shares) if k != i and share is not None]
+        terms = []
+        for j in others if mine is not None else ():
+            as_far = [k for k in others if abs(shares[k] - mine) >= abs(shares[j] - mine)]
+            scores = torch.stack([z[i] @ z[k] / temperature for k in as_far])
+            terms.append(scores.logsumexp(0) - z[i] @ z[j] / temperature)
+        values += [torch.stack(terms).mean()] if terms else []
+    return values
+
+
+def balanced_loops(z, votes, temperature):
+    """L(i) of the responses with a side: the denominator has a mean for each side, with the side's mean embedding."""
+    sides = [side(y, n) for y, n in votes]
+    keys = {name: [(k, z[k]) for k, own in enumerate(sides) if own == name] for name in ("yes", "no")}
+    if not all(keys.values()):
+        return []
+    for members in keys.values():
+        mean = torch.stack([key for _, key in members]).sum(0)
+        members.append((None, mean / mean.norm()))
+    values = []
+    for i, own in enumerate(sides):
+        if own in keys:
+            scores = {
+                name: torch.stack([z[i] @ key / temperature for k, key in members if k != i])
+                for name, members in keys.items()
+            }
+            means = [each.logsumexp(0) - math.log(len(each)) for each in scores.values()]
+            values.append(torch.stack(means).logsumexp(0) - scores[own].mean())
+    return values
 
 
 def test_unjudged_responses_add_their_two_views_and_nothing_else():

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from contrastive_learning.losses import AgreementLoss, ContrastiveLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.losses import (
+    AgreementLoss,
+    BalancedLoss,
+    ContrastiveLoss,
+    ExactMatchLoss,
+    GradedLoss,
+    SupConLoss,
+    UnanimityLoss,
+)
 
 DENOMINATORS = ("all", "negatives")
 
@@ -24,10 +32,15 @@ def every_loss(denominator: str, temperature: float = 0.2) -> list[ContrastiveLo
     ]
 
 
+def with_their_own_denominator() -> list[ContrastiveLoss]:
+    shared = {"temperature": 0.2, "projection": "shared", "criterion_weights": None}
+    return [GradedLoss(**shared), BalancedLoss(**shared)]
+
+
 ALL_LOSSES = [
     pytest.param(loss, id=f"{index}-{type(loss).__name__}-{loss.denominator}")
-    for denominator in DENOMINATORS
-    for index, loss in enumerate(every_loss(denominator))
+    for losses in (*map(every_loss, DENOMINATORS), with_their_own_denominator())
+    for index, loss in enumerate(losses)
 ]
 
 
@@ -252,14 +265,57 @@ def test_statistics_of_collapsed_and_of_ideal_embeddings():
 
 def test_statistics_average_to_the_loss():
     z, yes, num = random_votes(30)
-    for denominator in DENOMINATORS:
-        for loss in every_loss(denominator):
+    for losses in (*map(every_loss, DENOMINATORS), with_their_own_denominator()):
+        for loss in losses:
             statistics = loss.statistics(z.requires_grad_(), yes, num)
             assert statistics["value"].nanmean().item() == pytest.approx(loss(z, yes, num).item(), rel=1e-5)
             assert not statistics["value"].requires_grad
-            if denominator == "all":
+            anchors, counted = loss.valid_anchors(yes, num)
+            assert torch.equal(statistics["counted"], counted)
+            torch.testing.assert_close(statistics["valid_anchor_share"], (anchors & counted).float().mean(0))
+            if loss.denominator != "negatives":
                 assert (statistics["excess"] > -1e-5).all()
                 assert (statistics["collapse_ratio"] > -1e-5).all()
+
+
+def test_a_rare_side_counts_as_much_in_the_balanced_loss():
+    """n yes at e1, two no at e2, temperature 1/2. Whatever n is, every anchor has log(e^2 + e^0) - 2, and log 2 if
+    collapsed, as the denominator is the mean over yes + the mean over no; that of SupCon is filled by the n.
+    """
+    shared = {"temperature": 0.5, "projection": "shared", "criterion_weights": None}
+    for num_yes in (2, 30):
+        z = torch.eye(2, dtype=torch.float64)[[0] * num_yes + [1] * 2]
+        batch = votes([3] * num_yes + [1, 0])
+        assert BalancedLoss(**shared)(z, *batch).item() == pytest.approx(math.log(math.exp(2) + 1) - 2, abs=1e-14)
+        collapsed = BalancedLoss(**shared).statistics(torch.ones_like(z), *batch)
+        assert collapsed["value"].item() == collapsed["excess"].item() == pytest.approx(math.log(2), abs=1e-14)
+        assert collapsed["collapse_ratio"].item() == pytest.approx(1, abs=1e-14)
+        assert SupConLoss(**shared, denominator="all")(z, *batch).item() > (3 if num_yes == 30 else 0.2)
+
+
+def test_the_graded_loss_is_least_for_embeddings_in_the_order_of_the_shares():
+    """Shares 0, 1/3, 2/3, 1 on an arc of embeddings, at a small temperature. From the outer ones all others differ in
+    distance; from the inner ones two of three are equally far: at best L is (2 (0) + 2 (2/3 log 2)) / 4. If 1/3 and 1
+    are exchanged, they rank wrongly.
+    """
+    loss = GradedLoss(temperature=0.005, projection="shared", criterion_weights=None)
+    angles = torch.tensor([0.0, 0.5, 1.0, 1.5], dtype=torch.float64)
+    arc = torch.stack([angles.cos(), angles.sin()], dim=1)
+    ordered = loss.statistics(arc, *votes([0, 1, 2, 3]))
+    assert ordered["excess"].item() == pytest.approx(0, abs=1e-9)
+    assert ordered["value"].item() == pytest.approx(math.log(2) / 3, abs=1e-9)
+    assert loss.statistics(arc, *votes([0, 3, 2, 1]))["excess"].item() > 10
+    assert loss.statistics(torch.ones_like(arc), *votes([0, 1, 2, 3]))["collapse_ratio"].item() == pytest.approx(1)
+
+
+def test_many_distinct_shares_are_told_apart_in_twentieths():
+    """64 shares of 0 to 63 among 63: as if they were rounded, with no more memory than of 21."""
+    loss = GradedLoss(temperature=0.2, projection="shared", criterion_weights=None)
+    z = torch.randn(64, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    yes = torch.arange(64)[:, None]
+    rounded = (20 * yes / 63).round()
+    found, expected = loss(z, yes, torch.full_like(yes, 63)), loss(z, rounded, torch.full_like(yes, 20))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize(

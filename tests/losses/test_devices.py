@@ -5,7 +5,15 @@ from itertools import product
 import pytest
 import torch
 
-from contrastive_learning.losses import AgreementLoss, ExactMatchLoss, JointLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.losses import (
+    AgreementLoss,
+    BalancedLoss,
+    ExactMatchLoss,
+    GradedLoss,
+    JointLoss,
+    SupConLoss,
+    UnanimityLoss,
+)
 from support.gpu import NEEDS_CUDA
 
 pytestmark = NEEDS_CUDA
@@ -15,11 +23,18 @@ LOSSES = {
     "agreement": AgreementLoss,
     "unanimity": lambda **options: UnanimityLoss(hard_negative_weight=2.0, positives="yes_and_no", **options),
 }
-CASES = list(product(LOSSES, ("all", "negatives"), ("shared", "per_criterion")))
+OWN_DENOMINATOR = {"graded": GradedLoss, "balanced": BalancedLoss}
+CASES = [
+    *product(LOSSES, ("all", "negatives"), ("shared", "per_criterion")),
+    *product(OWN_DENOMINATOR, (None,), ("shared", "per_criterion")),
+]
 
 
 def contrastive(name, denominator, projection):
-    return LOSSES[name](temperature=0.07, denominator=denominator, projection=projection, criterion_weights=None)
+    options = {"temperature": 0.07, "projection": projection, "criterion_weights": None}
+    if denominator is None:
+        return OWN_DENOMINATOR[name](**options)
+    return LOSSES[name](denominator=denominator, **options)
 
 
 def random_batch(dtype, batch_size=300, criteria=3, dim=48):

@@ -5,7 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contrastive_learning.losses import AgreementLoss, ContrastiveLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.losses import (
+    AgreementLoss,
+    BalancedLoss,
+    ContrastiveLoss,
+    ExactMatchLoss,
+    GradedLoss,
+    SupConLoss,
+    UnanimityLoss,
+)
 
 few = settings(deadline=None, max_examples=25)
 
@@ -13,10 +21,13 @@ few = settings(deadline=None, max_examples=25)
 @st.composite
 def losses(draw) -> ContrastiveLoss:
     shared = {"temperature": draw(st.floats(0.01, 10)), "denominator": draw(st.sampled_from(["all", "negatives"]))}
-    name = draw(st.sampled_from(["majority", "unanimity", "agreement", "exact"]))
+    name = draw(st.sampled_from(["majority", "unanimity", "agreement", "exact", "graded", "balanced"]))
     if name == "exact":
         return ExactMatchLoss(**shared)
     shared |= {"criterion_weights": None, "projection": draw(st.sampled_from(["shared", "per_criterion"]))}
+    if name in ("graded", "balanced"):
+        del shared["denominator"]
+        return (GradedLoss if name == "graded" else BalancedLoss)(**shared)
     if name == "unanimity":
         hard, positives = draw(st.floats(1, 10)), draw(st.sampled_from(["yes", "yes_and_no"]))
         return UnanimityLoss(**shared, hard_negative_weight=hard, positives=positives)
@@ -84,4 +95,7 @@ def test_swapping_yes_and_no_does_not_matter(batch, denominator):
     z, yes, num = batch
     for loss_class in (SupConLoss, AgreementLoss):
         loss = loss_class(temperature=0.1, denominator=denominator, projection="shared", criterion_weights=None)
+        assert loss(z, num - yes, num).item() == pytest.approx(loss(z, yes, num).item(), rel=1e-9, abs=1e-9)
+    for loss_class in (GradedLoss, BalancedLoss):
+        loss = loss_class(temperature=0.1, projection="shared", criterion_weights=None)
         assert loss(z, num - yes, num).item() == pytest.approx(loss(z, yes, num).item(), rel=1e-9, abs=1e-9)

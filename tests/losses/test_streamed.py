@@ -1,5 +1,7 @@
 """The two ways to a denominator agree where both can be taken, and neither keeps a [batch, batch] matrix."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,11 +14,14 @@ def random_denominators(batch_size=23, criteria=3, levels=2):
     shape = (batch_size, criteria, levels)
     keys, weights = (torch.rand(shape, dtype=torch.float64, generator=generator) for _ in range(2))
     groups = torch.randint(0, 6, (batch_size,), generator=generator)
+    of_terms = torch.rand(batch_size, criteria, 4, levels, dtype=torch.float64, generator=generator)
+    terms = torch.rand(batch_size, criteria, 4, dtype=torch.float64, generator=generator)
     return z, {
         "all": Denominator(everyone=True),
         "levels": Denominator(everyone=False, levels=keys, weights=weights),
         "all and levels": Denominator(everyone=True, levels=keys, weights=weights),
         "groups": Denominator(everyone=False, levels=keys, weights=weights, groups=groups),
+        "terms": Denominator(everyone=False, levels=keys, weights=of_terms, terms=terms),
     }
 
 
@@ -36,6 +41,12 @@ def test_exp_sums_equal_logsumexp_and_the_dense_sum(name, block_size):
 
 
 def dense_log_denominators(z, denominator, temperature):
+    if denominator.terms is not None:  # the weighted sum of as many ordinary ones
+        each = [
+            dense_log_denominators(z, replace(denominator, weights=weights, terms=None), temperature)
+            for weights in denominator.weights.unbind(2)
+        ]
+        return (torch.stack(each, dim=2) * denominator.terms).sum(2)
     same = torch.eye(len(z), dtype=torch.bool)
     if denominator.groups is not None:
         same = denominator.groups[:, None] == denominator.groups

@@ -10,12 +10,21 @@ from contrastive_learning.losses.checks import NotFiniteError
 from contrastive_learning.losses.contrastive import ContrastiveLoss
 from contrastive_learning.losses.instance import InstanceLoss
 from contrastive_learning.losses.joint import JointLoss, Losses, joint_loss
-from contrastive_learning.losses.strategies import AgreementLoss, ExactMatchLoss, SupConLoss, UnanimityLoss
+from contrastive_learning.losses.strategies import (
+    AgreementLoss,
+    BalancedLoss,
+    ExactMatchLoss,
+    GradedLoss,
+    SupConLoss,
+    UnanimityLoss,
+)
 
 __all__ = [
     "AgreementLoss",
+    "BalancedLoss",
     "ContrastiveLoss",
     "ExactMatchLoss",
+    "GradedLoss",
     "InstanceLoss",
     "JointLoss",
     "Losses",

@@ -49,6 +49,7 @@ class _Batch:
     norms: Tensor  # [batch, 1]
     temperature: float
     pairs: Pairs
+    size: int  # rows that can be anchors; those behind them are only compared with
     anchors: Tensor  # [batch, criteria], whether i is an anchor of c
     counted: Tensor  # [criteria]
 
@@ -65,11 +66,18 @@ class ContrastiveLoss(nn.Module, ABC):
     """
 
     def __init__(
-        self, *, temperature: float, denominator: str, projection: str, criterion_weights: Sequence[float] | None
+        self,
+        *,
+        temperature: float,
+        projection: str,
+        criterion_weights: Sequence[float] | None,
+        denominator: str | None = None,  # None: the loss has one of its own
     ) -> None:
         super().__init__()
         self.temperature = check_temperature(temperature)
-        self.denominator = check_choice("loss.contrastive.denominator", denominator, DENOMINATORS)
+        if denominator is not None:
+            check_choice("loss.contrastive.denominator", denominator, DENOMINATORS)
+        self.denominator = denominator
         self.projection = check_choice("loss.contrastive.projection", projection, PROJECTIONS)
         self.criterion_weights = check_weights("loss.contrastive.criterion_weights", criterion_weights)
         self.block_size: int | None = None
@@ -77,6 +85,18 @@ class ContrastiveLoss(nn.Module, ABC):
     @abstractmethod
     def pairs(self, shares: Tensor) -> Pairs:
         """Attracting and repelling pairs for shares of yes [batch, criteria], NaN = not judged."""
+
+    def keys(self, embeddings: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """What anchors are compared with: embeddings [keys, dim] and shares of yes [keys, criteria]. Those of the batch
+        come first; what a loss adds behind them is nobody's anchor.
+        """
+        return embeddings, shares
+
+    @property
+    def learns_without_votes(self) -> bool:
+        """Whether a response that nobody judged is an anchor, of its own other view."""
+        unjudged = torch.full((4, 1), torch.nan)
+        return bool(self._anchors(self._pairs(unjudged, views=2), 4)[0].any())
 
     def entry_names(self, criteria: Sequence[str]) -> tuple[str, ...]:
         """What the entries of the statistics and of the anchors [criteria] are called in the metrics."""
@@ -109,7 +129,10 @@ class ContrastiveLoss(nn.Module, ABC):
     @torch.no_grad()
     def valid_anchors(self, yes_votes: Tensor, num_votes: Tensor, *, views: int = 1) -> tuple[Tensor, Tensor]:
         """Who is an anchor [batch, criteria] and which criteria count [criteria]; both depend only on votes."""
-        return self._anchors(self._pairs(yes_shares(yes_votes, num_votes, torch.float32), views))
+        shares = yes_shares(yes_votes, num_votes, torch.float32)
+        _, shares = self.keys(shares.new_zeros(len(shares), 2 * shares.shape[1]), shares)  # no geometry is needed
+        anchors, counted = self._anchors(self._pairs(shares, views), len(yes_votes))
+        return anchors[: len(yes_votes)], counted
 
     @torch.no_grad()
     def statistics(
@@ -125,7 +148,8 @@ class ContrastiveLoss(nn.Module, ABC):
 
         value               the loss of the criterion
         excess              value - mean log P_c(i), the part above the entropy of the positives. For "all" it is
-                            >= 0, and unlike the value it does not grow with the batch
+                            >= 0, and unlike the value it does not grow with the batch. A loss with a denominator of
+                            its own says itself what the value cannot get below
         collapse_ratio      1 if positives are no nearer than others, as when all embeddings are equal, or orthogonal;
                             above 1 if they are farther; 0 if positives have cosine 1 and all others -1, which no
                             embedding beats. Weights strictly between 0 and 1 can beat it slightly
@@ -139,11 +163,15 @@ class ContrastiveLoss(nn.Module, ABC):
 
     def _statistics(self, batch: _Batch) -> dict[str, Tensor]:
         value, _ = self._per_criterion(batch.embeddings, batch)
-        anchors, positive = batch.anchors, batch.pairs.positive_weight
+        anchors, positive, least = batch.anchors, batch.pairs.positive_weight, batch.pairs.least
         total = torch.as_tensor(batch.pairs.denominator.total_weight(len(anchors))).to(positive).expand_as(positive)
-        attracted = positive if self.denominator == "all" else torch.zeros_like(positive)
-        # log Z at positive cosines of 1 and others of -1, less the 1 / temperature of the numerator
-        best = torch.logaddexp(attracted.log(), (total - attracted).log() - 2 / batch.temperature)
+        if least is None:
+            attracted = positive if self.denominator == "all" else torch.zeros_like(positive)
+            # log Z at positive cosines of 1 and others of -1, less the 1 / temperature of the numerator
+            best = torch.logaddexp(attracted.log(), (total - attracted).log() - 2 / batch.temperature)
+            least = positive.log()
+        else:
+            best = least
 
         def mean(per_anchor: Tensor) -> Tensor:
             return per_anchor.where(anchors, 0.0).sum(0) / anchors.sum(0)
@@ -151,9 +179,9 @@ class ContrastiveLoss(nn.Module, ABC):
         ideal, collapsed = mean(best), mean(total.log())
         return {
             "value": value.where(batch.counted, torch.nan),
-            "excess": (value - mean(positive.log())).where(batch.counted, torch.nan),
+            "excess": (value - mean(least)).where(batch.counted, torch.nan),
             "collapse_ratio": ((value - ideal) / (collapsed - ideal)).where(batch.counted, torch.nan),
-            "valid_anchor_share": (anchors & batch.counted).to(value.dtype).mean(0),
+            "valid_anchor_share": (anchors & batch.counted)[: batch.size].to(value.dtype).mean(0),
             "counted": batch.counted,
         }
 
@@ -181,13 +209,19 @@ class ContrastiveLoss(nn.Module, ABC):
         return with_own_views(pairs) if views == 2 else pairs
 
     def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor, temperature: float, views: int) -> _Batch:
+        size = len(embeddings)
+        keys, shares = self.keys(embeddings, shares)
+        if len(keys) > size:
+            norms = torch.linalg.vector_norm(keys.detach(), dim=1, keepdim=True)
         pairs = self._pairs(shares, views)
-        return _Batch(embeddings, norms, temperature, pairs, *self._anchors(pairs))
+        return _Batch(keys, norms, temperature, pairs, size, *self._anchors(pairs, size))
 
-    def _anchors(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def _anchors(self, pairs: Pairs, size: int) -> tuple[Tensor, Tensor]:
+        """Which of the first `size` rows are anchors [keys, criteria], and which criteria count [criteria]."""
         anchors = pairs.positive_weight > 0
-        if self.denominator == "negatives":
+        if self.denominator != "all":  # "all" others are never none
             anchors = anchors & (pairs.denominator.total_weight(len(anchors)) > 0)
+        anchors[size:] = False
         return anchors, pairs.mixed & anchors.any(0)
 
     def _weighted_sum(self, embeddings: Tensor, batch: _Batch, weights: Tensor) -> tuple[Tensor, Pullback]:

@@ -131,7 +131,7 @@ class JointLoss(nn.Module):
     def learns_without_votes(self, views: int) -> bool:
         """Whether a response that nobody judged adds to the loss: by its two views, in a term that needs no votes."""
         contrastive, instance = self.contrastive_loss, self.instance_loss
-        attracts = self.lambda_contrastive > 0 and contrastive is not None and contrastive.denominator == "all"
+        attracts = self.lambda_contrastive > 0 and contrastive is not None and contrastive.learns_without_votes
         tells_apart = self.instance_weight > 0 and instance is not None and instance.among == "all"
         return views == 2 and (tells_apart or attracts)
 

@@ -5,7 +5,7 @@ the sum of the embeddings of each level: O(batch levels dim) for what looks like
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from contrastive_learning.losses.pullbacks import Pullback
 from contrastive_learning.losses.streamed import Denominator
 
+SAME_SHARE = 1e-5  # differences of shares that rounding makes: those of votes differ more, or not at all
 Table = Sequence[Sequence[float]]  # [anchor level][key level]
 
 
@@ -29,6 +30,8 @@ class Pairs:
     own: Tensor  # [batch, criteria], w_ii: what another row with the same votes weighs; in no sum
     denominator: Denominator
     mixed: Tensor  # [criteria], whether the batch holds two different levels
+    least: Tensor | None = None  # [batch, criteria], what L_c(i) cannot get below; None: that follows from the formula
+    by_votes_only: bool = False  # True: two views are two responses with equal votes, and have no other tie
 
 
 def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: bool) -> Pairs:
@@ -45,6 +48,34 @@ def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: b
         own=own,
         denominator=_level_denominator(membership, repel, everyone=everyone),
         mixed=membership.amax(0).sum(-1) > 1,  # rows sum to 1 or 0: true if any two differ
+    )
+
+
+def graded_pairs(membership: Tensor, values: Tensor) -> Pairs:
+    """Pairs ranked by how far apart their shares are: L_c(i) is the mean over keys j of log Z_cj(i) - s_ij, where
+    Z_cj(i) sums over the keys k that are at least as far from i as j is. Keys of one level have one Z.
+
+    membership: [batch, criteria, levels], the share of each response; values: [levels], the shares.
+    """
+    num_levels = len(values)
+    everyone_judged = level_pairs(membership, [[1.0] * num_levels] * num_levels, [[0.0] * num_levels], everyone=False)
+    distance = (values[:, None] - values).abs()  # [anchor level, key level]
+    gaps = distance[:, None, :] - distance[:, :, None]  # [anchor level, level of j, level of k]
+    as_far, equally_far = (each.to(membership.dtype) for each in (gaps > -SAME_SHARE, gaps.abs() < SAME_SHARE))
+    keys = membership.sum(0) - membership  # [batch, criteria, levels]
+    counts = keys * membership.sum(-1, keepdim=True)  # of anchors that were judged
+    terms = counts / counts.sum(-1, keepdim=True).clamp_min(1)
+    at_one_distance = torch.einsum("bca,avu,bcu->bcv", membership, equally_far, keys)
+    return replace(
+        everyone_judged,
+        denominator=Denominator(
+            everyone=False,
+            levels=membership,
+            weights=torch.einsum("bca,avu->bcvu", membership, as_far),
+            terms=terms,
+        ),
+        least=torch.xlogy(terms, at_one_distance.clamp_min(1)).sum(-1),
+        by_votes_only=True,
     )
 
 

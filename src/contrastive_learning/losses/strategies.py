@@ -4,13 +4,24 @@ contrastive.py has the formula that they share.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.losses.contrastive import ContrastiveLoss
-from contrastive_learning.losses.pairs import Pairs, Table, level_pairs, pattern_pairs
-from contrastive_learning.losses.votes import majority_levels, majority_patterns, rater_levels, unanimity_levels
+from contrastive_learning.losses.pairs import Pairs, Table, graded_pairs, level_pairs, pattern_pairs
+from contrastive_learning.losses.pullbacks import Pullback, differentiable, normalise
+from contrastive_learning.losses.streamed import Denominator
+from contrastive_learning.losses.votes import (
+    majority_levels,
+    majority_patterns,
+    rater_levels,
+    share_levels,
+    unanimity_levels,
+)
 
 POSITIVES = ("yes", "yes_and_no")
 
@@ -113,6 +124,80 @@ class AgreementLoss(ContrastiveLoss):
         everyone = self.denominator == "all"
         repel = NO_LEVEL if everyone else OTHER_LEVEL
         return level_pairs(rater_levels(shares), SAME_LEVEL, repel, everyone=everyone)
+
+
+class GradedLoss(ContrastiveLoss):
+    """Graded by vote shares (Rank-N-Contrast, Zha et al. 2023): the nearer two shares, the nearer the embeddings.
+
+    Each judged response j, of share y_j, is once the positive of anchor i, against those that differ from i as much:
+
+        L_c(i) = mean over j != i of  log sum_{k != i, |y_k - y_i| >= |y_j - y_i|} exp(s_ik) - s_ij
+
+    A tie is a share like any other; a response that was not judged takes no part. More than 21 distinct shares in a
+    batch are rounded to twentieths.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import GradedLoss
+        >>> embeddings = torch.eye(4)[[0, 0, 1, 1]]  # [batch, dim]
+        >>> yes_votes, num_votes = torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3)  # [batch, criteria]
+        >>> loss = GradedLoss(temperature=0.5, projection="shared", criterion_weights=None)
+        >>> round(loss(embeddings, yes_votes, num_votes).item(), 4)
+        0.0
+
+    Zha et al. 2023: https://arxiv.org/abs/2210.01189
+    """
+
+    def pairs(self, shares: Tensor) -> Pairs:
+        return graded_pairs(*share_levels(shares))
+
+
+class BalancedLoss(ContrastiveLoss):
+    """SupCon whose denominator counts both sides alike, however rare one is (balanced contrastive, Zhu et al. 2022).
+
+    Z_c(i) = mean over no of exp(s_ik) + mean over yes of exp(s_ik), so that a side of 95 % does not fill it. The mean
+    embedding of each side in the batch is one more key and positive of its side, so that no side is a single response.
+    Zhu et al. learn these means as weights; here they are those of the batch, which needs no state. A response without
+    a side takes no part.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import BalancedLoss
+        >>> embeddings = torch.eye(4)[[0, 0, 1, 1]]  # [batch, dim]
+        >>> yes_votes, num_votes = torch.tensor([[3], [2], [0], [1]]), torch.full((4, 1), 3)  # [batch, criteria]
+        >>> loss = BalancedLoss(temperature=0.5, projection="shared", criterion_weights=None)
+        >>> round(loss(embeddings, yes_votes, num_votes).item(), 4)  # log(e^2 + 1) - 2
+        0.1269
+
+    Zhu et al. 2022: https://arxiv.org/abs/2207.09052
+    """
+
+    def keys(self, embeddings: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of the no and of the yes side of each criterion stand behind the batch, with its share 0 or 1."""
+        sides = majority_levels(shares).flatten(1)  # [batch, criteria * 2]
+        means = differentiable(partial(_sums_of_sides, sides=sides), embeddings)  # means but for their length
+        num_criteria = shares.shape[1]
+        own = torch.eye(num_criteria, dtype=torch.bool, device=shares.device).repeat_interleave(2, dim=0)
+        answers = shares.new_tensor([0.0, 1.0]).repeat(num_criteria)
+        of_means = answers.where(sides.any(0), torch.nan)[:, None].where(own, torch.nan)  # [criteria * 2, criteria]
+        return torch.cat((embeddings, means)), torch.cat((shares, of_means))
+
+    def pairs(self, shares: Tensor) -> Pairs:
+        sides = majority_levels(shares)  # [keys, criteria, 2]
+        others = sides.sum(0) - sides
+        means = torch.where(others > 0, 1 / others.clamp_min(1), 0.0)
+        return replace(
+            level_pairs(sides, SAME_LEVEL, NO_LEVEL, everyone=False),
+            denominator=Denominator(everyone=False, levels=sides, weights=means),
+            least=torch.zeros_like(shares),
+            by_votes_only=True,
+        )
+
+
+def _sums_of_sides(embeddings: Tensor, *, sides: Tensor) -> tuple[Tensor, Pullback]:
+    """Sums of the unit embeddings of each side: sides [batch, sides], sums [sides, dim]."""
+    z, normalise_pullback = normalise(embeddings, torch.linalg.vector_norm(embeddings, dim=1, keepdim=True))
+    return sides.T @ z, lambda grad: normalise_pullback(sides @ grad)
 
 
 class ExactMatchLoss(ContrastiveLoss):

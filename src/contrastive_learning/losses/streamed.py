@@ -2,6 +2,8 @@
 
     Z_c(i) = sum_{k != i} exp(s_ik) (everyone + sum_v weights[i,c,v] levels[k,c,v]),   s_ik = z_i . z_k / temperature
 
+or, for losses in which an anchor has several denominators, weights[i,c,t,v] for each of them, Z_ct(i), and the mean
+sum_t terms[i,c,t] log Z_ct(i) of their logarithms.
 The pair weight is a product of something of the anchor and something of the key, so all criteria are columns of one
 product E = exp(S) V. Backward computes the tiles again, as in flash attention (Dao et al. 2022); only a batch of one
 tile keeps it. S is symmetric, so only tiles on and above the diagonal are computed and each serves both of its sides.
@@ -38,16 +40,26 @@ class Denominator:
         None  # [batch, criteria, levels], weight that the response as an anchor gives to each level
     )
     groups: Tensor | None = None  # [batch], responses of one group are not in each other's denominator
+    terms: Tensor | None = (
+        None  # [batch, criteria, terms], how much each of several denominators counts; weights have them in between
+    )
 
     def total_weight(self, batch_size: int) -> Tensor | int:
-        """Sum of an anchor's key weights [batch, criteria]: Z_c(i) if all embeddings were orthogonal."""
+        """Sum of an anchor's key weights [batch, criteria]: Z_c(i) if all embeddings were orthogonal; of several
+        denominators the geometric mean, by `terms`.
+        """
         others = batch_size - 1 if self.everyone else 0
         if self.levels is None or self.weights is None:
             return others
         own = self.levels
         if self.groups is not None:
             own = torch.zeros_like(own).index_add(0, self.groups, own).index_select(0, self.groups)
-        return others + ((self.levels.sum(0) - own) * self.weights).sum(-1)
+        keys = self.levels.sum(0) - own  # [batch, criteria, levels]
+        if self.terms is None:
+            return others + (keys * self.weights).sum(-1)
+        totals = (keys[:, :, None] * self.weights).sum(-1)  # [batch, criteria, terms]
+        mean = torch.xlogy(self.terms, totals.where(self.terms > 0, 1.0)).sum(-1).exp()
+        return mean.where(self.terms.any(-1), 0.0)
 
 
 def block_size_for(z: Tensor) -> int:
@@ -82,16 +94,19 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
         if rows != cols:
             sums[cols].addmm_(tile.T, columns[rows])
     total = sums[:, : int(everyone)]  # [batch, 1], or [batch, 0] if only levels count
+    terms = denominator.terms
     if weights is not None:
-        by_level = (sums[:, int(everyone) :].view(weights.shape) * weights).sum(-1)  # [batch, criteria]
+        by_level = sums[:, int(everyone) :].view(len(z), weights.shape[1], *(() if terms is None else (1,)), -1)
+        by_level = (by_level * weights).sum(-1)  # [batch, criteria], or [batch, criteria, terms]
         total = by_level + total if everyone else by_level
     total = total.clamp_min(torch.finfo(z.dtype).tiny)
 
     def pullback(grad: Tensor) -> Tensor:
-        grad = grad / total / temperature  # [batch, criteria]
+        grad = grad / total / temperature if terms is None else grad[:, :, None] * terms / total / temperature
         parts = [grad.sum(1, keepdim=True)] if everyone else []
         if weights is not None:
-            parts.append((grad[:, :, None] * weights).flatten(1))
+            by_level = grad[..., None] * weights  # [batch, criteria, levels], or [batch, criteria, terms, levels]
+            parts.append((by_level if terms is None else by_level.sum(2)).flatten(1))
         pulls = torch.cat(parts, dim=1)  # [batch, columns], R / temperature
         left, right = torch.cat((pulls, columns), dim=1), torch.cat((columns, pulls), dim=1).T
         grad_z = torch.zeros_like(z)
@@ -102,7 +117,7 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
                 grad_z[cols].addmm_(pull.T, z[rows])
         return grad_z
 
-    return total.log(), pullback
+    return total.log() if terms is None else (terms * total.log()).sum(-1), pullback
 
 
 def _columns(denominator: Denominator, z: Tensor) -> Tensor:
@@ -156,9 +171,14 @@ def _log_rows(z: Tensor, rows: slice, denominator: Denominator, temperature: flo
         return _logsumexp(scores)[:, None]
     logs = []
     for weights, levels in zip(denominator.weights[rows].unbind(1), denominator.levels.unbind(1), strict=True):
-        key_weights = weights @ levels.T + float(denominator.everyone)  # [rows, batch]
-        logs.append(_logsumexp(scores + key_weights.log()))
-    return torch.stack(logs, dim=1)
+        for of_term in weights[:, None].unbind(1) if denominator.terms is None else weights.unbind(1):
+            key_weights = of_term @ levels.T + float(denominator.everyone)  # [rows, batch]
+            logs.append(_logsumexp(scores + key_weights.log()))
+    stacked = torch.stack(logs, dim=1)  # [rows, criteria], or [rows, criteria * terms]
+    if denominator.terms is None:
+        return stacked
+    terms = denominator.terms[rows]
+    return (stacked.view(terms.shape) * terms).sum(-1)
 
 
 def _logsumexp(scores: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ def with_own_views(pairs: Pairs) -> Pairs:
     A response that is on no side of a criterion, as it was not judged or has a tie, so has its own other view as the
     only positive. Where only negatives repel, the other view is none.
     """
+    if pairs.by_votes_only:
+        return pairs
     denominator, missing = pairs.denominator, 1 - pairs.own
     if not denominator.everyone and denominator.groups is None:
         num_responses = len(missing) // 2

@@ -7,6 +7,8 @@ no level of that criterion without any mask.
 import torch
 from torch import Tensor
 
+MOST_LEVELS = 21  # distinct shares that are told apart: all those of up to seven annotators, or steps of .05
+
 
 def yes_shares(yes_votes: Tensor, num_votes: Tensor, dtype: torch.dtype) -> Tensor:
     """Share of yes in each cell [batch, criteria]; NaN if num_votes is 0 or not finite."""
@@ -29,6 +31,20 @@ def unanimity_levels(shares: Tensor) -> Tensor:
 def rater_levels(shares: Tensor) -> Tensor:
     """Chance that one rater of the response says (no, yes) [batch, criteria, 2]; both zero if not judged."""
     return torch.stack((1 - shares, shares), dim=-1).nan_to_num(0.0)
+
+
+def share_levels(shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Membership in each distinct share of yes [batch, criteria, levels], and the shares [levels], 0 and 1 among them.
+
+    More than MOST_LEVELS distinct shares are rounded to so many from 0 to 1. On CUDA this waits for the device, as the
+    number of levels must be known.
+    """
+    ends = shares.new_tensor([0.0, 1.0])
+    values = torch.unique(torch.cat((shares[~shares.isnan()], ends)))
+    if len(values) > MOST_LEVELS:
+        steps = MOST_LEVELS - 1
+        shares, values = (shares * steps).round() / steps, torch.arange(MOST_LEVELS).to(shares) / steps
+    return (shares[..., None] == values).to(shares.dtype), values
 
 
 def majority_patterns(shares: Tensor) -> tuple[Tensor, Tensor]:
