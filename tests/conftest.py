@@ -17,6 +17,7 @@ from support.servers import PostgresServer
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """With several workers, tests that share a fixture of their module or folder run in one worker.
 
