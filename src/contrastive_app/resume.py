@@ -20,6 +20,7 @@ MAY_CHANGE_ON_RESUME = (
     "trainer.patience",
     "trainer.device",
     "trainer.compile",
+    "trainer.keep_checkpoints",
     "trainer.resume_from",
     "trainer.held_out_each_epoch",
     "tracking.",
@@ -46,6 +47,11 @@ def output_folder(config: DictConfig, trial: CurrentTrial) -> Path:
     folder = Path(config.trainer.resume_from).expanduser().resolve()
     if not (folder / RUN_FILE).exists():
         raise ValueError(f"trainer.resume_from must be the output folder of an interrupted run, got {folder}")
+    if not has_checkpoint(folder):
+        raise ValueError(
+            f"the run in {folder} has no checkpoint to continue from: it was interrupted before the first, or it has "
+            "ended, and trainer.keep_checkpoints=true did not keep them"
+        )
     before, now = read_run(folder, "config")["config"], fixed_options(config)
     differing = changed_options(before, config, Path(HydraConfig.get().runtime.cwd))
     if differing:
@@ -100,9 +106,13 @@ def write_run(output: Path, content: dict[str, Any]) -> None:
 
 def is_continued(config: DictConfig, output: Path, trial: CurrentTrial) -> bool:
     """Whether the run starts from a checkpoint: that of `trainer.resume_from`, or that of its interrupted trial."""
+    return config.trainer.resume_from is not None or (trial.continues and has_checkpoint(output))
+
+
+def has_checkpoint(output: Path) -> bool:
     from contrastive_learning.training.checkpoints import INDEX
 
-    return config.trainer.resume_from is not None or (trial.continues and (output / "checkpoints" / INDEX).exists())
+    return (output / "checkpoints" / INDEX).exists()
 
 
 def fixed_options(config: DictConfig) -> dict[str, Any]:

@@ -39,16 +39,16 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
     Needs one objective that is a metric of valid. folder: the sweep's.
     """
     from contrastive_learning.pictures import clearest_criterion
+    from contrastive_learning.serving import judge_weights
     from contrastive_learning.tracking import MetricsTable
     from contrastive_learning.training import Hooks
-    from contrastive_learning.training.checkpoints import best_weights
     from contrastive_learning.training.soups import alike, averaged, greedy_soup
 
     metric, maximize = outcome.metrics[0], outcome.directions[0] == "maximize"
     if len(outcome.metrics) > 1 or not metric.startswith("val/"):
         return f"no soup: it needs one objective that is a metric of valid, got {', '.join(outcome.metrics)}"
     ranked = _ranked(outcome, maximize=maximize)
-    candidates = [(name, best_weights(run.folder / "checkpoints")) for name, run in ranked]
+    candidates = [(name, judge_weights(run.folder / "judge")) for name, run in ranked]
     candidates = [(name, weights) for name, weights in candidates if alike(candidates[0][1], weights)]
     if len(candidates) < 2:
         return "no soup: it needs two runs with weights of the same shapes on this machine"
@@ -109,12 +109,12 @@ def _why_few(outcome: Outcome, config: DictConfig) -> str:
 
 
 def _ranked(outcome: Outcome, *, maximize: bool) -> list[tuple[str, SeedRun]]:
-    """The best runs of the search whose checkpoints are here."""
+    """The best runs of the search whose judges are here."""
     runs = [
         (f"{trial.number:03d}" if len(trial.runs) == 1 else f"{trial.number:03d} seed {seed}", run)
         for trial in outcome.complete
         for seed, run in trial.runs.items()
-        if (run.folder / "checkpoints").exists()
+        if (run.folder / "judge").exists()
     ]
     return sorted(runs, key=lambda named: -named[1].values[0] if maximize else named[1].values[0])[:MAX_CANDIDATES]
 

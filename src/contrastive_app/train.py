@@ -20,6 +20,7 @@ from contrastive_app.launched import FOLLOWER_WAIT_SECONDS, WAIT_SECONDS, is_fol
 from contrastive_app.parts import Objective, wants_report
 from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
+from contrastive_app.resume import has_checkpoint
 from contrastive_app.secrets import redact_output
 from contrastive_app.studies import find_studies_by_name
 from optuna_sweep.errors import innermost
@@ -73,13 +74,10 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
             wait_to_be_stopped(error, FOLLOWER_WAIT_SECONDS if is_follower() else WAIT_SECONDS)
         raise
     except KeyboardInterrupt:
-        from contrastive_learning.training.checkpoints import INDEX
-
         output = config.trainer.resume_from or HydraConfig.get().runtime.output_dir
         if HydraConfig.get().mode == RunMode.RUN and not is_follower():
             option = quoted("trainer.resume_from", str(output))
-            can_continue = Path(output, "checkpoints", INDEX).exists()
-            how = f"; to continue, repeat the command with {option}" if can_continue else ""
+            how = f"; to continue, repeat the command with {option}" if has_checkpoint(Path(output)) else ""
             print(f"interrupted{how}", file=sys.stderr)
         raise
 

@@ -20,7 +20,12 @@ from support.commands import ROOT, run, runs, train
 from support.ports import free_port
 
 TINY = ["trainer.epochs=1", "trainer.precision=fp32", "model.encoder.hidden_size=32", "model.encoder.vocab_size=400"]
-TINY += ["tracking.system_metrics=false", "tracking.log_model=false", "sampler.batch_size=16"]
+TINY += [
+    "trainer.keep_checkpoints=true",
+    "tracking.system_metrics=false",
+    "tracking.log_model=false",
+    "sampler.batch_size=16",
+]
 
 
 def write_votes(folder, seed=0):

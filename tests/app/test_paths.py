@@ -94,7 +94,7 @@ def stores(folder):
 
 @pytest.mark.slow
 def test_a_run_in_its_output_folder_uses_the_stores_and_data_of_the_commands_folder(folder):
-    train(folder, *TINY, "hydra.job.chdir=false", "hydra.run.dir=out")
+    train(folder, *TINY, "hydra.job.chdir=false", "hydra.run.dir=out", "trainer.keep_checkpoints=true")
     _, (recorded,) = runs(folder)
     rmtree(folder / "tokens")
     train(folder, *TINY, "trainer.resume_from=out", "trainer.epochs=2", "hydra.run.dir=again")

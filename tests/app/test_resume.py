@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from contrastive_app.places import CONF
-from contrastive_app.resume import changed_options, fixed_options
+from contrastive_app.resume import changed_options, fixed_options, output_folder
+from hydra_plugins.contrastive_sweeper.trial import current_trial
 
 
 def composed(*overrides):
@@ -40,6 +41,12 @@ def test_options_that_are_newer_than_the_run_are_no_change_at_their_defaults():
 )
 def test_what_must_stay_and_what_may_change(override, differing):
     assert changes(override) == differing
+
+
+def test_a_run_whose_checkpoints_are_gone_is_refused_with_the_reason(tmp_path):
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"no checkpoint to continue from: .*trainer\.keep_checkpoints=true did not"):
+        output_folder(composed(f"trainer.resume_from={tmp_path}"), current_trial())
 
 
 def test_an_option_without_a_default_is_a_change():

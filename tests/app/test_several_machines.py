@@ -53,7 +53,7 @@ def test_two_machines_share_a_study_and_its_record(tmp_path, postgres, server):
     for placeholder, own in here.items():
         command = [re.sub(f"(^|=){placeholder}$", rf"\g<1>{own}", argument) for argument in command]
     budget = [f"hydra.sweeper.n_trials={TRIALS}", "trainer.epochs=3", "tracking.register=judge"]
-    budget += ["hydra.sweeper.confirm.num_seeds=0"]
+    budget += ["hydra.sweeper.confirm.num_seeds=0", "trainer.keep_checkpoints=true"]
     machines = [Sweeps(tmp_path / name) for name in ("one", "two")]
     for machine in machines:
         machine.folder.mkdir()

@@ -68,6 +68,9 @@ def test_a_run_is_recorded_whole(finished):
     assert "| criterion | val | test | test_ood |\n" in description
     assert "\x1b" not in done.stderr
     (output,) = folder.glob("outputs/*/*")
+    assert not (output / "checkpoints").exists()
+    (weights,) = folder.glob("mlartifacts/**/judge/model.safetensors")
+    assert weights.samefile(output / "judge/model.safetensors")
     log = (output / "train.log").read_text()
     for line in (
         "data: train 96, valid 48, test 48, test_ood 48 responses; 9 criteria; ",

@@ -91,6 +91,7 @@ def test_two_processes_are_one_trial_and_end_together_where_it_is_pruned(one, tw
     assert found[2] == pytest.approx(expected[1], rel=1e-4, abs=1e-4)
     log = (two.folder / "multirun/s/002/job.log").read_text()
     assert log.count("pruned after epoch 1") == 1
+    assert not list(one.folder.glob("multirun/s/*/checkpoints"))
     assert "Traceback" not in log
 
 

@@ -21,7 +21,7 @@ from mlflow.pyfunc import PythonModelContext
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.judging import NeighboursJudge, PrototypesJudge, by_vectors
 from contrastive_learning.runtime.devices import cpu_multiplies_bf16
-from contrastive_learning.serving import check_servable, export_judge, extra_packages, judge
+from contrastive_learning.serving import check_servable, export_judge, extra_packages, judge, judge_weights
 from contrastive_learning.tracking import MlflowTracking
 from support.judges import CRITERIA, RESPONSES, export, scratch_encoder
 from support.ports import free_port
@@ -112,6 +112,21 @@ def test_a_process_without_this_repository_gives_the_same_probabilities(tmp_path
     weights = list(tmp_path.glob("mlartifacts/**/model.safetensors"))
     assert len(weights) == len(kinds)
     assert all("Apache-2.0" in file.with_name("NOTICE").read_text(encoding="utf-8") for file in weights)
+
+
+def test_a_judge_that_is_written_again_leaves_the_recorded_one_as_it_is(tmp_path):
+    record(tmp_path)
+    (stored,) = tmp_path.glob("mlartifacts/**/judge/model.safetensors")
+    assert stored.samefile(tmp_path / "judge/model.safetensors")
+    before = stored.read_bytes()
+    export(tmp_path / "judge", normalization="batch_norm")
+    assert stored.read_bytes() == before != (tmp_path / "judge/model.safetensors").read_bytes()
+
+
+def test_damaged_weights_are_named(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or missing"):
+        judge_weights(tmp_path)
 
 
 def test_the_judge_computes_as_it_was_trained_where_that_is_fast():

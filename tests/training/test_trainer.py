@@ -15,6 +15,7 @@ from contrastive_learning.judging import NeighboursJudge
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks
+from contrastive_learning.training.checkpoints import INDEX
 from support.small_task import (
     VotedBatches,
     build_trainer,
@@ -200,6 +201,15 @@ def test_best_weights_return_without_a_checkpoint_folder(tmp_path):
     trainer = build_trainer(None, epochs=6)
     history = trainer.fit()
     assert trainer.evaluate()["auroc"] == pytest.approx(max(epoch["val/auroc"] for epoch in history))
+
+
+def test_checkpoints_go_when_they_are_discarded_unless_they_are_kept(tmp_path):
+    for name, keep in (("kept", True), ("gone", False)):
+        trainer = build_trainer(tmp_path / name, epochs=1, keep_checkpoints=keep)
+        trainer.fit()
+        assert (tmp_path / name / INDEX).exists()
+        trainer.discard_checkpoints()
+        assert (tmp_path / name).exists() == keep
 
 
 def test_the_test_sets_can_wait_for_the_end(tmp_path):

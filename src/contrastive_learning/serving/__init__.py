@@ -2,9 +2,16 @@
 
 In: a trained model, its tokenizer, its evaluation on the validation split. Out: the folder of `export_judge`, and
 `JUDGE_CODE`, the one file that MLflow copies next to it. judge.py imports nothing of this package; export.py imports
-`judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`) and the application may import this.
+`judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
 """
 
-from contrastive_learning.serving.export import JUDGE_CODE, check_servable, export_judge, extra_packages
+from contrastive_learning.serving.export import (
+    JUDGE_CODE,
+    WEIGHTS,
+    check_servable,
+    export_judge,
+    extra_packages,
+    judge_weights,
+)
 
-__all__ = ["JUDGE_CODE", "check_servable", "export_judge", "extra_packages"]
+__all__ = ["JUDGE_CODE", "WEIGHTS", "check_servable", "export_judge", "extra_packages", "judge_weights"]

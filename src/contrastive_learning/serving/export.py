@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from contrastive_learning.judging import MixedJudge, Neighbours, by_vectors
@@ -15,6 +16,7 @@ from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.model.encoders import SegmentedBert
 from contrastive_learning.model.model import ContrastiveQualityModel
 
+WEIGHTS = "model.safetensors"  # judge.py reads it
 JUDGE_CODE = Path(__file__).with_name("judge.py")
 NORMALIZATION_NAMES = {nn.LayerNorm: "layer_norm", nn.BatchNorm1d: "batch_norm", nn.Identity: "none"}
 NOTICE = """\
@@ -47,7 +49,8 @@ def export_judge(
     config = check_servable(model)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    (folder / WEIGHTS).unlink(missing_ok=True)  # a recorded model may have the same file
+    save_file(weights, folder / WEIGHTS)
     config.to_json_file(folder / "encoder.json")
     tokenizer.save_pretrained(folder / "tokenizer")
     settings = {
@@ -69,6 +72,15 @@ def export_judge(
         settings["by_vectors"] = _export_vectors(folder, judge, training_texts)
     (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
     (folder / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def judge_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of the judge in `folder`. Raises ValueError if they are damaged or missing."""
+    try:
+        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / WEIGHTS} is damaged or missing") from error
+    return weights
 
 
 def extra_packages(folder: Path) -> list[str]:

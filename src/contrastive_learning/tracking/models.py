@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +23,8 @@ def record_model(
 ) -> str:
     """Record the folder `judge` as a model of the run. Returns the model's id.
 
-    A repeated call with the same `call` returns the same id.
+    A repeated call with the same `call` returns the same id. In a local store the weights of `judge` become a hard link
+    to those of the model: replace that file, never write into it.
     """
     found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
     for model in (model for model in found if model.tags.get(CALL_TAG) == call):
@@ -36,10 +38,29 @@ def record_model(
             folder = Path(scratch) / "judge"
             _write(folder, judge, criteria, run_id, logged.model_id)
             client.log_model_artifacts(logged.model_id, str(folder))
+        _share_weights(judge, logged.artifact_location)
         status = "READY"
     finally:
         client.finalize_logged_model(logged.model_id, status)
     return str(logged.model_id)
+
+
+def _share_weights(judge: Path, location: str) -> None:
+    """Make the weights in `judge` the same file as the model's in a local store, so that they take up room once."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+
+    from contrastive_learning.serving import WEIGHTS
+
+    if urlsplit(location).scheme not in ("", "file"):
+        return
+    stored = Path(local_file_uri_to_path(location), "artifacts", judge.name, WEIGHTS)
+    link = judge / f".link-{WEIGHTS}"
+    link.unlink(missing_ok=True)
+    try:
+        link.hardlink_to(stored)
+    except OSError:  # another file system, or one without hard links: there are two copies
+        return
+    link.replace(judge / WEIGHTS)
 
 
 def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:

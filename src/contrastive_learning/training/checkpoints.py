@@ -1,7 +1,8 @@
 """Checkpoints that survive a crash: written to a temporary folder, then renamed.
 
-`checkpoints.json` names the last and the best one; all others are deleted. In each, `crc32.json` tells whether its
-files are whole: after a power cut they can have holes, which read as zeros. Older checkpoints have none.
+`checkpoints.json` names the last and the best one; all others are deleted, and these too once a run has ended. In each,
+`crc32.json` tells whether its files are whole: after a power cut they can have holes, which read as zeros. Older
+checkpoints have none.
 """
 
 import json
@@ -78,9 +79,9 @@ def has_averaged(folder: Path, which: str) -> bool:
     return AVERAGED in _weights_in(_checkpoint(folder, which))
 
 
-def best_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights by which the best epoch was evaluated. Raises ValueError if they are damaged."""
-    return _read_weights(folder, "best", AVERAGED if has_averaged(folder, "best") else WEIGHTS)
+def delete_checkpoints(folder: Path) -> None:
+    (folder / INDEX).unlink(missing_ok=True)  # first: what a kill leaves behind is then no checkpoint
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
 from contrastive_learning.training.averages import weight_average
+from contrastive_learning.training.checkpoints import delete_checkpoints
 from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
@@ -320,6 +321,11 @@ class ContrastiveTrainer:
             running = RunningEpoch.restored(progress["running"], self.epoch, statistics, self.device)
             self._shard.start(running.order, running.num_done)
             self._running = running
+
+    def discard_checkpoints(self) -> None:
+        """Delete the checkpoints, unless the settings keep them. Call it in the main process, after all is recorded."""
+        if self.context.checkpoint_dir is not None and not self.settings.keep_checkpoints:
+            delete_checkpoints(self.context.checkpoint_dir)
 
     def _check_monitor(self, metrics: Metrics) -> None:
         monitor = self.settings.monitor
