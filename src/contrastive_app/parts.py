@@ -172,6 +172,7 @@ def load_data(config: DictConfig, parts: Parts) -> "TokenizedData":
         raise ConfigurationError(f"{error}: {', '.join(data.criteria)}") from error
     data = data.with_training_subset(config.data.train_examples, config.seed)
     try:
+        parts.loss.check_domains(len(set(data.splits["train"].domains.tolist())))
         parts.judge.check(len(data.splits["train"]))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error

@@ -5,6 +5,7 @@ from hydra import compose, initialize_config_dir
 
 from contrastive_app.parts import build_parts, load_data, training_set
 from contrastive_app.places import CONF
+from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 from support.rows import write_rows
 
 ON_TWO_VIEWS = ("loss=instance", "trainer.views=2")
@@ -42,6 +43,11 @@ def test_each_batch_gets_unjudged_responses_where_a_term_can_use_them(training):
     batches = list(found.batches)
     assert [[index >= 16 for index in batch] for batch in batches] == [[False] * 8 + [True] * 2] * 2
     assert found.responses.collate(batches[0])["num_votes"].sum(1).tolist() == [4] * 8 + [0] * 2
+
+
+def test_positives_of_other_domains_need_two_domains(training):
+    with pytest.raises(ConfigurationError, match=r"domains=across needs training responses of at least two domains"):
+        training("loss.contrastive.domains=across")
 
 
 def test_few_judged_responses_leave_all_unjudged_ones(training):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from contrastive_learning.data import tokenized as tokenized_module
 from contrastive_learning.data.inputs import encode
@@ -61,6 +62,7 @@ def test_unjudged_responses_stand_beside_the_splits_and_join_the_batches(tmp_pat
 
         def load(self):
             nobody = [replace(response(index), votes={}) for index in (20, 3, 21)]
+            nobody[0] = replace(nobody[0], domain="news")
             return replace(super().load(), unjudged=nobody)
 
     data = tokenized(tmp_path, More())
@@ -71,6 +73,10 @@ def test_unjudged_responses_stand_beside_the_splits_and_join_the_batches(tmp_pat
     batch = both.collate([1, 9, 5, 10])
     assert batch["index"].tolist() == [1, 5, 9, 10]
     assert batch["num_votes"].tolist() == [[3, 2], [3, 2], [0, 0], [0, 0]]
+    domains = both.examples().domains
+    assert torch.equal(batch["domains"], torch.from_numpy(domains)[[1, 5, 9, 10]])
+    assert len(set(domains.tolist())) == 2  # numbered alike in both
+    assert np.flatnonzero(domains != domains[0]).tolist() == [8]  # the only response about news
     for row, (split, index) in enumerate(((both.judged, 1), (both.judged, 5), (both.unjudged, 1), (both.unjudged, 2))):
         alone = split.collate([index])["input_ids"][0].tolist()
         padding = batch["input_ids"].shape[1] - len(alone)

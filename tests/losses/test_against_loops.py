@@ -137,6 +137,50 @@ def test_losses_with_their_own_denominator_equal_the_loops(loss_class, projectio
     torch.testing.assert_close(gradient / scale, wanted / scale, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("denominator", ["all", "negatives"])
+@pytest.mark.parametrize("projection", ["shared", "per_criterion"])
+@pytest.mark.parametrize(("block_size", "temperature", "views"), [(4, 0.2, 1), (64, 0.0012, 1), (5, 0.2, 2)])
+def test_positives_of_other_domains_equal_the_loops(denominator, projection, block_size, temperature, views):
+    """Five domains: with one response each, two, three, and four; equal sides of one domain are in neither sum."""
+    z, yes, num = random_batch(2, dim=22, views=views)
+    domains = [7, 0, 0, 3, 3, 3, 5, 5, 5, 5, 8] * views
+    options = {"denominator": denominator, "projection": projection, "criterion_weights": None}
+    loss = SupConLoss(temperature=temperature, domains="across", **options)
+    loss.block_size = block_size
+    means, anchors = [], 0
+    for criterion, part in enumerate(z.tensor_split(4, dim=1) if projection == "per_criterion" else [z] * 4):
+        unit = part / part.norm(dim=1, keepdim=True)
+        sides = [side(y, n) for y, n in zip(yes[:, criterion].tolist(), num[:, criterion].tolist(), strict=True)]
+        values = []
+        for i, own in enumerate(sides):
+            if own not in ("yes", "no"):
+                continue
+            other_side = [k for k, answer in enumerate(sides) if answer == {"yes": "no", "no": "yes"}[own]]
+            positives = [k for k, answer in enumerate(sides) if answer == own and domains[k] != domains[i]]
+            keys = other_side + (positives if denominator == "all" else [])
+            if positives and keys:
+                scores = torch.stack([unit[i] @ unit[k] / temperature for k in keys])
+                attraction = torch.stack([unit[i] @ unit[p] / temperature for p in positives]).mean()
+                values.append(scores.logsumexp(0) - attraction)
+        if values and {"yes", "no"} <= set(sides):
+            means.append(torch.stack(values).mean())
+            anchors += len(values)
+    expected = torch.stack(means).mean()
+    found = loss(z, yes, num, views=views, domains=torch.tensor(domains))
+    assert sum(each.sum().item() for each in found_anchors(loss, yes, num, views, domains)) == anchors > 10
+    tolerance = 1e-10 if temperature > 0.01 else 1e-9
+    assert found.item() == pytest.approx(expected.item(), rel=tolerance)
+    (gradient,), (wanted,) = torch.autograd.grad(found, z), torch.autograd.grad(expected, z)
+    scale = wanted.abs().max()
+    assert scale > 1e-3
+    torch.testing.assert_close(gradient / scale, wanted / scale, rtol=0, atol=tolerance)
+
+
+def found_anchors(loss, yes, num, views, domains):
+    anchors, counted = loss.valid_anchors(yes, num, views=views, domains=torch.tensor(domains))
+    return (anchors & counted).unbind(1)
+
+
 def graded_loops(z, votes, temperature):
     """L(i) of the judged responses: each other one is once the positive, against those at least as far away as it."""
     shares = [Fraction(y, n) if n else None for y, n in votes]

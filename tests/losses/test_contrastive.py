@@ -356,6 +356,19 @@ def test_wrong_arguments_are_named(change, message):
         UnanimityLoss(**(arguments | change))
 
 
+def test_domains_must_be_told_where_they_are_looked_at():
+    z, yes, num = random_votes(6)
+    options = {"temperature": 0.1, "denominator": "all", "projection": "shared", "criterion_weights": None}
+    with pytest.raises(ValueError, match=r"^loss.contrastive.domains must be one of any, across; got accross"):
+        SupConLoss(**options, domains="accross")
+    across = SupConLoss(**options, domains="across")
+    with pytest.raises(ValueError, match=r"^loss.contrastive.domains=across needs the domain of each response"):
+        across(z, yes, num)
+    assert across(z, yes, num, domains=torch.zeros(6)).item() == 0  # nobody has a positive
+    assert across(z, yes, num, domains=torch.arange(6)).item() > 0
+    assert not across.learns_without_votes
+
+
 def test_the_temperature_of_a_call_is_checked_too():
     z, yes, num = random_votes(6)
     with pytest.raises(ValueError, match="temperature must be positive, got -0.1"):

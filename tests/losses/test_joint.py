@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from contrastive_learning.losses import InstanceLoss, JointLoss, SupConLoss, joint_loss
+from contrastive_learning.losses import BalancedLoss, GradedLoss, InstanceLoss, JointLoss, SupConLoss, joint_loss
 
 SUPCON = partial(SupConLoss, denominator="all", projection="shared", criterion_weights=None)
 SAME_SIDE = InstanceLoss(temperature=0.1, among="same_side")
@@ -126,6 +126,8 @@ def test_equal_views_are_consistent():
         (2, {"contrastive": SUPCON(temperature=0.1, denominator="negatives")}, False),
         (2, {"contrastive": None, "lambda_contrastive": 0.0, "consistency": 1.0}, False),
         (2, {"lambda_contrastive": 0.0, "instance": InstanceLoss(temperature=0.1), "instance_weight": 0.1}, True),
+        (2, {"contrastive": GradedLoss(temperature=0.1, projection="shared", criterion_weights=None)}, False),
+        (2, {"contrastive": BalancedLoss(temperature=0.1, projection="shared", criterion_weights=None)}, False),
         (2, {"lambda_contrastive": 0.0, "instance": SAME_SIDE, "instance_weight": 0.1}, False),
     ],
 )

@@ -19,7 +19,7 @@ def run_processes(folder, num_processes, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("loss", "grad_cache_chunk"), [("supcon", "none"), ("exact", "3"), ("instance", "3")])
+@pytest.mark.parametrize(("loss", "grad_cache_chunk"), [("across", "none"), ("exact", "3"), ("instance", "3")])
 def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
     """Batches of 15 responses, so that the processes hold 8 and 7; 21 steps, then a judge.
 

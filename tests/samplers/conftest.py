@@ -11,7 +11,8 @@ def random_examples(num_examples=203, seed=0, *, repeated=0):
     num = np.where(rng.random(yes.shape) < 0.1, 0, 3)
     texts = np.arange(num_examples)
     texts[num_examples - repeated :] = texts[:repeated]
-    return Examples(np.minimum(yes, num), num, rng.geometric(0.02, num_examples) + 5, texts)
+    lengths = rng.geometric(0.02, num_examples) + 5
+    return Examples(np.minimum(yes, num), num, lengths, texts, domains=np.arange(num_examples) % 4 * 100)
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
-from contrastive_learning.samplers import HardNegativeBatchSampler, balanced, random, unanimity
+from contrastive_learning.samplers import HardNegativeBatchSampler, balanced, domains, random, unanimity
 
 
 def hard_negative(examples, **settings):
@@ -14,7 +15,7 @@ def hard_negative(examples, **settings):
     return sampler
 
 
-SAMPLERS = [partial(make, length_window=4) for make in (random, balanced, unanimity, hard_negative)]
+SAMPLERS = [partial(make, length_window=4) for make in (random, balanced, unanimity, domains, hard_negative)]
 
 
 @pytest.mark.parametrize("make", SAMPLERS)
@@ -104,3 +105,24 @@ def test_batches_come_in_random_order_of_length(examples):
     data = examples(1000)
     means = [data.lengths[batch].mean() for batch in random(data, batch_size=20, seed=0, length_window=50)]
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5
+
+
+def test_each_batch_has_the_rarer_side_of_every_domain(examples):
+    """800 responses of four domains, about a quarter no: of each domain more than two for each of 20 batches."""
+    data = examples(800)
+    data.yes_votes[:, 1] = np.where(np.random.default_rng(0).random(800) < 0.25, 0, data.num_votes[:, 1])
+    missing = {}
+    for make in (random, domains):
+        batches = list(make(data, batch_size=40, seed=0, length_window=4))
+        has = [
+            any(data.no_side[row, 1] and data.domains[row] == domain for row in batch)
+            for batch in batches
+            for domain in (0, 100, 200, 300)
+        ]
+        missing[make] = has.count(False)
+    assert missing[domains] == 0 < missing[random]
+
+
+def test_domains_that_are_not_known_are_named(examples):
+    with pytest.raises(ValueError, match=r"^sampler=domains needs the domain of each response, got none"):
+        domains(replace(examples(), domains=None), batch_size=8, seed=0, length_window=1)

@@ -51,6 +51,7 @@ class VotedBatches(torch.utils.data.Dataset):
     def collate(self, indices):
         return {
             "index": torch.tensor(indices),
+            "domains": torch.tensor(indices) % 3,
             "input_ids": self.input_ids[indices],
             "attention_mask": torch.ones_like(self.input_ids[indices]),
             "yes_votes": self.yes_votes[indices],
@@ -87,6 +88,7 @@ def build_trainer(
     hooks=None,
     judge=None,
     loss_changes=None,
+    contrastive_changes=None,
     unjudged=0,
     cutoff=None,
     **changes,
@@ -96,7 +98,8 @@ def build_trainer(
     if unjudged:
         batches = WithUnjudgedBatchSampler(batches, votes_of(train, 96 + unjudged), share=0.5, seed=0)
     seed_everything(0)
-    contrastive = SupConLoss(temperature=0.1, denominator="all", projection="shared", criterion_weights=None)
+    options = {"temperature": 0.1, "denominator": "all", "projection": "shared", "criterion_weights": None}
+    contrastive = SupConLoss(**options | (contrastive_changes or {}))
     weights = {"targets": "soft", "criterion_weights": None, "pos_weight": None} | (loss_changes or {})
     settings = {"epochs": epochs, "device": device, "precision": "fp32", "monitor": "val/auroc"} | changes
     return ContrastiveTrainer(

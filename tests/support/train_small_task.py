@@ -39,6 +39,7 @@ def main(folder, loss, grad_cache_chunk):
         hooks=Hooks(on_step=lambda step, num_steps, losses: seen["losses"].append(losses["total_loss"])),
         grad_cache_chunk=chunk,
         judge=NeighboursJudge(k=5, temperature=0.1, space="embeddings"),
+        contrastive_changes={"domains": "across"} if loss == "across" else None,
         **on_two_views,
     )
     if loss == "exact":

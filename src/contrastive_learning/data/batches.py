@@ -17,11 +17,13 @@ class Batch:
     yes_votes: Tensor  # [batch, criteria], float
     num_votes: Tensor  # [batch, criteria], float, 0 = not judged
     index: Tensor | None  # [batch], row of each response in its split; None if the loader does not tell
+    domains: Tensor | None = None  # [batch], whole numbers, equal for equal domains; None if the loader does not tell
 
     @classmethod
     def of(cls, batch: Mapping[str, Tensor]) -> Self:
         """Check what a loader yielded. Raises ValueError if votes or labels are missing, or labels not in 0..1."""
-        return cls(batch["input_ids"], batch["attention_mask"], *votes_of(batch), batch.get("index"))
+        known = batch.get("index"), batch.get("domains")
+        return cls(batch["input_ids"], batch["attention_mask"], *votes_of(batch), *known)
 
 
 def votes_of(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

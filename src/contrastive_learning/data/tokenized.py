@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +81,21 @@ class TokenizedSplit(Dataset[int]):
             "yes_votes": torch.from_numpy(self.yes_votes[indices].astype(np.float32)),
             "num_votes": torch.from_numpy(self.num_votes[indices].astype(np.float32)),
             "index": torch.as_tensor(indices),
+            "domains": torch.from_numpy(self.domains[indices]),
         }
+
+    @cached_property
+    def domains(self) -> NDArray[np.int64]:
+        """A number for the domain of each response [responses], the same in every split."""
+        column = self._table["domain"].combine_chunks().dictionary_encode()
+        numbers = [zlib.crc32(domain.encode()) for domain in column.dictionary.to_pylist()]
+        domains: NDArray[np.int64] = np.array(numbers, dtype=np.int64)[column.indices.to_numpy()]
+        return domains
 
     def examples(self) -> Examples:
         """The columns that a batch sampler needs."""
-        return Examples(self.yes_votes, self.num_votes, self.lengths, self._table["text_number"].to_numpy())
+        texts = self._table["text_number"].to_numpy()
+        return Examples(self.yes_votes, self.num_votes, self.lengths, texts, self.domains)
 
     def subset(self, num_responses: int, seed: int) -> "TokenizedSplit":
         """A random subset of `num_responses`; a larger subset of the same seed holds the smaller one."""

@@ -52,4 +52,4 @@ class WithUnjudged(Dataset[int]):
         return Examples(*(np.concatenate([getattr(part, name) for part in both]) for name in FIELDS))
 
 
-FIELDS = ("yes_votes", "num_votes", "lengths", "texts")
+FIELDS = ("yes_votes", "num_votes", "lengths", "texts", "domains")

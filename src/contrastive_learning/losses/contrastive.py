@@ -83,8 +83,11 @@ class ContrastiveLoss(nn.Module, ABC):
         self.block_size: int | None = None
 
     @abstractmethod
-    def pairs(self, shares: Tensor) -> Pairs:
-        """Attracting and repelling pairs for shares of yes [batch, criteria], NaN = not judged."""
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
+        """Attracting and repelling pairs for shares of yes [batch, criteria], NaN = not judged.
+
+        domains: [batch], equal numbers for equal domains, None if the caller does not tell; most losses ignore them.
+        """
 
     def keys(self, embeddings: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
         """What anchors are compared with: embeddings [keys, dim] and shares of yes [keys, criteria]. Those of the batch
@@ -96,7 +99,8 @@ class ContrastiveLoss(nn.Module, ABC):
     def learns_without_votes(self) -> bool:
         """Whether a response that nobody judged is an anchor, of its own other view."""
         unjudged = torch.full((4, 1), torch.nan)
-        return bool(self._anchors(self._pairs(unjudged, views=2), 4)[0].any())
+        one_domain = torch.zeros(4, dtype=torch.long)
+        return bool(self._anchors(self._pairs(unjudged, one_domain, views=2), 4)[0].any())
 
     def entry_names(self, criteria: Sequence[str]) -> tuple[str, ...]:
         """What the entries of the statistics and of the anchors [criteria] are called in the metrics."""
@@ -110,13 +114,14 @@ class ContrastiveLoss(nn.Module, ABC):
         *,
         temperature: float | None = None,
         views: int = 1,
+        domains: Tensor | None = None,
     ) -> Tensor:
         """`temperature` None = the one that the loss was built with. `views` 2: all rows of the first view of each
-        response, then all of the second, with their votes in both.
+        response, then all of the second, with their votes in both. `domains` [batch]: equal numbers for equal domains.
 
         Raises ValueError for embeddings that are not finite, which waits for the device once."""
         with autocast_off(embeddings.device):
-            parts = self._parts(embeddings, yes_votes, num_votes, temperature, views)
+            parts = self._parts(embeddings, yes_votes, num_votes, domains, temperature=temperature, views=views)
             counted = torch.cat([part.counted for part in parts])
             weights = mean_weights(counted, self.criterion_weights, parts[0].embeddings.dtype)
             shares = torch.split(weights, [len(part.counted) for part in parts])
@@ -127,11 +132,13 @@ class ContrastiveLoss(nn.Module, ABC):
             return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
     @torch.no_grad()
-    def valid_anchors(self, yes_votes: Tensor, num_votes: Tensor, *, views: int = 1) -> tuple[Tensor, Tensor]:
+    def valid_anchors(
+        self, yes_votes: Tensor, num_votes: Tensor, *, views: int = 1, domains: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Who is an anchor [batch, criteria] and which criteria count [criteria]; both depend only on votes."""
         shares = yes_shares(yes_votes, num_votes, torch.float32)
         _, shares = self.keys(shares.new_zeros(len(shares), 2 * shares.shape[1]), shares)  # no geometry is needed
-        anchors, counted = self._anchors(self._pairs(shares, views), len(yes_votes))
+        anchors, counted = self._anchors(self._pairs(shares, domains, views), len(yes_votes))
         return anchors[: len(yes_votes)], counted
 
     @torch.no_grad()
@@ -143,6 +150,7 @@ class ContrastiveLoss(nn.Module, ABC):
         *,
         temperature: float | None = None,
         views: int = 1,
+        domains: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Per criterion [criteria], NaN in the first three if the criterion is not counted in this batch:
 
@@ -157,7 +165,7 @@ class ContrastiveLoss(nn.Module, ABC):
         counted             whether the criterion is in the mean (bool)
         """
         with autocast_off(embeddings.device):
-            parts = self._parts(embeddings, yes_votes, num_votes, temperature, views)
+            parts = self._parts(embeddings, yes_votes, num_votes, domains, temperature=temperature, views=views)
             found = [self._statistics(part) for part in parts]
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
@@ -186,7 +194,14 @@ class ContrastiveLoss(nn.Module, ABC):
         }
 
     def _parts(
-        self, embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor, temperature: float | None, views: int
+        self,
+        embeddings: Tensor,
+        yes_votes: Tensor,
+        num_votes: Tensor,
+        domains: Tensor | None,
+        *,
+        temperature: float | None,
+        views: int,
     ) -> list[_Batch]:
         """The criteria that share a geometry: all of them, or one at a time."""
         temperature = self.temperature if temperature is None else check_temperature(temperature)
@@ -196,24 +211,34 @@ class ContrastiveLoss(nn.Module, ABC):
         shares = yes_shares(yes_votes, num_votes, embeddings.dtype)
         norms = torch.linalg.vector_norm(embeddings.detach(), dim=1, keepdim=True)  # [batch, 1]
         check_norms_and_shares(norms, shares)
+        batch = partial(self._batch, domains=domains, temperature=temperature, views=views)
         if self.projection == "shared":
-            return [self._batch(embeddings, norms, shares, temperature, views)]
+            return [batch(embeddings, norms, shares)]
         num_criteria = shares.shape[1]
         slices = [embeddings[:, part] for part in own_slices(embeddings.shape[1], num_criteria)]
         slice_norms = [torch.linalg.vector_norm(part.detach(), dim=1, keepdim=True) for part in slices]
         columns = torch.split(shares, 1, dim=1)
-        return [self._batch(*part, temperature, views) for part in zip(slices, slice_norms, columns, strict=True)]
+        return [batch(*part) for part in zip(slices, slice_norms, columns, strict=True)]
 
-    def _pairs(self, shares: Tensor, views: int) -> Pairs:
-        pairs = self.pairs(shares)
+    def _pairs(self, shares: Tensor, domains: Tensor | None, views: int) -> Pairs:
+        pairs = self.pairs(shares, domains)
         return with_own_views(pairs) if views == 2 else pairs
 
-    def _batch(self, embeddings: Tensor, norms: Tensor, shares: Tensor, temperature: float, views: int) -> _Batch:
+    def _batch(
+        self,
+        embeddings: Tensor,
+        norms: Tensor,
+        shares: Tensor,
+        *,
+        domains: Tensor | None,
+        temperature: float,
+        views: int,
+    ) -> _Batch:
         size = len(embeddings)
         keys, shares = self.keys(embeddings, shares)
         if len(keys) > size:
             norms = torch.linalg.vector_norm(keys.detach(), dim=1, keepdim=True)
-        pairs = self._pairs(shares, views)
+        pairs = self._pairs(shares, domains, views)
         return _Batch(keys, norms, temperature, pairs, size, *self._anchors(pairs, size))
 
     def _anchors(self, pairs: Pairs, size: int) -> tuple[Tensor, Tensor]:

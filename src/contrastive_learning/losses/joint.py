@@ -128,6 +128,13 @@ class JointLoss(nn.Module):
             if weight > 0 and views < 2:
                 raise ValueError(f"loss.{name}={weight:g} compares two views of each response: set trainer.views=2")
 
+    def check_domains(self, num_domains: int) -> None:
+        """Raises ValueError if the positives are of other domains, and the training responses of one only."""
+        if getattr(self.contrastive_loss, "domains", "any") == "across" and num_domains < 2:
+            raise ValueError(
+                "loss.contrastive.domains=across needs training responses of at least two domains, got one: use any"
+            )
+
     def learns_without_votes(self, views: int) -> bool:
         """Whether a response that nobody judged adds to the loss: by its two views, in a term that needs no votes."""
         contrastive, instance = self.contrastive_loss, self.instance_loss
@@ -145,15 +152,19 @@ class JointLoss(nn.Module):
         lambda_scale: float = 1.0,
         temperature: float | None = None,
         views: int = 1,
+        domains: Tensor | None = None,
     ) -> Losses:
         """logits, yes_votes, num_votes [batch, criteria]; embeddings [batch, dim].
 
         `lambda_scale` in 0..1 is for a warm-up of the weights; `temperature` replaces that of the losses. `views` 2:
-        all rows of the first view of each response, then all of the second, with their votes in both.
+        all rows of the first view of each response, then all of the second, with their votes in both. `domains` [batch]
+        are needed by a contrastive loss that looks at them.
         """
         self.check_views(views)
         bce = self.bce(logits, yes_votes, num_votes)
-        contrastive = self.contrastive(embeddings, yes_votes, num_votes, temperature=temperature, views=views)
+        contrastive = self.contrastive(
+            embeddings, yes_votes, num_votes, temperature=temperature, views=views, domains=domains
+        )
         total = bce + self.lambda_contrastive * lambda_scale * contrastive
         instance, consistency = torch.zeros_like(bce), torch.zeros_like(bce)
         if self.instance_loss is not None and self.instance_weight > 0:
@@ -172,11 +183,14 @@ class JointLoss(nn.Module):
         *,
         temperature: float | None = None,
         views: int = 1,
+        domains: Tensor | None = None,
     ) -> Tensor:
         """Scalar in nats. Without a contrastive loss it is 0, still attached to the graph."""
         if self.contrastive_loss is None:
             return full_precision(embeddings[:0]).sum()
-        loss: Tensor = self.contrastive_loss(embeddings, yes_votes, num_votes, temperature=temperature, views=views)
+        loss: Tensor = self.contrastive_loss(
+            embeddings, yes_votes, num_votes, temperature=temperature, views=views, domains=domains
+        )
         return loss
 
     @staticmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from contrastive_learning.losses.pullbacks import Pullback
@@ -31,7 +32,7 @@ class Pairs:
     denominator: Denominator
     mixed: Tensor  # [criteria], whether the batch holds two different levels
     least: Tensor | None = None  # [batch, criteria], what L_c(i) cannot get below; None: that follows from the formula
-    by_votes_only: bool = False  # True: two views are two responses with equal votes, and have no other tie
+    by_votes_only: bool = False  # True: two views are two responses with equal votes and domain, with no other tie
 
 
 def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: bool) -> Pairs:
@@ -48,6 +49,31 @@ def level_pairs(membership: Tensor, attract: Table, repel: Table, *, everyone: b
         own=own,
         denominator=_level_denominator(membership, repel, everyone=everyone),
         mixed=membership.amax(0).sum(-1) > 1,  # rows sum to 1 or 0: true if any two differ
+    )
+
+
+def pairs_across(sides: Tensor, domains: Tensor, *, positives_repel: bool) -> Pairs:
+    """Positives have the same side and another domain. The denominator holds the other side of all domains and, if
+    `positives_repel`, the positives.
+
+    sides: membership in (no, yes) [batch, criteria, 2]; domains: [batch]. The levels are the sides of each domain. On
+    CUDA this waits for the device, as the number of domains in the batch must be known.
+    """
+    numbers = torch.unique(domains, return_inverse=True)[1]
+    own_domain = F.one_hot(numbers).to(sides.dtype)[:, None, None]  # [batch, 1, 1, domains]
+    cells = (sides[..., None] * own_domain).flatten(2)  # [batch, criteria, 2 * domains]
+    positives = (sides[..., None] * (1 - own_domain)).flatten(2)
+    others = sides.flip(-1).repeat_interleave(own_domain.shape[-1], dim=2)  # the other side, in each domain
+    none = torch.zeros_like(sides[..., 0])
+    return Pairs(
+        attraction=partial(_level_attraction, membership=cells, wanted=positives, own=none),
+        positive_weight=(positives * cells.sum(0)).sum(-1),
+        own=none,
+        denominator=Denominator(
+            everyone=False, levels=cells, weights=others + positives if positives_repel else others
+        ),
+        mixed=sides.amax(0).sum(-1) > 1,
+        by_votes_only=True,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.losses.contrastive import ContrastiveLoss
-from contrastive_learning.losses.pairs import Pairs, Table, graded_pairs, level_pairs, pattern_pairs
+from contrastive_learning.losses.pairs import Pairs, Table, graded_pairs, level_pairs, pairs_across, pattern_pairs
 from contrastive_learning.losses.pullbacks import Pullback, differentiable, normalise
 from contrastive_learning.losses.streamed import Denominator
 from contrastive_learning.losses.votes import (
@@ -24,6 +24,7 @@ from contrastive_learning.losses.votes import (
 )
 
 POSITIVES = ("yes", "yes_and_no")
+DOMAINS = ("any", "across")
 
 SAME_LEVEL: Table = ((1, 0), (0, 1))
 OTHER_LEVEL: Table = ((0, 1), (1, 0))
@@ -32,6 +33,10 @@ NO_LEVEL: Table = ((0, 0), (0, 0))
 
 class SupConLoss(ContrastiveLoss):
     """Strategy 1: positives share the majority answer of a criterion; a tie is on neither side (Khosla et al. 2020).
+
+    `domains="across"`: only responses of other domains are positives; those of the same side and the same domain, one's
+    own other view among them, neither attract nor repel, and the denominator holds positives and the other side. As the
+    similarities are summed per side and domain, memory grows with the number of domains in a batch.
 
     Example:
         >>> import torch
@@ -45,8 +50,29 @@ class SupConLoss(ContrastiveLoss):
         0.2395
     """
 
-    def pairs(self, shares: Tensor) -> Pairs:
+    def __init__(
+        self,
+        *,
+        temperature: float,
+        denominator: str,
+        projection: str,
+        criterion_weights: Sequence[float] | None,
+        domains: str = "any",
+    ) -> None:
+        super().__init__(
+            temperature=temperature,
+            denominator=denominator,
+            projection=projection,
+            criterion_weights=criterion_weights,
+        )
+        self.domains = check_choice("loss.contrastive.domains", domains, DOMAINS)
+
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
         everyone = self.denominator == "all"
+        if self.domains == "across":
+            if domains is None:
+                raise ValueError("loss.contrastive.domains=across needs the domain of each response, got none")
+            return pairs_across(majority_levels(shares), domains, positives_repel=everyone)
         repel = NO_LEVEL if everyone else OTHER_LEVEL
         return level_pairs(majority_levels(shares), SAME_LEVEL, repel, everyone=everyone)
 
@@ -92,7 +118,7 @@ class UnanimityLoss(ContrastiveLoss):
         self.hard_negative_weight = hard_negative_weight
         self.positives = check_choice("loss.contrastive.positives", positives, POSITIVES)
 
-    def pairs(self, shares: Tensor) -> Pairs:
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
         attract = ((float(self.positives == "yes_and_no"), 0, 0), (0, 0, 0), (0, 0, 1))
         hard = self.hard_negative_weight
         if self.denominator == "all":  # each other sample has weight 1 already
@@ -120,7 +146,7 @@ class AgreementLoss(ContrastiveLoss):
         1.1113
     """
 
-    def pairs(self, shares: Tensor) -> Pairs:
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
         everyone = self.denominator == "all"
         repel = NO_LEVEL if everyone else OTHER_LEVEL
         return level_pairs(rater_levels(shares), SAME_LEVEL, repel, everyone=everyone)
@@ -148,7 +174,7 @@ class GradedLoss(ContrastiveLoss):
     Zha et al. 2023: https://arxiv.org/abs/2210.01189
     """
 
-    def pairs(self, shares: Tensor) -> Pairs:
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
         return graded_pairs(*share_levels(shares))
 
 
@@ -182,7 +208,7 @@ class BalancedLoss(ContrastiveLoss):
         of_means = answers.where(sides.any(0), torch.nan)[:, None].where(own, torch.nan)  # [criteria * 2, criteria]
         return torch.cat((embeddings, means)), torch.cat((shares, of_means))
 
-    def pairs(self, shares: Tensor) -> Pairs:
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
         sides = majority_levels(shares)  # [keys, criteria, 2]
         others = sides.sum(0) - sides
         means = torch.where(others > 0, 1 / others.clamp_min(1), 0.0)
@@ -223,6 +249,6 @@ class ExactMatchLoss(ContrastiveLoss):
     def entry_names(self, criteria: Sequence[str]) -> tuple[str, ...]:
         return ("all_criteria",)
 
-    def pairs(self, shares: Tensor) -> Pairs:
+    def pairs(self, shares: Tensor, domains: Tensor | None) -> Pairs:
         patterns, judged = majority_patterns(shares)
         return pattern_pairs(patterns, judged, shares.dtype, everyone=self.denominator == "all")

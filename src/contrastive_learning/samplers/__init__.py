@@ -5,7 +5,7 @@ In: Examples, the votes, lengths and text numbers of a training set. Out: lists 
 """
 
 from contrastive_learning.samplers.examples import BatchSampler, Examples
-from contrastive_learning.samplers.grouped import GroupedBatchSampler, balanced, random, unanimity
+from contrastive_learning.samplers.grouped import GroupedBatchSampler, balanced, domains, random, unanimity
 from contrastive_learning.samplers.hard_negative import HardNegativeBatchSampler
 from contrastive_learning.samplers.unjudged import WithUnjudgedBatchSampler
 
@@ -16,6 +16,7 @@ __all__ = [
     "HardNegativeBatchSampler",
     "WithUnjudgedBatchSampler",
     "balanced",
+    "domains",
     "random",
     "unanimity",
 ]

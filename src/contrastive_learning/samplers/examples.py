@@ -19,6 +19,7 @@ class Examples:
     num_votes: IntArray  # [examples, criteria], 0 = not judged
     lengths: IntArray  # [examples], tokens
     texts: IntArray  # [examples], equal numbers for equal inputs: such responses never share a batch
+    domains: IntArray | None = None  # [examples], equal numbers for equal domains; None: not known
 
     def __len__(self) -> int:
         return len(self.yes_votes)

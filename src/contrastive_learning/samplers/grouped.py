@@ -15,7 +15,7 @@ class GroupedBatchSampler:
     """Deals out an epoch in windows of `length_window` batches.
 
     The order is random and each group is spread evenly over it. Within a window the examples are sorted by length and
-    cut into batches, so that a batch is padded little; every batch then gets `PER_GROUP` members of every group before
+    cut into batches, so that a batch is padded little; every batch then gets `per_group` members of every group before
     the rest fills up. The batches of all windows are shuffled. With `length_window` 1 the lengths are left to chance.
 
     Example:
@@ -30,13 +30,20 @@ class GroupedBatchSampler:
     """
 
     def __init__(
-        self, examples: Examples, groups: BoolArray, *, batch_size: int, seed: int, length_window: int
+        self,
+        examples: Examples,
+        groups: BoolArray,
+        *,
+        batch_size: int,
+        seed: int,
+        length_window: int,
+        per_group: int = PER_GROUP,
     ) -> None:
         """groups: [examples, groups], which example belongs to which group; it may be in several."""
         if length_window < 1:
             raise ValueError(f"sampler.length_window must be at least 1, got {length_window}")
         self.examples, self.groups = examples, groups
-        self.batch_size, self.seed, self.length_window = batch_size, seed, length_window
+        self.batch_size, self.seed, self.length_window, self.per_group = batch_size, seed, length_window, per_group
         self.epoch = 0
         self._dealt: tuple[int, list[list[int]]] | None = None  # an epoch and its batches
         self._sizes = batch_sizes(len(examples), batch_size)
@@ -57,7 +64,7 @@ class GroupedBatchSampler:
 
     def _by_length(self, members: NDArray[np.int64], sizes: list[int]) -> list[list[int]]:
         members = members[np.argsort(self.examples.lengths[members], kind="stable")]
-        return [members[batch].tolist() for batch in deal(self.groups[members], sizes, PER_GROUP)]
+        return [members[batch].tolist() for batch in deal(self.groups[members], sizes, self.per_group)]
 
 
 def random(examples: Examples, *, batch_size: int, seed: int, length_window: int) -> GroupedBatchSampler:
@@ -109,3 +116,31 @@ def unanimity(examples: Examples, *, batch_size: int, seed: int, length_window: 
     yes, num = examples.yes_votes, examples.num_votes
     groups = np.concatenate([(yes == num) & (num > 0), (yes > 0) & (yes < num)], axis=1)
     return GroupedBatchSampler(examples, groups, batch_size=batch_size, seed=seed, length_window=length_window)
+
+
+def domains(examples: Examples, *, batch_size: int, seed: int, length_window: int) -> GroupedBatchSampler:
+    """At least one response of every domain on the rarer side of each criterion per batch, as far as the data allow.
+
+    Then an anchor of that side has positives in other domains, which `loss.contrastive.domains=across` needs. Raises
+    ValueError if the domains are not known.
+
+    Example:
+        >>> import numpy as np
+        >>> from contrastive_learning.samplers import Examples, domains
+        >>> yes_votes = np.array([[3], [3], [0], [3], [3], [3], [0], [0], [3], [3]])  # of three votes each
+        >>> topic = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 0])
+        >>> examples = Examples(yes_votes, np.full_like(yes_votes, 3), np.full(10, 10), np.arange(10), topic)
+        >>> batches = domains(examples, batch_size=10, seed=0, length_window=1)
+        >>> [len(batch) for batch in batches]
+        [10]
+    """
+    if examples.domains is None:
+        raise ValueError("sampler=domains needs the domain of each response, got none")
+    numbers = np.unique(examples.domains, return_inverse=True)[1]
+    in_domain = numbers[:, None] == np.arange(numbers.max() + 1)  # [examples, domains]
+    yes, no = examples.yes_side, examples.no_side
+    rarer = np.where(yes.sum(0) <= no.sum(0), yes, no)  # [examples, criteria]
+    groups = (rarer[:, :, None] & in_domain[:, None]).reshape(len(examples), -1)
+    return GroupedBatchSampler(
+        examples, groups, batch_size=batch_size, seed=seed, length_window=length_window, per_group=1
+    )

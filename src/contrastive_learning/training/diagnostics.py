@@ -53,11 +53,14 @@ class EpochStatistics:
         *,
         temperature: float | None,
         views: int = 1,
+        domains: Tensor | None = None,
     ) -> None:
         """Measure batch `index` if it is one of the evenly spaced ones. `temperature` is that of its step."""
         if self.loss is None or index % self.interval:
             return
-        statistics = self.loss.statistics(embeddings, yes_votes, num_votes, temperature=temperature, views=views)
+        statistics = self.loss.statistics(
+            embeddings, yes_votes, num_votes, temperature=temperature, views=views, domains=domains
+        )
         for name, values in self.measured.items():
             values.append(statistics[name])
 
@@ -129,6 +132,7 @@ def _expected(loss: ContrastiveLoss, batches: BatchSampler, views: int) -> tuple
             torch.from_numpy(examples.yes_votes[batch]).repeat(views, 1),
             torch.from_numpy(examples.num_votes[batch]).repeat(views, 1),
             views=views,
+            domains=None if examples.domains is None else torch.from_numpy(examples.domains[batch]).repeat(views),
         )
         for batch in islice(batches, BATCHES_TO_REPORT)
     ]

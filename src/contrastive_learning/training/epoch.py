@@ -48,6 +48,7 @@ class RunningEpoch:
             result.num_votes,
             temperature=result.temperature,
             views=result.views,
+            domains=result.domains,
         )
 
     def means(self, num_batches: int, num_steps: int) -> dict[str, float]:

@@ -32,6 +32,7 @@ class BatchResult(NamedTuple):
     num_votes: Tensor  # [batch, criteria]
     temperature: float | None  # of this step; None without a loss that has one
     views: int  # of each response; 2: the rows are those of all first views, then of all second ones
+    domains: Tensor | None = None  # [batch]
 
 
 class TrainingStep:
@@ -85,6 +86,7 @@ class TrainingStep:
         gather = partial(gather_views, views=self.settings.views)
         logits, embeddings = gather(output.logits), gather(output.embeddings)
         votes = gather(batch.yes_votes), gather(batch.num_votes)
+        domains = None if batch.domains is None else gather(batch.domains)
         start = self.loss.temperature
         temperature = None if start is None else self.settings.temperature(start, epochs_done)
         losses: Losses = self.loss(
@@ -94,6 +96,7 @@ class TrainingStep:
             lambda_scale=self.settings.lambda_scale(epochs_done),
             temperature=temperature,
             views=self.settings.views,
+            domains=domains,
         )
         # Read the loss (waits for the GPU) before backward: the GPU then runs backward while the CPU prepares the next
         # batch.
@@ -101,7 +104,8 @@ class TrainingStep:
         if not math.isfinite(total_loss):
             raise FloatingPointError(f"the loss is {total_loss}")
         detached = Losses(*(loss.detach() for loss in losses))
-        result = BatchResult(detached, total_loss, embeddings.detach(), *votes, temperature, self.settings.views)
+        shown = embeddings.detach(), *votes, temperature, self.settings.views, domains
+        result = BatchResult(detached, total_loss, *shown)
         return losses.total, result
 
     def ends_group(self, index: int, num_batches: int) -> bool:

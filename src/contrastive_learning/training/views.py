@@ -22,6 +22,7 @@ def repeated(batch: Batch, views: int, second_mask: Tensor | None = None) -> Bat
         batch.yes_votes.repeat(views, 1),
         batch.num_votes.repeat(views, 1),
         None if batch.index is None else batch.index.repeat(views),
+        None if batch.domains is None else batch.domains.repeat(views),
     )
 
 
