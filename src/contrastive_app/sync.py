@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from contrastive_app.command_help import ShowVersion
 from contrastive_app.places import command
 from contrastive_app.resume import read_run
 from contrastive_app.secrets import redact_output
@@ -14,6 +15,7 @@ from contrastive_app.secrets import redact_output
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("sync"), description=__doc__)
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument("folders", nargs="*", type=Path, help="searched; by default outputs and multirun")
     redact_output()
     given = parser.parse_args().folders

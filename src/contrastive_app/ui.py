@@ -12,6 +12,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from contrastive_app.command_help import ShowVersion
 from contrastive_app.places import DEFAULT_STORE, command
 from mlflow_stores import check_database, quiet_client_settings
 
@@ -22,6 +23,7 @@ LANDING = "/#/experiments/{}/runs?workflowType=machine_learning"  # without it M
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=command("ui"), description=__doc__)
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument("--port", type=int, default=5000, help="of the server on this machine")
     parser.add_argument("--store", type=Path, default=Path(DEFAULT_STORE), help="the SQLite file of the runs")
     arguments = parser.parse_args()

@@ -14,15 +14,17 @@ from contrastive_app.places import CONF, STUDIES
 from contrastive_app.studies import StudiesSearchPath, find_studies_by_name
 from contrastive_app.train import main
 
+LOSSES = ", ".join(sorted(file.stem for file in (CONF / "loss").glob("*.yaml")))
+
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         (
             "loss=supconn",
-            r"there is no loss=supconn \(did you mean supcon\?\): agreement, bce, exact, instance, supcon, unanimity",
+            rf"there is no loss=supconn \(did you mean supcon\?\): {LOSSES}",
         ),
-        ("loss=", "there is no loss=: agreement, bce, exact, instance, supcon, unanimity"),
+        ("loss=", f"there is no loss=: {LOSSES}"),
         ("hydra/launcher=slrm", r"there is no hydra/launcher=slrm \(did you mean slurm\?\): .*local, .*slurm"),
         ("hydra/sweeper=optun", r"there is no hydra/sweeper=optun \(did you mean optuna\?\): .*optuna"),
         (

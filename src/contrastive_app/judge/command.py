@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrastive_app.command_help import ShowVersion
 from contrastive_app.judge.annotation_tools import TOOLS
 from contrastive_app.judge.models import FORMS, find_judge, recorded_test_of, settings_of
 from contrastive_app.launched import FOLLOWER_WAIT_SECONDS, is_follower, num_launched, wait_to_be_stopped
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=command("judge"), description=__doc__)
+    parser.add_argument("--version", action=ShowVersion)
     parser.add_argument(
         "file",
         nargs="?",
