@@ -175,6 +175,25 @@ def test_an_interrupt_within_a_transaction_of_the_store_ends_the_sweep_and_frees
     assert sweeps.states() == ["COMPLETE", "FAIL", "WAITING", "WAITING"]
 
 
+STORAGE = "{_target_:app.InterruptedStorage,log_storage:{_target_:optuna.storages.journal.JournalFileBackend,"
+STORAGE += "file_path:optuna.journal}}"
+
+
+@pytest.mark.parametrize("continues", ["false", "true"])
+@pytest.mark.parametrize("event", ["owner", "output_dir", "COMPLETE"])
+def test_an_interrupt_while_a_trial_is_claimed_or_told_loses_nothing(sweeps, monkeypatch, event, continues):
+    command = (NAME, TRACKING, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={STORAGE}")
+    command += (f"hydra.sweeper.continue_interrupted={continues}",)
+    monkeypatch.setenv("INTERRUPTED_AFTER", event)
+    sweeps.run(*command, code=130)
+    assert "RUNNING" not in sweeps.states()
+    assert_mirrored(sweeps)
+    sweeps.run(*command)
+    assert sweeps.states().count("COMPLETE") == 3
+    assert set(sweeps.states()) <= {"COMPLETE", "FAIL"}
+    assert_mirrored(sweeps)
+
+
 def test_an_interrupt_during_the_report_closes_the_parent_and_the_same_command_writes_it(sweeps):
     command = (NAME, *LAUNCHERS["basic"], TRACKING, "x=1,2", "name=slow", "hydra.sweeper.report=app.report")
     for repetition in range(2):

@@ -114,16 +114,15 @@ class Loop:
 
     def abandon(self, reason: str) -> None:
         """The jobs are gone: enqueue their trials for the next start, as they are or as new ones."""
-        for number in list(self._open):
-            trial = self.ledger.trials[number]
-            if self.plan.settings.continue_interrupted:
-                self._recover_abandoned(trial, counts=False)
-            else:
-                self.ledger.fail(number, reason)
-                self.ledger.requeue(trial, counts=False)
-            finished = self.ledger.trials[number]
-            with warn_instead(f"trial {number} is not recorded yet"):
-                self.record.close_trial(finished)
+        with self.ledger.locked():
+            for trial in self.ledger.own():  # one may have been claimed, but not begun
+                if self.plan.settings.continue_interrupted:
+                    self._recover_abandoned(trial, counts=False)
+                else:
+                    self.ledger.fail(trial.number, reason)
+                    self.ledger.requeue(trial, counts=False)
+            with warn_instead("not every trial is recorded yet"):
+                self.record.reconcile(self.ledger.trials)  # one may have ended, but not been recorded
         self._open.clear()
 
     def _next_job(self, stop: str | None) -> Job | None:
@@ -137,7 +136,7 @@ class Loop:
                     return None
                 try:
                     params = self._params(trial)
-                except BaseException as error:
+                except Exception as error:
                     self.ledger.fail(trial.number, f"{type(error).__name__}: {error}")
                     raise
                 if not self._finished_without_a_job(trial):

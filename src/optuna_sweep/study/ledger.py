@@ -114,6 +114,13 @@ class Ledger:
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
 
+    def own(self) -> list[FrozenTrial]:
+        """RUNNING trials of this process. Call it with the lock held: one without an owner is then being claimed by it,
+        or was by a process that died.
+        """
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if trial.user_attrs.get("owner", self.owner) == self.owner]
+
     def has_ownerless(self) -> bool:
         """Whether a RUNNING trial has no owner: another command is about to claim it, or died before it could."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

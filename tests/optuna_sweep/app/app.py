@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import hydra
+from optuna.storages import JournalStorage
 
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, current_trial
 
@@ -116,6 +117,25 @@ class run:  # noqa: N801  reads as in `with run(config)`
         if self.uri is not None:
             status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
             self.client.set_terminated(self.run_id, status)
+
+
+class InterruptedStorage(JournalStorage):
+    """Ctrl-C, once, just after the study has heard of the second trial what `INTERRUPTED_AFTER` says."""
+
+    def set_trial_user_attr(self, trial_id, key, value):
+        super().set_trial_user_attr(trial_id, key, value)
+        self._interrupt_after(trial_id, key)
+
+    def set_trial_state_values(self, trial_id, state, values=None):
+        was_set = super().set_trial_state_values(trial_id, state, values)
+        self._interrupt_after(trial_id, state.name)
+        return was_set
+
+    def _interrupt_after(self, trial_id, event):
+        marker = Path("interrupted")
+        if event == os.environ["INTERRUPTED_AFTER"] and self.get_trial(trial_id).number == 1 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def configure(config, trial):
