@@ -96,10 +96,7 @@ print(json.dumps([paths, find_spec("src") is None]))
 def test_the_command_explains_itself_and_a_mistyped_study(installed, tmp_path):
     told = installed.run(tmp_path, "contrastive-train", "--help")
     assert told.startswith("usage: contrastive-train ")
-    assert (
-        "\n  smoke                Every part of a sweep in under a minute, offline: four short trials of a very small model\n"
-        in told
-    )
+    assert "\n  smoke                Every part of a sweep in under a minute, offline: four short trials" in told
     assert installed.run(tmp_path, "contrastive-sync", "--version").startswith("contrastive-quality ")
     error = installed.run(tmp_path, "contrastive-train", "--config-name", "smokee", code=1)
     assert error.startswith(
