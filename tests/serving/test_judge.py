@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from mlflow.pyfunc import PythonModelContext
 
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.judging import NeighboursJudge, PrototypesJudge, by_vectors
 from contrastive_learning.runtime.devices import cpu_multiplies_bf16
 from contrastive_learning.serving import check_servable, export_judge, extra_packages, judge, judge_weights
 from contrastive_learning.tracking import MlflowTracking
-from support.judges import CRITERIA, RESPONSES, export, scratch_encoder
+from support.judges import CRITERIA, RESPONSES, export, loaded, scratch_encoder
 from support.ports import free_port
 
 
@@ -135,19 +134,13 @@ def test_the_judge_computes_as_it_was_trained_where_that_is_fast():
     assert judge._autocast_dtype("bf16", cpu) == (torch.bfloat16 if cpu_multiplies_bf16() else None)
 
 
-def loaded(folder):
-    served = judge.Judge()
-    served.load_context(PythonModelContext(artifacts={"judge": str(folder / "judge")}, model_config=None))
-    return served
-
-
 ROWS = pd.DataFrame([{"context": list(item.context), "response": item.response} for item in RESPONSES])
 
 
 def test_neighbours_are_given_as_reasons(tmp_path):
     """Each of RESPONSES is its own nearest neighbour; the weights and votes of all three give the judgement."""
     export(tmp_path / "judge", judge=NeighboursJudge(k=3, temperature=0.5, space="features"))
-    served = loaded(tmp_path)
+    served = loaded(tmp_path / "judge")
     judged = served.predict(None, ROWS, {"neighbours": 3})
     plain = served.predict(None, ROWS)
     assert not [name for name in plain if name.startswith("neighbours/")]
@@ -174,7 +167,7 @@ def test_a_judge_without_neighbours_says_so(tmp_path, mixed):
     export(tmp_path / "judge", judge=mixed)
     assert ("by_vectors" in json.loads((tmp_path / "judge/judge.json").read_text())) == (mixed is not None)
     with pytest.raises(ValueError, match="has no neighbours to give as reasons: train one with judge=neighbours"):
-        loaded(tmp_path).predict(None, ROWS, {"neighbours": 1})
+        loaded(tmp_path / "judge").predict(None, ROWS, {"neighbours": 1})
 
 
 def test_an_index_is_named_among_the_packages_that_a_judge_needs(tmp_path, monkeypatch):
@@ -189,7 +182,7 @@ def test_an_index_is_named_among_the_packages_that_a_judge_needs(tmp_path, monke
 def test_a_text_in_pieces_is_judged_as_the_composed_one(tmp_path):
     """macOS writes Hangul in pieces (NFD); in training, texts are composed (NFC) when they are read."""
     export(tmp_path / "judge")
-    served = loaded(tmp_path)
+    served = loaded(tmp_path / "judge")
     served.tokenizer.backend_tokenizer.normalizer = None  # KLUE's composes nothing either
     rows = [{"context": list(item.context), "response": item.response} for item in RESPONSES]
     in_pieces = json.loads(unicodedata.normalize("NFD", json.dumps(rows, ensure_ascii=False)))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from mlflow.pyfunc import PythonModelContext
 from transformers import BertConfig, BertModel
 
 from contrastive_learning import ContrastiveQualityModel
@@ -12,6 +13,7 @@ from contrastive_learning.data.responses import RatedResponse
 from contrastive_learning.metrics.evaluation import predict
 from contrastive_learning.model import ScratchEncoder
 from contrastive_learning.serving import export_judge
+from contrastive_learning.serving.judge import Judge
 
 CRITERIA = ("문법", "specificity")
 RESPONSES = [
@@ -92,3 +94,10 @@ def export(folder, *, encoder="segmented", pooling="cls", normalization="layer_n
         training_texts=texts,
     )
     return evaluation
+
+
+def loaded(folder):
+    """The judge in the folder, as MLflow loads it."""
+    judge = Judge()
+    judge.load_context(PythonModelContext(artifacts={"judge": str(folder)}, model_config=None))
+    return judge

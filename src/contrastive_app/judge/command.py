@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from contrastive_app.command_help import ShowVersion
 from contrastive_app.judge.annotation_tools import TOOLS
+from contrastive_app.judge.export import export
 from contrastive_app.judge.models import FORMS, find_judge, recorded_test_of, settings_of
 from contrastive_app.launched import FOLLOWER_WAIT_SECONDS, is_follower, num_launched, wait_to_be_stopped
 from contrastive_app.places import command
@@ -28,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     redact_output()
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if chosen.file is None and not chosen.compare:
-        parser.error("FILE is missing")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        _comparison(chosen) if chosen.compare else _pipe(chosen) if chosen.file == PIPE else _file(chosen)
+        if given[:1] == ["export"]:
+            export(given[1:])
+        else:
+            _judge(given)
     except ValueError as error:
         wait_to_be_stopped(error, FOLLOWER_WAIT_SECONDS)
         sys.exit(f"error: {error}")
@@ -41,13 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        if chosen.file != PIPE and not chosen.compare and not is_follower():
-            print("interrupted; the same command continues where it stopped", file=sys.stderr)
         sys.exit(130)
 
 
+def _judge(arguments: Sequence[str]) -> None:
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.compare:
+        _comparison(chosen)
+    elif chosen.file is None:
+        parser.error("FILE is missing")
+    elif chosen.file == PIPE:
+        _pipe(chosen)
+    else:
+        try:
+            _file(chosen)
+        except KeyboardInterrupt:
+            if not is_follower():
+                print("interrupted; the same command continues where it stopped", file=sys.stderr)
+            raise
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=command("judge"), description=__doc__)
+    also = f"{command('judge')} export --help: carry a judge away, to a hub or another runtime."
+    parser = argparse.ArgumentParser(prog=command("judge"), description=__doc__, epilog=also)
     parser.add_argument("--version", action=ShowVersion)
     parser.add_argument(
         "file",

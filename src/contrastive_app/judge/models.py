@@ -31,7 +31,7 @@ def find_judge(model: str | None, store: str | None, scratch: Path) -> tuple[Pat
         return _in_folder(Path(model).expanduser()), model
     if model is not None and not re.fullmatch(rf"models:/.+|{RUN_ID}", model):
         raise ValueError(f"--model must be {FORMS}; there is no folder {model}")
-    uri = _address(store)
+    uri = store_address(store)
     check_store(uri, "Default", option="--store")
     from mlflow import MlflowClient
 
@@ -50,7 +50,7 @@ def recorded_test_of(model: str, store: str | None, scratch: Path) -> Path:
     if not folder.is_dir() and re.fullmatch(RUN_ID, model):
         from mlflow import MlflowClient
 
-        client = MlflowClient(_address(store))
+        client = MlflowClient(store_address(store))
         if TEST in [item.path for item in client.list_artifacts(model, str(Path(TEST).parent))]:
             return Path(client.download_artifacts(model, TEST, str(scratch)))
     elif (folder / Path(TEST).name).is_file():
@@ -71,7 +71,7 @@ def _in_folder(folder: Path) -> Path:
     raise ValueError(f"--model must be a folder with {SETTINGS}, or of a run that has a judge; got {folder}")
 
 
-def _address(store: str | None) -> str:
+def store_address(store: str | None) -> str:
     given = store or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
     uri = absolute(given if "://" in given else f"sqlite:///{given}")
     file = uri.removeprefix("sqlite:///")
@@ -118,10 +118,11 @@ def _downloaded(client: "MlflowClient", address: str, scratch: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    from contrastive_learning.tracking.models import as_tracking_uri
+
     uri = client.tracking_uri
     try:
-        return _in_folder(
-            Path(download_artifacts(artifact_uri=address, dst_path=str(scratch), tracking_uri=uri, registry_uri=uri))
-        )
+        with as_tracking_uri(uri):
+            return _in_folder(Path(download_artifacts(artifact_uri=address, dst_path=str(scratch), registry_uri=uri)))
     except MlflowException as error:
         raise ValueError(f"--model: {address} is not in {uri}: {' '.join(error.message.split())}") from error

@@ -12,6 +12,18 @@ from contrastive_learning.metrics import vote_share_intervals
 
 if TYPE_CHECKING:
     from contrastive_learning.data.responses import RatedResponse
+    from contrastive_learning.serving.judge import Judge
+
+
+def load(folder: Path) -> "Judge":
+    """The judge in a folder with judge.json."""
+    from mlflow.pyfunc import PythonModelContext
+
+    from contrastive_learning.serving.judge import Judge
+
+    judge = Judge()
+    judge.load_context(PythonModelContext(artifacts={"judge": str(folder)}, model_config=None))
+    return judge
 
 
 class Scorer:
@@ -22,12 +34,7 @@ class Scorer:
     """
 
     def __init__(self, folder: Path, neighbours: int) -> None:
-        from mlflow.pyfunc import PythonModelContext
-
-        from contrastive_learning.serving.judge import Judge
-
-        self._judge = Judge()
-        self._judge.load_context(PythonModelContext(artifacts={"judge": str(folder)}, model_config=None))
+        self._judge = load(folder)
         self._judge.check_neighbours(neighbours)
         self._neighbours = neighbours
 

@@ -1,8 +1,9 @@
 """A trained judge as a folder of files that loads and serves without this package.
 
 In: a trained model, its tokenizer, its evaluation on the validation split. Out: the folder of `export_judge`, and
-`JUDGE_CODE`, the one file that MLflow copies next to it. judge.py imports nothing of this package; export.py imports
-`judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
+`JUDGE_CODE`, the one file that MLflow copies next to it. `huggingface.py` writes what is in that folder as one of
+sentence-transformers. judge.py imports nothing of this package; export.py imports `judging`, `model` and
+`metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
 """
 
 from contrastive_learning.serving.export import (

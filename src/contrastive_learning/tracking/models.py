@@ -76,7 +76,7 @@ def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
             client.create_registered_model(name)
     if champion is None or champion.run_id != run_id:  # a continued sweep may have the same best trial
         source = f"models:/{output.model_id}"
-        with _as_tracking_uri(client.tracking_uri):
+        with as_tracking_uri(client.tracking_uri):
             champion = client.create_model_version(
                 name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
             )
@@ -85,7 +85,7 @@ def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
 
 
 @contextmanager
-def _as_tracking_uri(uri: str) -> Iterator[None]:
+def as_tracking_uri(uri: str) -> Iterator[None]:
     """MLflow's registry in a database looks a model up in the store of the whole process (3.17), not in its client's.
 
     Without this it would create mlflow.db in the working directory, and not find the model there.
