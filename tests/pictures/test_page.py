@@ -1,6 +1,7 @@
 """The offline page, in a real browser where there is one."""
 
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -8,8 +9,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from contrastive_learning.pictures import PictureSettings, RunPictures
-from contrastive_learning.pictures.page import MAX_FRAMES, thin_out
+from contrastive_learning.pictures import PictureSettings, RunPictures, side_by_side
+from contrastive_learning.pictures.page import MAX_FRAMES, NUM_NEIGHBOURS, thin_out
 
 IDS = [f"r{index}" for index in range(60)]
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;\u2028끝"
@@ -85,6 +86,11 @@ def test_long_runs_keep_the_first_the_last_and_the_kept_epoch():
     assert thin_out([0, 1, 2], kept=1) == [0, 1, 2]
 
 
+def test_a_page_of_another_version_stands_beside_none():
+    with pytest.raises(ValueError, match=r"^an embedding.html must be written by this version"):
+        side_by_side('<script type="application/json" id="data">{"title":"old"}</script>', "<p>no page at all</p>")
+
+
 def test_five_hundred_responses_over_forty_epochs_stay_below_a_megabyte(tmp_path, make_split, evaluate, criteria):
     split = make_split([f"r{index}" for index in range(600)], response="바람이 불어 시원해요. " * 8)
     run = pictures(tmp_path, split, criteria)
@@ -115,8 +121,8 @@ class TestInChromium:
         assert text_of(dom, "when") == "epoch 3"
 
     def test_arrow_keys_read_out_a_response_and_its_votes(self, write_page):
-        press = "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"
-        switch = "const c = element('criterion'); c.value = 2; c.dispatchEvent(new Event('change'));"
+        press = "views[0].canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"
+        switch = "const c = element('criterion'); c.selectedIndex = 2; c.dispatchEvent(new Event('change'));"
         dom = browse(write_page(), press + switch)
         item = text_of(dom, "item")
         assert "맑고 따뜻해요" in item
@@ -126,15 +132,17 @@ class TestInChromium:
 
     def test_pointing_at_a_point_shows_it(self, write_page):
         point = """
-            const [x, y] = place(7), box = canvas.getBoundingClientRect();
-            canvas.dispatchEvent(new PointerEvent("pointermove", {clientX: box.x + x + 1, clientY: box.y + y + 1}));
-            document.title = String(nearest(x, y, 18) === state.item && state.item >= 0);"""
+            const [view] = views, [x, y] = view.place(7), box = view.canvas.getBoundingClientRect();
+            const at = {clientX: box.x + x + 1, clientY: box.y + y + 1};
+            view.canvas.dispatchEvent(new PointerEvent("pointermove", at));
+            document.title = String(view.nearest(x, y, 18) === view.item && view.item >= 0);"""
         dom = browse(write_page(), point)
         assert "<title>true</title>" in dom
 
     def test_every_vote_colour_is_on_the_canvas(self, write_page):
         look = """
-            const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data, seen = new Set();
+            const {context, canvas} = views[0], seen = new Set();
+            const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
             for (let at = 0; at < pixels.length; at += 4) seen.add([...pixels.slice(at, at + 3)].join());
             const wanted = [0, 1 / 3, 2 / 3, 1].map(share => colour(share).replace(/[^\\d,]/g, ""));
             document.title = String(wanted.filter(each => seen.has(each)).length);"""
@@ -143,15 +151,93 @@ class TestInChromium:
     @pytest.mark.parametrize(("projection", "spaces"), [("per_criterion", "0,1,2"), ("shared", "0")])
     def test_another_criterion_shows_its_own_space(self, write_page, projection, spaces):
         switch = """
-            const c = element("criterion"), {points} = frames[state.frame];
+            const c = element("criterion"), [view] = views, {points} = view.frames[view.frame];
             document.title = points.map((_, index) => {
-              c.value = index; c.dispatchEvent(new Event("change"));
-              return points.findIndex(each => each.every((value, at) => value === state.points[at]));
+              c.selectedIndex = index; c.dispatchEvent(new Event("change"));
+              return points.findIndex(each => each.every((value, at) => value === view.points[at]));
             }).join();"""
         assert f"<title>{spaces}</title>" in browse(write_page(projection=projection), switch)
 
+    def test_neighbours_of_the_chosen_response_are_listed_and_chosen_by_a_click(self, write_page):
+        """With their votes, in the space of the criterion, nearest first."""
+        click = """
+            const [view] = views, [x, y] = view.place(7), box = view.canvas.getBoundingClientRect();
+            view.canvas.dispatchEvent(new MouseEvent("click", {clientX: box.x + x, clientY: box.y + y}));
+            const item = view.item, near = view.near(item), list = [...document.querySelectorAll("#item ol button")];
+            const told = list.map(each => each.querySelector(".figure").textContent);
+            list[2].click();
+            const others = near.every(each => each.item !== item), third = view.item === near[2].item;
+            document.title = [others, third, state.held, ...told].join("|");"""
+        dom = browse(write_page(projection="per_criterion"), click)
+        other, chosen, held, *told = re.search("<title>(.*)</title>", dom).group(1).split("|")
+        assert (other, chosen, held, len(told)) == ("true", "true", "true", NUM_NEIGHBOURS)
+        cosines = [float(re.fullmatch(r"\d of 3 · cosine (-?[01]\.\d\d)", each).group(1)) for each in told]
+        assert cosines == sorted(cosines, reverse=True)
+        assert "nearest in the slice of safe, epoch 2" in text_of(dom, "item")
+
+    def test_a_search_shows_and_lists_what_matches(self, write_page):
+        """By id, whatever the case; all words must match."""
+        search = "const q = element('query'); q.value = 'R5 날씨'; q.dispatchEvent(new Event('input'));"
+        dom = browse(write_page(), search)
+        assert text_of(dom, "found") == "11 match"  # r5, r50 to r59
+        assert "11 of 60 responses match." in text_of(dom, "item")
+        assert "맑고 따뜻해요" in text_of(dom, "item")
+
+    def test_two_runs_side_by_side_share_criterion_and_choice(
+        self, write_page, make_split, evaluate, criteria, tmp_path
+    ):
+        """The other run shows the same responses in another order and one less."""
+        page = write_page()
+        other = tmp_path / "other"
+        other.mkdir()
+        split = make_split(IDS[:0:-1])
+        run = pictures(other, split, criteria)
+        list(run.at_end(evaluate(split, 5), 1, 0.9, "fluent"))
+        both = page.with_name("both.html")
+        texts = (each.read_text(encoding="utf-8") for each in (page, other / "embedding.html"))
+        both.write_text(side_by_side(*texts), encoding="utf-8")
+        click = """
+            const [one, two] = views, [x, y] = two.place(3), box = two.canvas.getBoundingClientRect();
+            two.canvas.dispatchEvent(new MouseEvent("click", {clientX: box.x + x, clientY: box.y + y}));
+            const c = element("criterion"); c.value = "on_topic"; c.dispatchEvent(new Event("change"));
+            const linked = one.idOf(one.item) === two.idOf(two.item) && one.item !== two.item;
+            document.title = [linked, one.criterion, two.criterion];"""
+        dom = browse(both, click)
+        assert "<title>true,2,2</title>" in dom
+        assert text_of(dom, "subtitle2") == "epoch 1   ·   val/macro_f1 0.900   ·   the epoch that is kept"
+        assert text_of(dom, "item").count("nearest in the shared space") == 2
+
+    def test_the_page_of_another_run_is_opened_and_a_wrong_file_named(self, write_page):
+        page = write_page()
+        data = json.dumps(page.read_text(encoding="utf-8")).replace("<", "\\u003c")
+        choose = f"""
+            const other = new File([{data}], "embedding.html"), wrong = new File(["hello"], "notes.html");
+            compare(other).then(() => {{ const count = views.length; return compare(wrong).then(() => {{
+              document.title = [count, element("problem").textContent]; }}); }});"""
+        dom = browse(page, choose)
+        assert re.search("<title>2,notes.html is not the embedding.html of a run on the same data", dom)
+
+    def test_ten_thousand_responses_are_drawn_without_a_wait(self, tmp_path, make_split, evaluate, criteria):
+        """Each colour is drawn once and copied, and pointing redraws no point: counted, not timed."""
+        split = make_split([f"r{index}" for index in range(10_000)])
+        run = pictures(tmp_path, split, criteria, sample_size=10_000)
+        list(run.at_end(evaluate(split, 1), 1, 0.5, criteria[0]))
+        count = """
+            const calls = {arc: 0, drawImage: 0}, proto = CanvasRenderingContext2D.prototype;
+            for (const name of Object.keys(calls)) {
+              const own = proto[name];
+              proto[name] = function (...args) { calls[name]++; return own.apply(this, args); };
+            }
+            redraw(); const drawn = {...calls}; choose("r7"); choose("r70");
+            document.title = [drawn.arc, drawn.drawImage, calls.arc - drawn.arc, calls.drawImage - drawn.drawImage];"""
+        arcs, images, more_arcs, more_images = map(
+            int, re.search("<title>(.*)</title>", browse(tmp_path / "embedding.html", count)).group(1).split(",")
+        )
+        assert (images, more_arcs, more_images) == (10_001, 2, 2)
+        assert arcs <= 6
+
     def test_texts_from_data_do_not_run(self, write_page):
-        press = "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"
+        press = "views[0].canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowUp'}));"
         name = "<img src=x onerror=\"document.title='owned'\">"
         dom = browse(write_page(response=EVIL, criteria=(name, "safe", "c")), press)
         assert "<title>owned" not in dom

@@ -26,6 +26,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     from contrastive_app.report.evidence import gather
     from contrastive_app.report.grid import criterion_of, panels_of
     from contrastive_app.report.page import render
+    from contrastive_app.report.runs_side_by_side import runs_side_by_side
     from contrastive_app.report.verdict import verdict_of
     from contrastive_learning.pictures import draw_grid
 
@@ -36,6 +37,10 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         grid = folder / "embedding_grid.png"
         grid.write_bytes(draw_grid(panels, criterion, columns=columns))
         yield grid
+    if (pair := runs_side_by_side(evidence)) is not None:
+        compared = folder / "embeddings_side_by_side.html"
+        compared.write_text(pair, encoding="utf-8")
+        yield compared
     soup = None
     if outcome.soup is not None:
         from contrastive_app.soup import SoupResult, make_soup

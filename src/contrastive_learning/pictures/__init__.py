@@ -1,13 +1,14 @@
 """What the embeddings look like: pictures, an offline page, and the files they are drawn from.
 
 In: a tokenised split, an `Evaluation` of it per epoch, settings. Out: PNGs, embedding.html, Parquet and projector
-files. `RunPictures` draws one run; `neighbourhood` gives the
-places and neighbours in the Parquet files; `draw_grid`, `draw_map` and `draw_reliability` serve the report of a sweep.
+files. `RunPictures` draws one run, `side_by_side` makes one page of two; `neighbourhood` gives the places and
+neighbours in the Parquet files; `draw_grid`, `draw_map` and `draw_reliability` serve the report of a sweep.
 Imports `data.tokenized` and `metrics`; only the application imports it.
 """
 
 from contrastive_learning.pictures.maps import EmbeddingMap, Panel, draw_grid, draw_map
 from contrastive_learning.pictures.neighbours import neighbourhood
+from contrastive_learning.pictures.page import side_by_side
 from contrastive_learning.pictures.reliability import Predictions, draw_reliability
 from contrastive_learning.pictures.run import PictureSettings, RunPictures, clearest_criterion
 from contrastive_learning.pictures.shown import main_criterion
@@ -24,4 +25,5 @@ __all__ = [
     "draw_reliability",
     "main_criterion",
     "neighbourhood",
+    "side_by_side",
 ]

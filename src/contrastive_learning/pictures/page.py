@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 
 from contrastive_learning.pictures.history import Frame
 from contrastive_learning.pictures.maps import ALIGNMENT, EmbeddingMap
-from contrastive_learning.pictures.shown import ShownResponses
+from contrastive_learning.pictures.neighbours import nearest
+from contrastive_learning.pictures.shown import FloatArray, ShownResponses
 
 MAX_FRAMES = 40  # a longer run shows evenly spaced ones; 500 responses take 9 kB a frame, with nine spaces 30 kB
+MIN_FRAMES = 5
+MAX_BYTES = 8_000_000  # of all frames: 10,000 responses with nine spaces have 13
+NUM_NEIGHBOURS = 6  # shown of the chosen response
+MOST_RESPONSES = 65_536  # that their numbers in the page can tell apart
+DATA_STARTS = '<script type="application/json" id="data">'
 MAX_TURNS, MAX_CHARACTERS = 6, 400  # shown of each context and of each text
 
 
@@ -24,9 +30,19 @@ class PageFrame(NamedTuple):
     picture: EmbeddingMap
 
 
-def thin_out(epochs: Sequence[int], kept: int) -> list[int]:
-    """At most MAX_FRAMES of `epochs`, always the first, the last and `kept`."""
-    chosen = {epochs[round(place)] for place in np.linspace(0, len(epochs) - 1, MAX_FRAMES)}
+def most_frames(num_responses: int, num_spaces: int, num_criteria: int) -> int:
+    """So many epochs of so many responses the page holds: all together at most MAX_BYTES.
+
+    >>> most_frames(500, 9, 9), most_frames(10_000, 9, 9)
+    (40, 13)
+    """
+    size = num_responses * (4 * num_spaces + num_criteria) * 4 / 3
+    return int(min(MAX_FRAMES, max(MIN_FRAMES, MAX_BYTES // size)))
+
+
+def thin_out(epochs: Sequence[int], kept: int, most: int = MAX_FRAMES) -> list[int]:
+    """At most `most` of `epochs`, always the first, the last and `kept`."""
+    chosen = {epochs[round(place)] for place in np.linspace(0, len(epochs) - 1, most)}
     if kept in epochs and kept not in chosen:
         inner = sorted(chosen)[1:-1]
         chosen.remove(min(inner, key=lambda epoch: abs(epoch - kept)))
@@ -35,9 +51,20 @@ def thin_out(epochs: Sequence[int], kept: int) -> list[int]:
 
 
 def draw_page(
-    shown: ShownResponses, frames: Sequence[PageFrame], *, title: str, objective: str, epoch: int, criterion: str
+    shown: ShownResponses,
+    frames: Sequence[PageFrame],
+    spaces: Sequence[FloatArray],
+    *,
+    title: str,
+    objective: str,
+    epoch: int,
+    criterion: str,
 ) -> str:
-    """The page as HTML. It opens at `epoch`, the one whose weights are kept, and with `criterion`."""
+    """The page as HTML. It opens at `epoch`, the one whose weights are kept, and with `criterion`.
+
+    spaces: the embeddings [responses, dim] of that epoch, shared or per criterion, among which neighbours are searched.
+    """
+    near = [nearest(np.asarray(space, dtype=np.float32), NUM_NEIGHBOURS) for space in spaces]
     data = {
         "title": title,
         "objective": objective,
@@ -49,10 +76,33 @@ def draw_page(
         "yes_votes": _packed(shown.yes_votes.astype("<u2")),
         "num_votes": _packed(shown.num_votes.astype("<u2")),
         "frames": [_frame(frame, picture) for frame, picture in frames],
+        "neighbours": [_packed(found.astype("<u2")) for found, _ in near],  # per space [responses, neighbours]
+        "cosines": [_packed((127 * (1 - distances)).round().clip(-127, 127).astype(np.int8)) for _, distances in near],
     }
+    return _page(title, [data])
+
+
+def side_by_side(first: str, second: str) -> str:
+    """One page of two runs on the same data with linked selection, from the pages of each.
+
+    Raises ValueError if one is not a page of this version.
+    """
+    runs = [_data_of(page)[0] for page in (first, second)]
+    return _page("   and   ".join(run["title"] for run in runs), runs)
+
+
+def _page(title: str, runs: Sequence[dict[str, Any]]) -> str:
     template = files("contrastive_learning.pictures").joinpath("page.html").read_text(encoding="utf-8")
     before, after = template.split("$data")
-    return Template(before).substitute(title=html.escape(title)) + _script_safe(data) + after
+    return Template(before).substitute(title=html.escape(title)) + _script_safe(runs) + after
+
+
+def _data_of(page: str) -> list[dict[str, Any]]:
+    _, found, rest = page.partition(DATA_STARTS)
+    runs = json.loads(rest.partition("</script>")[0]) if found else None
+    if not isinstance(runs, list):  # older pages hold a dict
+        raise ValueError("an embedding.html must be written by this version to stand beside another")
+    return runs
 
 
 def _frame(frame: Frame, picture: EmbeddingMap) -> dict[str, Any]:

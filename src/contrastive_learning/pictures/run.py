@@ -8,9 +8,9 @@ from contrastive_learning.choices import check_choice
 from contrastive_learning.data.tokenized import TokenizedSplit
 from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.pictures.history import EmbeddingHistory, Frame
-from contrastive_learning.pictures.layout import PROJECTIONS, lay_out_spaces
+from contrastive_learning.pictures.layout import PROJECTIONS, lay_out_spaces, own_unit
 from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
-from contrastive_learning.pictures.page import PageFrame, draw_page, thin_out
+from contrastive_learning.pictures.page import MOST_RESPONSES, PageFrame, draw_page, most_frames, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
 from contrastive_learning.pictures.shown import ShownResponses, main_criterion
 
@@ -26,6 +26,8 @@ class PictureSettings:
 
     def __post_init__(self) -> None:
         check_choice("pictures.projection", self.projection, PROJECTIONS)
+        if self.sample_size > MOST_RESPONSES:
+            raise ValueError(f"pictures.sample_size must be at most {MOST_RESPONSES}, got {self.sample_size}")
 
 
 class RunPictures:
@@ -88,11 +90,16 @@ class RunPictures:
         return self.settings.criterion or clearest or self.criterion
 
     def _page(self, epoch: int, projection: str, criterion: str) -> str:
-        chosen = thin_out([frame.epoch for frame in self.history], epoch)
+        shown, num_criteria = self.shown, len(self.shown.criteria)
+        most = most_frames(len(shown.ids), 1 if projection == "shared" else num_criteria, num_criteria)
+        chosen = thin_out([frame.epoch for frame in self.history], epoch, most)
         frames = [PageFrame(frame, self._map(frame, projection)) for frame in self.history if frame.epoch in chosen]
+        (kept,) = (frame.embeddings for frame in self.history if frame.epoch == epoch)
+        own = [kept] if projection == "shared" else [own_unit(kept, each, num_criteria) for each in range(num_criteria)]
         return draw_page(
-            self.shown,
+            shown,
             frames,
+            own,
             title=self.title,
             objective=self.objective,
             epoch=epoch,
