@@ -20,8 +20,9 @@ from contrastive_app.launched import FOLLOWER_WAIT_SECONDS, WAIT_SECONDS, is_fol
 from contrastive_app.parts import Objective, wants_report
 from contrastive_app.paths import from_start
 from contrastive_app.places import CONF
+from contrastive_app.record import LOG_FILE
 from contrastive_app.resume import has_checkpoint
-from contrastive_app.secrets import redact_output
+from contrastive_app.secrets import append, redact_output
 from contrastive_app.studies import find_studies_by_name
 from optuna_sweep.errors import innermost
 
@@ -66,8 +67,10 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
             return None
         return train(config)
     except (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
+        line = f"error: {_innermost(error)}"
+        _write_to_log(config, line)
         if HydraConfig.get().mode == RunMode.RUN:
-            sys.exit(f"error: {_innermost(error)}")
+            sys.exit(line)
         raise
     except RuntimeError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -79,7 +82,16 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
             option = quoted("trainer.resume_from", str(output))
             how = f"; to continue, repeat the command with {option}" if has_checkpoint(Path(output)) else ""
             print(f"interrupted{how}", file=sys.stderr)
+            _write_to_log(config, f"interrupted{how}")
         raise
+
+
+def _write_to_log(config: DictConfig, line: str) -> None:
+    """The last line that a person sees is also the last of the run's log."""
+    folders = (OmegaConf.select(config, "trainer.resume_from"), HydraConfig.get().runtime.output_dir)
+    folder = next((folder for folder in folders if folder and Path(folder).is_dir()), None)
+    if folder is not None and not is_follower():
+        append(Path(folder) / LOG_FILE, f"{line}\n")
 
 
 def _innermost(error: BaseException) -> str:

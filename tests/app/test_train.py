@@ -127,6 +127,7 @@ def test_sigterm_closes_the_run_as_killed_and_resume_continues_it(finished, tmp_
     client, (run,) = runs(tmp_path)
     assert run.info.status == "KILLED"
     output = next(tmp_path.glob("outputs/*/*"))
+    assert (output / "train.log").read_text().splitlines()[-1] == errors.strip().splitlines()[-1]
     refused = train(tmp_path, *SMALL, f"hydra.run.dir={output}", check=False)
     assert f"trainer.resume_from={output}" in refused.stderr.strip().splitlines()[-1]
     last = json.loads((output / "checkpoints/checkpoints.json").read_text())["last"]  # epoch_005, epoch_006_batch_2
@@ -149,6 +150,8 @@ def test_a_failing_run_is_recorded_as_failed(tmp_path):
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert runs(tmp_path)[1][0].info.status == "FAILED"
+    (log,) = tmp_path.glob("outputs/*/*/train.log")
+    assert log.read_text().splitlines()[-1] == done.stderr.strip().splitlines()[-1]
 
 
 BAD = {

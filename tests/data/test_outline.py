@@ -7,20 +7,21 @@ from contrastive_learning.model.encoders import ScratchEncoder
 class Source:
     """40 training, 32 validation and `num_test` test responses; every fourth training one lacks a vote on `kind`."""
 
-    def __init__(self, num_test, votes=3):
-        self.num_test, self.votes = num_test, votes
+    def __init__(self, num_test, votes=3, more=()):
+        self.num_test, self.votes, self.more = num_test, votes, more
 
     def fingerprint(self):
-        return f"outline {self.num_test} {self.votes}"
+        return f"outline {self.num_test} {self.votes} {self.more}"
 
     def load(self):
         rows = [self._response(index) for index in range(72 + self.num_test)]
-        return Splits(("clear", "kind"), rows[:40], rows[40:72], rows[72:], [], [])
+        return Splits(("clear", "kind", *self.more), rows[:40], rows[40:72], rows[72:], [], [])
 
     def _response(self, index):
         votes = {"clear": VoteCount(self.votes if index % 2 else 0, self.votes)}
         if index % 4 or index >= 40:
             votes["kind"] = VoteCount(1, 1)
+        votes |= dict.fromkeys(self.more, VoteCount(1, 1))
         return RatedResponse(f"r{index}", "weather", (), f"맑고 따뜻해요 {index}", votes, f"g{index}")
 
 
@@ -35,6 +36,15 @@ def test_sizes_votes_and_yes_rates_take_two_lines(tmp_path):
         "data: train 40, valid 32, test 30 responses; 2 criteria; 2.1 (1-3) votes each",
         "yes in train: clear 50%, kind 100%",
     ]
+
+
+def test_many_yes_rates_are_wrapped(tmp_path):
+    names = [f"a criterion with a long name {index}" for index in range(9)]
+    _, *lines = of(Source(30, more=tuple(names)), tmp_path)
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 100
+    rates = ["clear 50%", "kind 100%", *(f"{name} 100%" for name in names)]
+    assert " ".join(map(str.strip, lines)) == f"yes in train: {', '.join(rates)}"
 
 
 def test_a_split_too_small_for_thresholds_is_named_with_its_rarest_criterion(tmp_path):

@@ -27,7 +27,8 @@ def measured(tables: Iterable[pa.Table], settings: Mapping[str, Any]) -> list[Ta
         return quality_metrics(probabilities[rows], *votes, criteria, settings["thresholds"])
 
     of_all = {f"all/{name}": value for name, value in metrics(slice(None)).items()}
-    found = [results_table(of_all, criteria, ["all"], heading=f"{len(domains):,} responses with votes")]
+    heading = f"{len(domains):,} response{'s' * (len(domains) != 1)} with votes"
+    found = [results_table(of_all, criteria, ["all"], heading=heading)]
     names, counts = np.unique(domains, return_counts=True)
     if len(names) > 1:
         largest = [(str(names[index]), int(counts[index])) for index in np.argsort(-counts, kind="stable")]

@@ -109,7 +109,8 @@ class WholeFile:
         if self._voted and not found:
             told = f"the votes are on {', '.join(self._voted)}, the judge's criteria are {', '.join(criteria)}"
             self._console.print(f"not measured: {told}")
-        self._console.print(f"scored: {unfinished.num_rows:,} responses, {unfinished.out}")
+        number = unfinished.num_rows
+        self._console.print(f"scored: {number:,} response{'s' * (number != 1)}, {unfinished.out}")
 
     def _begin(self, progress: Progress) -> None:
         """Unless an interrupted command has done so, read and check every row, and count them."""

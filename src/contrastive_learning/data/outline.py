@@ -1,4 +1,6 @@
-"""The data of a run in three lines at most, said before it trains."""
+"""The data of a run in a few lines, said before it trains."""
+
+import textwrap
 
 import numpy as np
 
@@ -6,6 +8,7 @@ from contrastive_learning.data.tokenized import TokenizedData, TokenizedSplit
 
 FEW_JUDGED = 30  # responses: a threshold chosen on fewer is mostly chance
 MOST_NAMED = 12  # criteria
+WIDTH = 100  # columns of the yes rates
 
 
 def outline(data: TokenizedData) -> list[str]:
@@ -25,7 +28,7 @@ def outline(data: TokenizedData) -> list[str]:
     warning = f"warning: too few judged responses for steady thresholds and figures: {', '.join(small)}"
     return [
         f"data: {sizes} responses; {criteria}; {each} {'vote' if each == '1' else 'votes'} each",
-        f"yes in train: {', '.join(rates[:MOST_NAMED])}{more}",
+        *textwrap.wrap(f"yes in train: {', '.join(rates[:MOST_NAMED])}{more}", WIDTH, subsequent_indent=" " * 14),
         *([warning] if small else []),
     ]
 
