@@ -77,7 +77,7 @@ def _parts_of(config: DictConfig, build: Callable[[DictConfig], Any]) -> Parts:
     )
     parts = Parts(*(build(node) for node in nodes))
     parts.loss.check_views(parts.settings.views)
-    check_share(_view_cutoff(config), parts.settings.views)
+    check_share(view_cutoff(config), parts.settings.views)
     return parts
 
 
@@ -281,14 +281,15 @@ def _cutoff(config: DictConfig, data: "TokenizedData") -> "Cutoff | None":
     from contrastive_learning.data.cutoff import Cutoff
     from contrastive_learning.data.inputs import start_tokens
 
-    share = _view_cutoff(config)
+    share = view_cutoff(config)
     if share == 0:
         return None
     start = start_tokens(data.tokenizer, config.data.prefix)
     return Cutoff(share=share, separator=data.tokenizer.sep_token_id, num_start=len(start), seed=config.seed)
 
 
-def _view_cutoff(config: DictConfig) -> float:
+def view_cutoff(config: DictConfig) -> float:
+    """Share of the tokens that the second view does not see."""
     share: float = config.data.get("view_cutoff", 0.0)  # not in configurations recorded before there was this option
     return share
 

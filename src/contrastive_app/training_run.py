@@ -22,6 +22,7 @@ from contrastive_app.parts import (
     objective_names,
     objectives_of,
     training_set,
+    view_cutoff,
 )
 from contrastive_app.record import (
     LOG_FILE,
@@ -128,7 +129,7 @@ class TrainingRun:
         encoder = trainer.accelerator.unwrap_model(trainer.model).encoder
         self._say(
             f"device {trainer.device}, precision {trainer.precision}",
-            *views_report(self._parts.settings.views, encoder),
+            *views_report(self._parts.settings.views, encoder, cutoff=view_cutoff(self._config)),
         )
         if self._is_continued:
             trainer.resume(self._output / "checkpoints")

@@ -32,6 +32,7 @@ def test_a_run_leaves_pictures_at_the_root_and_data_in_its_folder(tmp_path, make
         "embedding.png": None,
         "embedding.html": None,
         "embedding_map.parquet": "embeddings",
+        "embedding_map_before.parquet": "embeddings",
         "embedding_history.parquet": "embeddings",
         "vectors.tsv": "embeddings",
         "metadata.tsv": "embeddings",
@@ -40,6 +41,9 @@ def test_a_run_leaves_pictures_at_the_root_and_data_in_its_folder(tmp_path, make
         assert image.width == 800
     shown = EmbeddingMap.read(tmp_path / "embedding_map.parquet")
     assert (shown.title, shown.when, shown.subtitle) == ("τ 0.07   λ 0.1", "epoch 1", "val/macro_f1 0.600")
+    before = EmbeddingMap.read(tmp_path / "embedding_map_before.parquet")
+    assert (before.when, before.subtitle) == ("before training", "val/macro_f1 0.500")
+    assert np.abs(before.points - shown.points).max() > 0.01
 
 
 def clear_in(evaluation, criterion):

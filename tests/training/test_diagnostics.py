@@ -88,6 +88,9 @@ def test_with_two_views_every_response_is_an_anchor_of_its_other_view():
 def test_the_cost_of_two_views_is_said_and_that_they_need_dropout():
     assert views_report(1, tiny_model().encoder) == []
     assert views_report(2, tiny_model().encoder) == ["two views: each step encodes every response twice"]
+    assert views_report(2, tiny_model(dropout=0.0).encoder, cutoff=0.15) == [
+        "two views: each step encodes every response twice, the second time without 15% of its tokens"
+    ]
     _, warning = views_report(2, tiny_model(dropout=0.0).encoder)
     assert warning.startswith("warning: the encoder has no dropout, so both views of a response have equal embeddings")
 

@@ -24,7 +24,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     """
     # imported here, because every start of a sweep looks this function up, and few call it
     from contrastive_app.report.evidence import gather
-    from contrastive_app.report.grid import criterion_of, panels_of
+    from contrastive_app.report.grid import before_and_after, criterion_of, panels_of
     from contrastive_app.report.page import render
     from contrastive_app.report.runs_side_by_side import runs_side_by_side
     from contrastive_app.report.verdict import verdict_of
@@ -37,6 +37,11 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         grid = folder / "embedding_grid.png"
         grid.write_bytes(draw_grid(panels, criterion, columns=columns))
         yield grid
+    if before_after := before_and_after(evidence, criterion):
+        assert criterion is not None
+        clusters = folder / "embedding_before_after.png"
+        clusters.write_bytes(draw_grid(before_after, criterion, subtitle="without and with a contrastive term"))
+        yield clusters
     if (pair := runs_side_by_side(evidence)) is not None:
         compared = folder / "embeddings_side_by_side.html"
         compared.write_text(pair, encoding="utf-8")

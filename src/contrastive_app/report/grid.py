@@ -13,6 +13,7 @@ from hydra_plugins.contrastive_sweeper.outcome import TrialResult
 MAX_GRID = 120  # runs in one picture
 MOST_COLUMNS = 6
 MAP = "embedding_map.parquet"
+MAP_BEFORE = "embedding_map_before.parquet"
 LAMBDA = "loss.lambda_contrastive"
 
 
@@ -56,6 +57,30 @@ def panels_of(evidence: Evidence, criterion: str | None) -> tuple[list[Panel | N
     return [*first, *(at.get((row, column)) for row in rows for column in across)], len(across)
 
 
+def before_and_after(evidence: Evidence, criterion: str | None) -> list[Panel]:
+    """Before training, and after it without and with the best contrastive term; empty if one of them is missing.
+
+    The two runs have the same seed, so that both start from the same model.
+    """
+    own, baseline = evidence.contrastive, evidence.baseline
+    if baseline is None or own.is_baseline:
+        return []
+    for seed in own.runs:
+        if seed not in baseline.runs:
+            continue
+        without, best = (Arm(arm.trials, arm.params, {seed: arm.runs[seed]}) for arm in (baseline, own))
+        start = without.folder / MAP_BEFORE
+        drawn = [
+            Panel(replace(EmbeddingMap.read(start), title="before training")) if start.exists() else None,
+            _drawn(without, "λ = 0", criterion, is_faint=False),
+            _drawn(best, _words(evidence, own.params), criterion, is_faint=False),
+        ]
+        panels = [panel for panel in drawn if panel is not None]
+        if len(panels) == len(drawn):
+            return panels
+    return []
+
+
 def _axes(evidence: Evidence, trials: Sequence[TrialResult]) -> list[str] | None:
     """The swept numbers, the one that goes down first; None if something else was swept too."""
     names = [name for trial in trials for name in trial.params if name != evidence.outcome.seed_key]
@@ -78,8 +103,12 @@ def _panel(evidence: Evidence, trial: TrialResult, criterion: str | None) -> Pan
     arm = Arm([trial.number], trial.params, trial.runs)
     swept = {name: value for name, value in trial.params.items() if name != evidence.outcome.seed_key}
     pruned = trial.state == "PRUNED"
-    words = setting(swept, evidence.outcome.labels).replace(" = ", "=").replace(",", "")
-    return _drawn(arm, f"{trial.number:03d} {words}{' (pruned)' * pruned}", criterion, is_faint=pruned)
+    title = f"{trial.number:03d} {_words(evidence, swept)}{' (pruned)' * pruned}"
+    return _drawn(arm, title, criterion, is_faint=pruned)
+
+
+def _words(evidence: Evidence, swept: Mapping[str, Any]) -> str:
+    return setting(swept, evidence.outcome.labels).replace(" = ", "=").replace(",", "")
 
 
 def _drawn(arm: Arm, title: str, criterion: str | None, *, is_faint: bool) -> Panel | None:

@@ -110,14 +110,19 @@ class Panel(NamedTuple):
     is_faint: bool = False
 
 
-def draw_grid(panels: Sequence[Panel | None], criterion: str, *, columns: int = COLUMNS) -> bytes:
-    """A PNG of one criterion in several runs on the same data, row by row; None leaves a place empty."""
+def draw_grid(
+    panels: Sequence[Panel | None], criterion: str, *, columns: int = COLUMNS, subtitle: str | None = None
+) -> bytes:
+    """A PNG of one criterion in several runs on the same data, row by row; None leaves a place empty.
+
+    subtitle: None = how many runs there are.
+    """
     drawn = [panel for panel in panels if panel is not None]
     rows, width = math.ceil(len(panels) / columns), 20 + 260 * max(columns, COLUMNS)
     titles = [panel.shown.title for panel in drawn]
     page = _Page(drawn[0].shown, height=156 + 254 * rows, width=width, titles=titles)
     fit(page.text(16, 30, page.name(criterion), 24, weight="bold"), width - 32)
-    page.text(16, 60, f"{len(drawn)} run{'s' * (len(drawn) > 1)}", 18, FAINT)
+    page.text(16, 60, subtitle or f"{len(drawn)} run{'s' * (len(drawn) > 1)}", 18, FAINT)
     page.legend(top=76)
     for index, panel in enumerate(panels):
         if panel is None:

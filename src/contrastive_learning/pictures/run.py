@@ -79,6 +79,10 @@ class RunPictures:
         yield page, None
         picture.write(points)
         yield points, "embeddings"
+        if (first := next(iter(self.history))).epoch == 0:
+            before = self.folder / "embedding_map_before.parquet"
+            self._map(first, evaluation.projection).write(before)
+            yield before, "embeddings"
         yield self.history.path, "embeddings"
         if self.settings.projector_files:
             for path in write_projector_files(self.folder, self.shown, kept):

@@ -98,12 +98,13 @@ def anchor_report(loss: JointLoss, batches: BatchSampler, criteria: Sequence[str
     return lines
 
 
-def views_report(views: int, encoder: nn.Module) -> list[str]:
-    """What two views cost, and a warning if nothing makes them differ."""
+def views_report(views: int, encoder: nn.Module, *, cutoff: float = 0.0) -> list[str]:
+    """What two views cost, and a warning if nothing makes them differ. cutoff: data.view_cutoff."""
     if views == 1:
         return []
-    lines = ["two views: each step encodes every response twice"]
-    if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in encoder.modules()):
+    unseen = f", the second time without {cutoff:.0%} of its tokens" if cutoff > 0 else ""
+    lines = [f"two views: each step encodes every response twice{unseen}"]
+    if cutoff == 0 and not any(isinstance(module, nn.Dropout) and module.p > 0 for module in encoder.modules()):
         lines.append(
             "warning: the encoder has no dropout, so both views of a response have equal embeddings; two views then "
             "teach hardly more than one"

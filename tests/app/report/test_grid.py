@@ -1,12 +1,13 @@
 """Where the maps of a sweep's runs lie in one picture."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from contrastive_app.report.evidence import gather
-from contrastive_app.report.grid import criterion_of, panels_of
+from contrastive_app.report.grid import before_and_after, criterion_of, panels_of
 from contrastive_learning.pictures import EmbeddingMap
 
 VOTES = np.array([[0, 1], [3, 2], [3, 3], [1, 0]])
@@ -45,6 +46,23 @@ def test_a_grid_has_a_row_for_each_lambda_and_a_column_for_each_temperature(swee
     assert columns == 2
     assert titles(panels) == ["002 τ=0.05 λ=0", None, "001 τ=0.05 λ=0.3", "000 τ=0.1 λ=0.3"]
     assert panels[0].note == "silhouette 0.02, effective rank 2.5"
+
+
+def test_before_and_after_training_are_of_one_seed_that_left_all_maps(sweep, mapped):
+    sweep.trial(0.1, 0, 0.7, 0.7)
+    sweep.trial(0.1, 0.3, 0.8, 0.8)
+    evidence = gather(mapped().outcome())
+    assert before_and_after(evidence, "safe") == []  # no map of the time before training
+    run = evidence.baseline.runs[1].folder
+    shown = EmbeddingMap.read(run / "embedding_map.parquet")
+    replace(shown, when="before training").write(run / "embedding_map_before.parquet")
+    panels = before_and_after(evidence, "safe")
+    assert titles(panels) == ["before training", "λ = 0", "τ=0.1 λ=0.3"]
+    assert [panel.note for panel in panels[1:]] == [
+        "silhouette 0.01, effective rank 1.5",  # of seed 1
+        "silhouette 0.03, effective rank 3.5",
+    ]
+    assert before_and_after(evidence, "no such criterion") == []
 
 
 def test_a_search_is_ordered_by_lambda_and_a_confirmed_baseline_comes_first(sweep, mapped):
