@@ -1,8 +1,10 @@
 """Turns the errors of Hydra and OmegaConf into one line that tells a person at the command line what to change."""
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,17 @@ def check_keys(config: DictConfig, config_dir: Path) -> None:
     groups = [group for entry in train["defaults"] if isinstance(entry, dict) for group in entry]
     for key in map(str, config):
         if key not in (*train, *groups):
+            raise ValueError(f"there is no option {key}{_nearest(key, config_dir)}")
+
+
+def check_arguments(group: str, function: partial[Any], config_dir: Path) -> None:
+    """Raises ValueError for an option that `function`, which the group describes, does not have."""
+    accepted = inspect.signature(function.func).parameters
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return
+    for name in function.keywords:
+        if name not in accepted:
+            key = f"{group}.{name}"
             raise ValueError(f"there is no option {key}{_nearest(key, config_dir)}")
 
 

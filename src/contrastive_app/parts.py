@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.checks import check_before_data
-from contrastive_app.command_line import check_keys
+from contrastive_app.command_line import check_arguments, check_keys
 from contrastive_app.interrupts import close_first
 from contrastive_app.launched import num_launched
 from contrastive_app.places import CONF
@@ -76,6 +76,9 @@ def _parts_of(config: DictConfig, build: Callable[[DictConfig], Any]) -> Parts:
         config.get("judge", ONLY_JUDGE),
     )
     parts = Parts(*(build(node) for node in nodes))
+    for group, function in (("optimizer", parts.optimizer), ("sampler", parts.make_sampler)):
+        if isinstance(function, partial):
+            check_arguments(group, function, CONF)
     parts.loss.check_views(parts.settings.views)
     check_share(view_cutoff(config), parts.settings.views)
     return parts
@@ -116,8 +119,20 @@ def check_point(config: DictConfig) -> None:
     Raises ValueError, or what Hydra raises for a node that cannot be built.
     """
     check_keys(config, CONF)
-    _parts_of(config, _built_once)
+    parts = _parts_of(config, _built_once)
+    if str(config.sampler.get("_target_", "")).startswith("contrastive_learning."):
+        _check_sampler(parts)
     objective_names(config)
+
+
+def _check_sampler(parts: Parts) -> None:
+    """Have the sampler check its options on two responses; one of somebody else's may need other ones."""
+    import numpy as np
+
+    from contrastive_learning.samplers import Examples
+
+    votes, two = np.array([[0], [1]]), np.arange(2)
+    parts.make_sampler(Examples(votes, np.ones_like(votes), lengths=two, texts=two, domains=two))
 
 
 def _built_once(node: DictConfig) -> Any:

@@ -157,6 +157,7 @@ def test_a_failing_run_is_recorded_as_failed(tmp_path):
 BAD = {
     "loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
     "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
+    "+optimizer.lrr=1": "there is no option optimizer.lrr (did you mean optimizer.lr?)",
     "+sede=1": "there is no option sede (did you mean seed?)",
     "data.path=x": "data=aihub and data=votes have it",
     "loss=supcn": "there is no loss=supcn (did you mean supcon?): agreement, balanced, bce, exact, graded, instance",
