@@ -5,7 +5,7 @@ import torch
 from accelerate.utils import send_to_device
 
 from contrastive_learning.data.batches import Batch
-from contrastive_learning.losses import JointLoss, SupConLoss
+from contrastive_learning.losses import BalancedLoss, GradedLoss, JointLoss, SupConLoss
 from contrastive_learning.model.passes import passes_of
 from contrastive_learning.runtime.devices import accelerator
 from contrastive_learning.training.grad_cache import backward_in_passes
@@ -75,12 +75,21 @@ def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share
         torch.testing.assert_close(found[name] / scale, grad / scale, rtol=0, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("views", [1, 2])
-def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views):
+OPTIONS = {"temperature": 0.2, "projection": "per_criterion", "criterion_weights": None}
+ACROSS = SupConLoss(**OPTIONS, denominator="all", domains="across")
+
+
+@pytest.mark.parametrize(("views", "loss"), [(1, ACROSS), (1, GradedLoss(**OPTIONS)), (2, BalancedLoss(**OPTIONS))])
+def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views, loss):
+    def losses(folder, **changes):
+        trainer = build_trainer(tmp_path / folder, **changes)
+        trainer.loss.contrastive_loss = loss
+        return losses_of(trainer.fit())
+
     common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32", "views": views}
     if views == 2:
         common |= {"loss_changes": terms_on_two_views(), "unjudged": 50, "cutoff": half_of_the_tokens()}
-    plain = losses_of(build_trainer(tmp_path / "plain", **common).fit())
+    plain = losses("plain", **common)
     for passes in ({"grad_cache_chunk": 5}, {"tokens_per_pass": 50}):
-        cut = losses_of(build_trainer(tmp_path / next(iter(passes)), **common, **passes).fit())
+        cut = losses(next(iter(passes)), **common, **passes)
         torch.testing.assert_close(torch.tensor(cut), torch.tensor(plain), rtol=1e-4, atol=1e-5)
