@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TOOLS := $(VENV)/.installed-tools
+UV := $(shell command -v uv)
+PIP_INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/pip install) --quiet -c .ci/constraints.txt
 STUDY ?= temperature_lambda
 ARGS ?=
 WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
@@ -13,14 +16,21 @@ WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED)  ## .venv with the versions that were tested
+install: $(TOOLS)  ## .venv with the versions that were tested, and the tools for tests and checks
 
 # torch first and alone: whatever depends on it then keeps the build that is already there
 $(INSTALLED): pyproject.toml .ci/constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c .ci/constraints.txt torch
-	$(BIN)/pip install --quiet -c .ci/constraints.txt -e '.[dev]'
-	touch $(INSTALLED)
+	@echo "Installing torch, transformers, MLflow, Optuna and what they need into $(VENV) with $(if $(UV),uv,pip): once,"
+	@echo "about 2 GB on disk (several more if torch comes with CUDA), some four minutes with pip, fewer with uv."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) torch
+	@$(PIP_INSTALL) -e .
+	@touch $(INSTALLED)
+
+$(TOOLS): $(INSTALLED)
+	@echo "Installing the tools for tests and checks into $(VENV) with $(if $(UV),uv,pip): once, a few hundred MB, a minute."
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(TOOLS)
 
 train: $(INSTALLED)  ## train the default model on the sample data: make train ARGS="loss.temperature=0.1"
 	$(BIN)/python -m src.train $(ARGS)
@@ -37,28 +47,28 @@ judge: $(INSTALLED)  ## score responses, with or without votes: make judge FILE=
 sync: $(INSTALLED)  ## send what a tracking server that was away has not taken yet: make sync ARGS="outputs/2026-11-24"
 	$(BIN)/python -m src.sync $(ARGS)
 
-test: $(INSTALLED)  ## every test, the slow ones too
+test: $(TOOLS)  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
-test-fast: $(INSTALLED)  ## the tests that take seconds, before each commit
+test-fast: $(TOOLS)  ## the tests that take seconds, before each commit
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) $(ARGS)
 
-coverage: $(INSTALLED)  ## which lines of src the tests run, in whichever process: make coverage ARGS="tests/losses"
+coverage: $(TOOLS)  ## which lines of src the tests run, in whichever process: make coverage ARGS="tests/losses"
 	rm -rf .cache/coverage
 	$(BIN)/python -m coverage run -m pytest $(WORKERS) $(ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-lint: $(INSTALLED)  ## ruff and mypy --strict
+lint: $(TOOLS)  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(INSTALLED)  ## what ruff can mend by itself
+format: $(TOOLS)  ## what ruff can mend by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)  ## the measured comparisons, half an hour; close other programs first. Each script takes --help
+bench: $(TOOLS)  ## the measured comparisons, half an hour; close other programs first. Each script takes --help
 	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py
 	$(BIN)/python tests/benchmarks/training_throughput.py
 	$(BIN)/python tests/benchmarks/sweep_speed.py

@@ -89,9 +89,10 @@ class OptunaSweeperConf:
     mlflow_uri: str | None = None
     mlflow_experiment: str | None = None
     mlflow_ui: str = "http://127.0.0.1:5000"  # where the UI answers, unless mlflow_uri is itself a server
-    mlflow_images: list[str] = field(
-        default_factory=list
-    )  # series of pictures that jobs log, to show in the comparison
+    # series of pictures that jobs log, to show in the comparison; metrics and params to show in its table, besides the
+    # objectives and what is swept
+    mlflow_images: list[str] = field(default_factory=list)
+    mlflow_columns: list[str] = field(default_factory=list)
 
     # set by the sweeper for each job
     trial_number: int | None = None

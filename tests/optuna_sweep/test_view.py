@@ -18,8 +18,8 @@ TRACKING = "tracking=sqlite:///mlflow.db"
 REPORT = "hydra.sweeper.report=app.report"
 
 
-def view(params=("x", "y"), objectives=("final/value",)):
-    return View("3", "abc", "s", params, params, objectives, True, ["value"], ["val/embedding"], 4)
+def view(params=("x", "y"), objectives=("final/value",), more=()):
+    return View("3", "abc", "s", params, params, objectives, True, ["value"], ["val/embedding"], 4, more)
 
 
 def state_of(tag):
@@ -54,6 +54,11 @@ def test_a_view_has_the_charts_of_its_parameters_and_objectives():
     assert charts == ["PARALLEL", "SCATTER", "SCATTER", "LINE", "IMAGE"]
 
 
+def test_further_columns_stand_beside_objectives_and_parameters_once():
+    _, tag = view(params=("x",), more=("metrics.`flips`", "params.`x`")).tag()
+    assert state_of(tag)["selectedColumns"] == ["metrics.`final/value`", "params.`x`", "metrics.`flips`"]
+
+
 def test_a_view_that_no_tag_can_hold_is_not_saved():
     assert view(params=[f"group.parameter_{hash((index, 0)):x}" for index in range(300)]).tag() is None
 
@@ -69,7 +74,8 @@ def test_addresses():
 
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
-    command = (NAME, TRACKING, REPORT, "epochs=2", "x=1,2,3", "y=0,1", "failing_x=3", "failure=exception")
+    columns = "hydra.sweeper.mlflow_columns=[value,name,nothing]"
+    command = (NAME, TRACKING, REPORT, columns, "epochs=2", "x=1,2,3", "y=0,1", "failing_x=3", "failure=exception")
     out = sweeps.run(*command, code=1)
     (parent,), children = sweeps.children()
     (address,) = (line.removeprefix("Comparison: ") for line in out.splitlines() if line.startswith("Comparison: "))
@@ -77,7 +83,7 @@ def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
     ((key, state),) = saved_views(sweeps.folder).items()
     assert f"viewStateShareKey={key}" in address
     assert parent.info.run_id in state["searchFilter"]
-    assert state["selectedColumns"] == ["metrics.`final/value`", "params.`x`", "params.`y`"]
+    assert state["selectedColumns"] == ["metrics.`final/value`", "params.`x`", "params.`y`", "params.`name`"]
     assert state["orderByAsc"] is True
     (best,) = (line for line in unquote(out).splitlines() if line.startswith("Best runs: "))
     compared = json.loads(best.partition("runs=")[2].partition("&")[0])

@@ -91,6 +91,7 @@ class MlflowRecord:
         *,
         ui: str,
         images: Sequence[str],
+        columns: Sequence[str],
         patience: Patience,
     ) -> None:
         quiet_client_settings()
@@ -98,7 +99,8 @@ class MlflowRecord:
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._study_name, self._label = study_name, label
-        self._ui, self._images, self._patience = base_address(uri, ui), images, patience
+        self._ui, self._patience = base_address(uri, ui), patience
+        self._images, self._columns = images, columns
         with creation_lock(uri):  # MLflow's first use of a store is not safe for several processes
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = experiment_id(self._client, uri, experiment)
@@ -135,7 +137,8 @@ class MlflowRecord:
     def show(self, outcome: Outcome) -> Mapping[str, str]:
         parent = self.parent_run_id
         assert parent is not None
-        addresses = show(self._client, self._experiment_id, parent, outcome, self._images)
+        shown = {"images": self._images, "columns": self._columns}
+        addresses = show(self._client, self._experiment_id, parent, outcome, **shown)
         note = describe(outcome, addresses.markdown())
         self._client.set_tag(parent, "mlflow.note.content", note[:MAX_NOTE_LENGTH])
         self._client.set_tag(parent, "sweep.view", addresses.view)

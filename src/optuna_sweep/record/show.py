@@ -20,10 +20,19 @@ class Addresses(NamedTuple):
         return f"[**The ready-made comparison**]({self.view[1:]}){compare}"
 
 
-def show(client: Any, experiment_id: str, parent_run_id: str, outcome: Outcome, images: Sequence[str]) -> Addresses:
+def show(
+    client: Any,
+    experiment_id: str,
+    parent_run_id: str,
+    outcome: Outcome,
+    *,
+    images: Sequence[str],
+    columns: Sequence[str],
+) -> Addresses:
     """Save the comparison of the parent's runs. Returns addresses from the `/#/` on.
 
-    images: names of series of pictures that the jobs have logged.
+    images: names of series of pictures that the jobs have logged; columns: metrics and params to show in the table, if
+    the jobs have logged them.
     """
     children = f"tags.mlflow.parentRunId = '{parent_run_id}'"
     some = list(client.search_runs([experiment_id], children, max_results=100))
@@ -46,6 +55,10 @@ def show(client: Any, experiment_id: str, parent_run_id: str, outcome: Outcome, 
         curves,
         images if best else (),
         _last_step(client, best[0], curves) if best else 0,
+        [
+            *(f"metrics.`{name}`" for name in columns if name in known and name not in curves),
+            *(f"params.`{name}`" for name in columns if any(name in run.data.params for run in some)),
+        ],
     )
     tag = view.tag()
     if tag is not None:

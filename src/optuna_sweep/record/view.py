@@ -34,6 +34,7 @@ class View:
     curves: Sequence[str]  # metrics with a value per epoch
     images: Sequence[str]  # series of pictures
     image_step: int
+    more_columns: Sequence[str] = ()  # of the table, besides params and objectives, as MLflow has them: metrics.`loss`
 
     @property
     def key(self) -> str:
@@ -63,6 +64,7 @@ class View:
 
     def _state(self) -> Json:
         columns = [f"metrics.`{name}`" for name in self.objectives] + [f"params.`{name}`" for name in self.params]
+        columns += [name for name in self.more_columns if name not in columns]
         return {
             "searchFilter": _filter(self.parent_run_id),
             "orderByKey": f"metrics.`{self.objectives[0]}`",

@@ -201,9 +201,17 @@ def _open_record(plan: Plan) -> Record:
     try:
         check_store(uri, experiment, option="hydra.sweeper.mlflow_uri")
         patience = Patience(f"hydra.sweeper.mlflow_uri: {redact(uri)}", settings.storage_patience)
-        images = settings.mlflow_images
+        images, columns = settings.mlflow_images, settings.mlflow_columns
         return MlflowRecord(
-            uri, experiment, plan.study_name, plan.label, facts, ui=ui, images=images, patience=patience
+            uri,
+            experiment,
+            plan.study_name,
+            plan.label,
+            facts,
+            ui=ui,
+            images=images,
+            columns=columns,
+            patience=patience,
         )
     except ValueError as error:
         raise SweepError(str(error)) from error
