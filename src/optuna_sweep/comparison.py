@@ -3,17 +3,26 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-RESAMPLES = 10_000
+CONFIDENCE = 0.95
 FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
 
 
 class Comparison(NamedTuple):
-    """Paired over seeds, positive = better; the interval is a percentile bootstrap of the mean difference, 95 %."""
+    """Paired over seeds, positive = better; the interval is Student's of the mean difference, 95 %.
+
+    A bootstrap of so few differences is too narrow: of 1,000 studies without any difference it calls 135 decided at 6
+    seeds and 104 at 8, Student's interval 54 and 45.
+    """
 
     mean_gain: float
     low: float
     high: float
     num_seeds: int
+
+    @property
+    def is_decided(self) -> bool:
+        """The interval leaves out 0, over at least FEW_SEEDS."""
+        return self.num_seeds >= FEW_SEEDS and not self.low <= 0 <= self.high
 
     @property
     def word(self) -> str:
@@ -35,13 +44,14 @@ def compare(values: Mapping[int, float], baseline: Mapping[int, float], directio
     >>> compare({1: 0.75, 2: 1.0}, {1: 0.5, 2: 0.5}, "maximize").mean_gain
     0.375
     """
-    import numpy as np  # here: Hydra's scan for plugins, which every start pays for, executes this module
+    # here: Hydra's scan for plugins, which every start pays for, executes this module
+    import numpy as np
+    from scipy.special import stdtrit
 
     sign = 1 if direction == "maximize" else -1
     seeds = sorted(values.keys() & baseline.keys())
     if len(seeds) < 2:
         return None
     gains = np.array([sign * (values[seed] - baseline[seed]) for seed in seeds])
-    drawn = np.random.default_rng(0).choice(gains, size=(RESAMPLES, len(gains)))
-    low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
-    return Comparison(float(gains.mean()), float(low), float(high), len(gains))
+    mean, margin = gains.mean(), stdtrit(len(gains) - 1, (1 + CONFIDENCE) / 2) * gains.std(ddof=1) / len(gains) ** 0.5
+    return Comparison(float(mean), float(mean - margin), float(mean + margin), len(gains))

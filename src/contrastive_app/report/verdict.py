@@ -103,9 +103,14 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
 def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     outcome = evidence.outcome
     contrastive = setting(evidence.contrastive.params, outcome.labels)
-    word = gain.word.capitalize()
+    reasons = [f"With {contrastive}, {outcome.metrics[0]} is {_in_words(gain)}."]
     in_doubt = bool(evidence.contrastive.doubts or (evidence.baseline and evidence.baseline.doubts))
     without = evidence.gain(with_doubts=False) if in_doubt else gain
+    if in_doubt and without is not None:
+        reasons.append(f"Without the runs in doubt: {_in_words(without)}.")
+        if without.is_decided and gain.mean_gain / without.mean_gain >= 1:  # they point the same way, and add noise
+            gain = without
+    word = gain.word.capitalize()
     if without is None or without.word != gain.word:
         headline = "Not decided: the answer depends on runs in doubt."
     elif gain.num_seeds < FEW_SEEDS:
@@ -116,11 +121,8 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         headline = f"{word} from the contrastive term: keep λ = 0."
     else:
         headline = "No gain beyond seed noise: λ = 0 does as well."
-    reasons = [f"With {contrastive}, {outcome.metrics[0]} is {_in_words(gain)}."]
-    if gain.num_seeds < ENOUGH_SEEDS and not gain.low <= 0 <= gain.high:
+    if gain.num_seeds < ENOUGH_SEEDS and gain.is_decided:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
-    if in_doubt and without is not None:
-        reasons.append(f"Without the runs in doubt: {_in_words(without)}.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
     if without is None or without.word != gain.word:

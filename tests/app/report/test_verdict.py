@@ -102,6 +102,7 @@ def test_a_gain_without_the_stuck_runs_is_one(sweep):
     found = verdict(sweep.outcome())
     assert found.headline == "A gain from the contrastive term: use τ = 0.07, λ = 0.1."
     assert "With λ = 0, 1 of 8 runs never left the base rates" in found.reason
+    assert "7 paired seeds)." in found.reason
 
 
 def test_a_stuck_run_is_said_with_one_seed_too(sweep):
@@ -115,7 +116,7 @@ def test_few_seeds_are_a_hint_however_clear(sweep, count, start):
     sweep.trial(0.07, 0.1, 0.9)
     found = verdict(sweep.outcome(sweep.confirmation(0, shifted(0.1, noise=0.01)[:count], BASE[:count])))
     assert found.headline.startswith(start)
-    assert ("by chance in one of" in found.reason) == (count < 6)
+    assert ("by chance in one of" in found.reason) == (count == 4)
 
 
 def test_seeds_that_chose_flatter(sweep):

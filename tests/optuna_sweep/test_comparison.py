@@ -1,0 +1,33 @@
+"""The interval of a difference over paired seeds."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, compare
+
+
+def by_seed(values):
+    return dict(enumerate(values))
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_interval_is_that_of_a_paired_t_test(direction):
+    values, baseline = np.random.default_rng(1).normal(0.8, 0.02, size=(2, 7))
+    found = compare(by_seed(values), by_seed(baseline), direction)
+    sign = 1 if direction == "maximize" else -1
+    expected = stats.ttest_rel(sign * values, sign * baseline).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.mean_gain == pytest.approx((expected.low + expected.high) / 2)
+
+
+@pytest.mark.parametrize("num_seeds", [FEW_SEEDS, ENOUGH_SEEDS, 8])
+def test_of_a_thousand_studies_without_a_difference_about_fifty_are_called_decided(num_seeds):
+    studies = np.random.default_rng(0).normal(size=(1000, 2, num_seeds))
+    found = [compare(by_seed(one), by_seed(other), "maximize") for one, other in studies]
+    assert 35 <= sum(gain.low > 0 or gain.high < 0 for gain in found) <= 65
+
+
+def test_equal_differences_are_certain_and_one_seed_is_none():
+    assert compare({1: 0.75, 2: 1.0}, {1: 0.5, 2: 0.75}, "maximize")[:3] == (0.25, 0.25, 0.25)
+    assert compare({1: 0.75, 2: 1.0}, {2: 0.75}, "maximize") is None
