@@ -1,5 +1,6 @@
 """The first use of a store, and the experiment whose artifacts must land in one folder whoever creates it."""
 
+import logging
 import os
 import re
 import tempfile
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 
 
 def quiet_client_settings() -> None:
-    """MLflow's environment variables, unless the user has set them. Call this before MLflow is imported."""
+    """Set MLflow's environment variables, unless the user has, and its loggers. Call this before MLflow is imported."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # training waits for each call, and calls are repeated by us after an outage
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    for chatty in ("alembic", "mlflow.store", "mlflow.pyfunc", "mlflow.system_metrics"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # outages are reported by us
 
 
 def creation_lock(uri: str) -> FileLock:

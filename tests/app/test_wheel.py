@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import ROOT, SMALL, provide_store
+from support.commands import ROOT, SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +64,8 @@ def swept(installed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     small = [*SMALL, "trainer.epochs=1", "hydra.sweeper.n_trials=2", "tracking.register=judge"]
-    provide_store(folder)
-    installed.run(folder, "contrastive-train", "--config-name", "smoke", *small)
+    told = installed.run(folder, "contrastive-train", "--config-name", "smoke", *small)
+    assert "INFO mlflow" not in told  # it made its store
     return folder
 
 

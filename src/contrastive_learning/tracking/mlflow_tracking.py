@@ -1,6 +1,5 @@
 """Opens runs in an MLflow store."""
 
-import logging
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -99,9 +98,6 @@ class MlflowTracking:
         """A client, and the experiment's id."""
         from mlflow import MlflowClient
 
-        for chatty in ("alembic", "mlflow.store", "mlflow.pyfunc", "mlflow.system_metrics"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # the outbox reports outages
         with creation_lock(self.uri):  # MLflow's first use of a store is not safe for several processes
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)  # whatever the environment names
             return client, experiment_id(client, self.uri, self.experiment)

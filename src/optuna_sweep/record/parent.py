@@ -3,7 +3,6 @@
 import copy
 import itertools
 import json
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +96,6 @@ class MlflowRecord:
         quiet_client_settings()
         from mlflow import MlflowClient
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         self._study_name, self._label = study_name, label
         self._ui, self._patience = base_address(uri, ui), patience
         self._images, self._columns = images, columns
