@@ -38,6 +38,16 @@ class Comparison(NamedTuple):
         return f"{self.mean_gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.num_seeds} paired seeds"
 
 
+def settled(gain: Comparison, without: Comparison | None) -> Comparison | None:
+    """Of a comparison and that without the runs in doubt, the one that counts; None if runs in doubt decide the answer.
+
+    They do not if they point the same way and only widen the interval.
+    """
+    if without is None or without.word == gain.word:
+        return None if without is None else gain
+    return without if without.is_decided and gain.mean_gain / without.mean_gain >= 1 else None
+
+
 def compare(values: Mapping[int, float], baseline: Mapping[int, float], direction: str) -> Comparison | None:
     """Compares two configurations by their objective values per seed; None with fewer than two seeds in common.
 

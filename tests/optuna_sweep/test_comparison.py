@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, compare
+from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare, settled
 
 
 def by_seed(values):
@@ -31,3 +31,12 @@ def test_of_a_thousand_studies_without_a_difference_about_fifty_are_called_decid
 def test_equal_differences_are_certain_and_one_seed_is_none():
     assert compare({1: 0.75, 2: 1.0}, {1: 0.5, 2: 0.75}, "maximize")[:3] == (0.25, 0.25, 0.25)
     assert compare({1: 0.75, 2: 1.0}, {2: 0.75}, "maximize") is None
+
+
+def test_runs_in_doubt_decide_nothing_unless_they_only_add_noise_to_the_same_answer():
+    clear, noisy = Comparison(0.05, 0.04, 0.06, 7), Comparison(0.09, -0.02, 0.2, 8)
+    assert settled(noisy, clear) == clear
+    assert settled(clear, clear._replace(num_seeds=6)) == clear
+    assert settled(clear, noisy) is None
+    assert settled(Comparison(-0.09, -0.2, 0.02, 8), clear) is None
+    assert settled(clear, None) is None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from contrastive_app.places import command
 from contrastive_app.report.evidence import Evidence
 from contrastive_learning.training.diagnostics import REMEDY_FOR_STUCK
-from hydra_plugins.contrastive_sweeper.outcome import ENOUGH_SEEDS, FEW_SEEDS, Comparison
+from hydra_plugins.contrastive_sweeper.outcome import ENOUGH_SEEDS, FEW_SEEDS, Comparison, settled
 
 CONFIRM = "hydra.sweeper.confirm."
 NUM_SEEDS = 8  # of the comparison that is proposed
@@ -108,10 +108,10 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     without = evidence.gain(with_doubts=False) if in_doubt else gain
     if in_doubt and without is not None:
         reasons.append(f"Without the runs in doubt: {_in_words(without)}.")
-        if without.is_decided and gain.mean_gain / without.mean_gain >= 1:  # they point the same way, and add noise
-            gain = without
+    answer = settled(gain, without)
+    gain = answer or gain
     word = gain.word.capitalize()
-    if without is None or without.word != gain.word:
+    if answer is None:
         headline = "Not decided: the answer depends on runs in doubt."
     elif gain.num_seeds < FEW_SEEDS:
         headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
@@ -125,7 +125,7 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
-    if without is None or without.word != gain.word:
+    if answer is None:
         next_step = f"Before more seeds, see that fewer runs get stuck: {REMEDY_FOR_STUCK}."
     else:
         next_step = _to_decide(evidence) if gain.num_seeds < FEW_SEEDS else _to_train_again(evidence)

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_sweep.comparison import Comparison, compare
+from optuna_sweep.comparison import Comparison, compare, settled
 from optuna_sweep.outcome import ArmMean, Confirmation, Findings, SeedRun, doubts_of, undoubted
 from optuna_sweep.plan.make_plan import digest
 from optuna_sweep.plan.plan import Plan
@@ -114,7 +114,7 @@ def findings(confirmation: Confirmation, direction: str) -> Findings | None:
     own, other = (_first_values(undoubted(runs_of[name])) for name in (chosen, BASELINE))
     without = compare(own, other, direction)
     verdict = f"{_said(gain)}; without the runs in doubt {_said(without)}"
-    if gain is not None and (without is None or without.word != gain.word):
+    if gain is not None and settled(gain, without) is None:
         verdict = f"not decided, as runs in doubt decide it: {verdict}"
     return Findings(chosen, means, verdict, gain, without)
 
