@@ -70,8 +70,9 @@ def before_and_after(evidence: Evidence, criterion: str | None) -> list[Panel]:
             continue
         without, best = (Arm(arm.trials, arm.params, {seed: arm.runs[seed]}) for arm in (baseline, own))
         start = without.folder / MAP_BEFORE
+        before = replace(EmbeddingMap.read(start), title="before training", when="epoch 0") if start.exists() else None
         drawn = [
-            Panel(replace(EmbeddingMap.read(start), title="before training")) if start.exists() else None,
+            None if before is None else Panel(before),
             _drawn(without, "λ = 0", criterion, is_faint=False),
             _drawn(best, _words(evidence, own.params), criterion, is_faint=False),
         ]
