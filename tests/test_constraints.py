@@ -14,7 +14,8 @@ def names(lines):
 
 
 @pytest.mark.parametrize(
-    "extra", ["gpu", "xlsx", "postgres", "cmaes", "joblib", "submitit", "index", "huggingface", "dev"]
+    "extra",
+    ["gpu", "xlsx", "postgres", "cmaes", "joblib", "submitit", "index", "huggingface", "onnx", "openvino", "dev"],
 )
 def test_an_extra_is_held_to_the_versions_that_were_tested(extra):
     constraints = (ROOT / ".ci/constraints.txt").read_text(encoding="utf-8").splitlines()

@@ -144,7 +144,7 @@ def test_neighbours_are_given_as_reasons(tmp_path):
     judged = served.predict(None, ROWS, {"neighbours": 3})
     plain = served.predict(None, ROWS)
     assert not [name for name in plain if name.startswith("neighbours/")]
-    logits, _, _ = served._judge(served._tokens(ROWS.context, ROWS.response))
+    logits, _, _ = served._judge(served.tokens(ROWS.context, ROWS.response))
     for column, criterion in enumerate(CRITERIA):
         for row, reasons in enumerate(judged[f"neighbours/{criterion}"]):
             assert reasons[0]["response"] == RESPONSES[row].response

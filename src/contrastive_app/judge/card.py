@@ -25,11 +25,19 @@ CITATION = """\
 }"""
 
 
-def card(settings: Mapping[str, Any], origin: Origin | None, usage: str, *, library: str, notes: Sequence[str]) -> str:
+def card(
+    settings: Mapping[str, Any],
+    origin: Origin | None,
+    usage: str,
+    *,
+    library: str,
+    notes: Sequence[str],
+    speed: str | None = None,
+) -> str:
     """The text of README.md, with its YAML front matter.
 
     settings: judge.json. origin: None if the run is not known. usage: the section that says how to call the judge.
-    library: its name on a hub. notes: further limits, a line each.
+    library: its name on a hub. notes: further limits, a line each. speed: a section that tells of it.
     """
     encoder = None if origin is None else str(origin.options["model.name"])
     licence = None if encoder is None else _licence(encoder)
@@ -46,6 +54,7 @@ def card(settings: Mapping[str, Any], origin: Origin | None, usage: str, *, libr
         "Criteria": _criteria(settings, columns.get("test")),
         "Data": _data(settings, origin, columns),
         "Measured": _measured(settings, columns),
+        **({} if speed is None else {"Speed": speed}),
         "Limits": _limits(settings, notes),
         "Licence": _licence_words(encoder, licence),
         "Cite": f"```bibtex\n{CITATION}\n```",
@@ -78,7 +87,7 @@ def _criteria(settings: Mapping[str, Any], test: tuple[Any, Any, Any] | None) ->
         rows.append(
             [criterion, f"{threshold:.4f}", share, *("-" if value is None else f"{value:.3f}" for value in metrics)]
         )
-    return f"A probability above the threshold, which was chosen on valid, means yes.\n\n{_table(head, rows)}"
+    return f"A probability above the threshold, which was chosen on valid, means yes.\n\n{table(head, rows)}"
 
 
 def _data(settings: Mapping[str, Any], origin: Origin | None, columns: Mapping[str, tuple[Any, Any, Any]]) -> str:
@@ -116,7 +125,7 @@ def _measured(settings: Mapping[str, Any], columns: Mapping[str, tuple[Any, Any,
         "no. Brier score: corrected for the noise of few votes. Thresholds and weights were chosen on valid; test_ood "
         "is of domains that train has not."
     )
-    return f"{told}\n\n{_table(['split', *SHOWN.values()], rows)}"
+    return f"{told}\n\n{table(['split', *SHOWN.values()], rows)}"
 
 
 def _with_intervals(
@@ -140,11 +149,14 @@ def _with_intervals(
 
 
 def _limits(settings: Mapping[str, Any], notes: Sequence[str]) -> str:
+    trained = settings["precision"]
+    rounding = f"It was trained and measured in {trained}; in fp32, as it is here, probabilities differ by rounding."
     lines = [
         "It judges as the annotators of its training data did, with their errors and preferences; in other domains and "
         "languages it is less sure than it seems.",
         "A decision on a response that annotators themselves would split on is close to a coin's.",
         f"Of inputs longer than {settings['max_length']} tokens, what is cut off is not judged.",
+        *([] if trained == "fp32" else [rounding]),
         *notes,
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -179,5 +191,6 @@ def _shown(encoder: str) -> str:
     return f"`{encoder if _is_hub_id(encoder) else Path(encoder).name}`"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -288,7 +288,7 @@ def nearest(queries: Tensor, rows: Tensor, ignored: Tensor, k: int) -> tuple[Ten
 def _nearest(queries: Tensor, rows: Tensor, ignored: Tensor, k: int) -> tuple[Tensor, Tensor]:
     similarity = queries @ rows.T  # [queries, rows]
     similarity.index_fill_(1, ignored, -torch.inf)
-    blocks = similarity.view(len(queries), -1, BLOCK)  # [queries, blocks, BLOCK]
+    blocks = similarity.view(len(queries), len(rows) // BLOCK, BLOCK)  # [queries, blocks, BLOCK]
     best = blocks.amax(dim=2).topk(min(k, blocks.shape[1]), dim=1).indices  # [queries, k]
     candidates = blocks.gather(1, best.unsqueeze(2).expand(-1, -1, BLOCK)).flatten(1)  # [queries, k * BLOCK]
     values, places = candidates.topk(k, dim=1)

@@ -2,8 +2,8 @@
 
 In: a trained model, its tokenizer, its evaluation on the validation split. Out: the folder of `export_judge`, and
 `JUDGE_CODE`, the one file that MLflow copies next to it. `huggingface.py` writes what is in that folder as one of
-sentence-transformers. judge.py imports nothing of this package; export.py imports `judging`, `model` and
-`metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
+sentence-transformers, `compiled.py` for another runtime. judge.py imports nothing of this package; export.py imports
+`judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
 """
 
 from contrastive_learning.serving.export import (

@@ -18,6 +18,7 @@ from contrastive_learning.model.model import ContrastiveQualityModel
 
 WEIGHTS = "model.safetensors"  # judge.py reads it
 JUDGE_CODE = Path(__file__).with_name("judge.py")
+RUNTIME_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 NORMALIZATION_NAMES = {nn.LayerNorm: "layer_norm", nn.BatchNorm1d: "batch_norm", nn.Identity: "none"}
 NOTICE = """\
 The code that serves this model (judge.py) is part of contrastive-quality: Copyright 2026 contrastive-quality
@@ -86,7 +87,8 @@ def judge_weights(folder: Path) -> dict[str, Tensor]:
 def extra_packages(folder: Path) -> list[str]:
     """What the judge in `folder` needs beside the packages that every judge does."""
     settings = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
-    return ["faiss-cpu"] if settings.get("by_vectors", {}).get("needs_index") else []
+    runtimes = [RUNTIME_PACKAGES[settings["runtime"]]] if "runtime" in settings else []
+    return [*runtimes, *(["faiss-cpu"] if settings.get("by_vectors", {}).get("needs_index") else [])]
 
 
 def _export_vectors(

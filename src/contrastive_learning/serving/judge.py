@@ -5,7 +5,8 @@ So it imports nothing of the package, and repeats, for inference only, what mode
 (SegmentedBert), data/tokenized.py (encode) and runtime/devices.py (cpu_multiplies_bf16) do; a test checks that both
 give the same probabilities. Needs mlflow, torch, transformers, safetensors, numpy and pandas, and the folder `judge`
 with judge.json, encoder.json, model.safetensors and tokenizer/. A judge that is mixed with one by vectors also has
-by_vectors.py, the code of that one, vectors.safetensors and, if it is one of neighbours, training_texts.jsonl.
+by_vectors.py, the code of that one, vectors.safetensors and, if it is one of neighbours, training_texts.jsonl. A judge
+of compiled.py has model.onnx or model.xml instead of the weights; `runtime` in its judge.json says what runs that.
 """
 
 import importlib.util
@@ -44,7 +45,8 @@ class Network(nn.Module):
             encoder.pooler = None
         self.encoder = encoder
         self.settings = settings
-        hidden, dim = encoder.config.hidden_size, settings["projection_dim"]
+        self.hidden = hidden = encoder.config.hidden_size
+        dim = settings["projection_dim"]
         normalizations = {"none": nn.Identity, "layer_norm": nn.LayerNorm, "batch_norm": nn.BatchNorm1d}
         self.normalization = normalizations[settings["normalization"]](hidden)
         self.projection_head = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, dim))
@@ -69,6 +71,42 @@ class Network(nn.Module):
         return self.classification_head(features).float(), features.float(), embeddings
 
 
+class OnnxNetwork:
+    """`Network`, compiled for the CPUs of onnxruntime."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        import onnxruntime
+
+        self.hidden = settings["hidden_size"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as OMP_WAIT_POLICY above
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, ["CPUExecutionProvider"])
+
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
+        return [torch.from_numpy(output) for output in self.session.run(None, inputs)]
+
+
+class OpenvinoNetwork:
+    """`Network`, compiled for the CPUs of OpenVINO. Layers that are not quantized compute in fp32."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        import openvino
+
+        self.hidden = settings["hidden_size"]
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        self.model = openvino.Core().compile_model(folder / "model.xml", "CPU", options)
+
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        request = self.model.create_infer_request()  # one per call: a server calls from several threads
+        found = request.infer([input_ids.numpy(), attention_mask.numpy()])
+        return [torch.from_numpy(found[number].copy()) for number in range(3)]
+
+
+RUNTIMES = {"onnx": OnnxNetwork, "openvino": OpenvinoNetwork}
+
+
 class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
     """Judges a table of responses: the columns `context` (a list of turns, oldest first, or one text) and `response`.
 
@@ -81,8 +119,13 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         folder = Path(context.artifacts["judge"])
         self.settings: dict[str, Any] = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = Network(folder, self.settings).to(self.device)
+        runtime = self.settings.get("runtime")
+        self.device = torch.device("cuda" if torch.cuda.is_available() and runtime is None else "cpu")
+        self.network: Any
+        if runtime is None:
+            self.network = Network(folder, self.settings).to(self.device)
+        else:
+            self.network = RUNTIMES[runtime](folder, self.settings)
         self.dtype = _autocast_dtype(self.settings["precision"], self.device)
         self.by_vectors: Any = None  # Neighbours or Prototypes; None: the classification head judges by itself
         if "by_vectors" in self.settings:
@@ -110,7 +153,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         wanted = params or {}
         self.check_neighbours(wanted.get("neighbours", 0))
         contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
-        logits, features, embeddings = self._judge(self._tokens(contexts, responses))
+        logits, features, embeddings = self._judge(self.tokens(contexts, responses))
         vectors = {"features": features, "embeddings": embeddings}
         judged = self._columns(logits, vectors)
         if wanted.get("embeddings"):
@@ -169,7 +212,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
     def _judge(self, tokens: list[list[int]]) -> tuple[Array, Array, Array]:
         widths = (
             len(self.settings["criteria"]),
-            self.network.classification_head.in_features,
+            self.network.hidden,
             self.settings["projection_dim"],
         )
         columns = tuple(np.zeros((len(tokens), width), dtype=np.float32) for width in widths)
@@ -186,7 +229,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         logits, features, embeddings = columns
         return logits, features, embeddings
 
-    def _tokens(self, contexts: Iterable[Any], responses: Iterable[str]) -> list[list[int]]:
+    def tokens(self, contexts: Iterable[Any], responses: Iterable[str]) -> list[list[int]]:
         """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; if that is too long, the oldest context is left out."""
         rows = [
             ([_composed(turn) for turn in _turns(context)], _composed(response))

@@ -36,7 +36,7 @@ def record_model(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "judge"
-            _write(folder, judge, criteria, run_id, logged.model_id)
+            write_model(folder, judge, criteria, run_id=run_id, model_id=logged.model_id)
             client.log_model_artifacts(logged.model_id, str(folder))
         _share_weights(judge, logged.artifact_location)
         status = "READY"
@@ -110,7 +110,8 @@ def check_model_name(name: str, log_model: bool) -> None:
         )
 
 
-def _write(folder: Path, judge: Path, criteria: Sequence[str], run_id: str, model_id: str) -> None:
+def write_model(folder: Path, judge: Path, criteria: Sequence[str], **origin: str) -> None:
+    """Write the folder `judge` as a model of MLflow to `folder`. origin: run_id and model_id, if it is recorded."""
     import mlflow.pyfunc
     import pandas as pd
     from mlflow.models import Model
@@ -124,7 +125,7 @@ def _write(folder: Path, judge: Path, criteria: Sequence[str], run_id: str, mode
         signature=_signature(criteria),
         input_example=pd.DataFrame(EXAMPLE),
         pip_requirements=[f"{name}=={_public_version(name)}" for name in (*SERVING_PACKAGES, *extra_packages(judge))],
-        mlflow_model=Model(run_id=run_id, model_id=model_id),
+        mlflow_model=Model(**origin),
     )
 
 
