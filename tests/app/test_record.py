@@ -116,5 +116,5 @@ def test_the_report_opens_without_a_server(recorded, page):  # noqa: F811
     text = page.text_with("Not decided", "with one seed", in_order=headings)
     assert "valid: Brier on split votes" in text
     assert "held-out domain: macro F1" in text
-    page.images(3)  # the best and the worst map, and the reliability curves
+    page.images(4)  # the best and the worst map, score and geometry, and the reliability curves
     assert page.pdf().startswith(b"%PDF")

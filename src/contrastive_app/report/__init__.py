@@ -25,6 +25,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     # imported here, because every start of a sweep looks this function up, and few call it
     from contrastive_app.report.evidence import gather
     from contrastive_app.report.grid import before_and_after, criterion_of, panels_of
+    from contrastive_app.report.measured import score_and_geometry
     from contrastive_app.report.page import render
     from contrastive_app.report.runs_side_by_side import runs_side_by_side
     from contrastive_app.report.verdict import verdict_of
@@ -46,6 +47,10 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         compared = folder / "embeddings_side_by_side.html"
         compared.write_text(pair, encoding="utf-8")
         yield compared
+    if (measured := score_and_geometry(evidence)) is not None:
+        over = folder / "score_and_geometry.png"
+        over.write_bytes(measured)
+        yield over
     soup = None
     if outcome.soup is not None:
         from contrastive_app.soup import SoupResult, make_soup
@@ -54,7 +59,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         soup = made if isinstance(made, SoupResult) else None
     verdict = verdict_of(evidence)
     page = folder / "report.html"
-    text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup)
+    text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup, measured=measured)
     page.write_text(text, encoding="utf-8")
     yield page
     yield from filter(None, verdict)

@@ -42,11 +42,12 @@ def render(
     criterion: str | None,
     epochs: int,
     soup: "SoupResult | None" = None,
+    measured: bytes | None = None,
 ) -> str:
     """The page as HTML.
 
     criterion: the one whose votes colour the maps, None for no maps; epochs: of a run that is not pruned; soup: the
-    average of the best runs, if one was made.
+    average of the best runs, if one was made; measured: the PNG of score and geometry, if there is one.
     """
     outcome = evidence.outcome
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -65,6 +66,7 @@ def render(
         reviews=list(reviews(evidence.best.folder)),
         maps=[] if criterion is None else list(_maps(evidence, criterion)),
         criterion=criterion,
+        measured=None if measured is None else _address(measured),
         reliability=_reliability(evidence),
         soup=soup,
         soup_table=None if soup is None else soup_table(soup.metrics),
