@@ -69,6 +69,7 @@ def test_a_remote_server_keeps_all_that_a_local_store_does(recorded, server, tmp
         assert {item.digest for item in datasets.values()} == {run.data.tags["data.fingerprint"][:36]}
     names = {item.path for item in client.list_artifacts(recorded.parent.info.run_id)}
     assert {"report.html", "embedding_grid.png", "trials.csv"} <= names
+    assert {"embedding_before_after.png", "embeddings_side_by_side.html"} <= names
     local = client.download_artifacts(recorded.parent.info.run_id, "report.html", str(tmp_path))
     assert Path(local).read_text() == (recorded.folder / "report.html").read_text()
     for heading in ("Which judgements changed", "Whom to ask again"):

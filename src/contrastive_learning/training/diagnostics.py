@@ -17,8 +17,8 @@ STARVING_ANCHORS = 0.05
 PLENTY_OF_ANCHORS = 0.95
 STARVING_BATCHES = 0.5
 REMEDY_FOR_STARVING = (
-    "use sampler=balanced or unanimity, a larger sampler.batch_size (trainer.grad_cache_chunk keeps it in memory), or "
-    "loss=agreement"
+    "use sampler=balanced or unanimity (domains with loss.contrastive.domains=across), a larger sampler.batch_size "
+    "(trainer.grad_cache_chunk keeps it in memory), or loss=agreement"
 )
 NO_CLUSTERS_ABOVE = 0.99  # collapse ratio: 1 = no clusters; nine criteria in one shared space seldom get below 0.9
 COLLAPSED_ABOVE = -1.0  # uniformity: 0 = all embeddings equal, -1 = a mean cosine of 0.75, -4 = orthogonal
