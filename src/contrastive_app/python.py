@@ -1,7 +1,8 @@
-"""The command as two functions, for notebooks and scripts: `train` one judge, `sweep` a study.
+"""The command as functions, for notebooks and scripts: `train` one judge, `sweep` a study, `load` what they recorded.
 
-Each call is the command itself in a process of its own. So it gives what the command gives, and it leaves this process
-as it was: working directory, environment, signal handlers, logging, Hydra, random state, memory of the GPU.
+Each call of the first two is the command itself in a process of its own. So it gives what the command gives, and it
+leaves this process as it was: working directory, environment, signal handlers, logging, Hydra, random state, memory of
+the GPU.
 
 >>> from contrastive_app.python import sweep, train
 >>> run = train(["loss=supcon", "trainer.epochs=2"])  # doctest: +SKIP
@@ -9,18 +10,24 @@ as it was: working directory, environment, signal handlers, logging, Hydra, rand
 (0.80, 'run 31595c97 of experiment contrastive-quality in sqlite:////home/you/mlflow.db', PosixPath('…'))
 >>> sweep("temperature_lambda", ["hydra.sweeper.n_trials=10"]).params  # doctest: +SKIP
 {'loss.temperature': 0.083, 'loss.lambda_contrastive': 0.21}
+>>> load(run.folder)(["바람이 불어 시원해요."])  # doctest: +SKIP
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contrastive_learning.serving import SavedJudge
 
 COMMAND = "from contrastive_app.called import main; main()"
 FOR_THIS_PROCESS = ("MPLBACKEND", "FORCE_COLOR", "CLICOLOR_FORCE")  # of a notebook's kernel: how it shows things itself
@@ -84,6 +91,27 @@ def sweep(study: str | None, overrides: Sequence[str] = ()) -> FinishedSweep:
         run_id=answer["run_id"],
         failed={int(number): reason for number, reason in answer["failed"].items()},
     )
+
+
+def load(model: str | Path | None = None, *, store: str | None = None) -> "SavedJudge":
+    """A judge to call: load(run.folder)(["a response"]). Its `save(folder)` keeps it, and load(folder) gives it back.
+
+    model: a folder, such as a run's, a run's id, or models:/name@alias; None: the best run of the latest sweep, else
+    the latest run. store: of the record, its address or SQLite file; None: $MLFLOW_TRACKING_URI, else mlflow.db.
+
+    Raises ValueError if there is no such judge.
+    """
+    from contrastive_app.judge.models import find_judge
+    from contrastive_learning.serving import SavedJudge
+
+    scratch = Path(tempfile.mkdtemp(prefix="judge-"))  # of a download; a judge reads some files only when it is saved
+    try:
+        judge = SavedJudge(find_judge(None if model is None else str(model), store, scratch)[0])
+    except BaseException:
+        shutil.rmtree(scratch)
+        raise
+    weakref.finalize(judge, shutil.rmtree, scratch)
+    return judge
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:

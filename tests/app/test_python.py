@@ -10,6 +10,7 @@ import nbclient
 import nbformat
 import pytest
 
+from contrastive_app.places import CONF
 from contrastive_app.python import sweep, train
 from support.commands import IMPORTABLE, SMALL, provide_store, run, runs, start, wait_while_running
 from support.sweeps import Sweeps
@@ -125,7 +126,7 @@ def test_a_notebook_trains_is_left_as_it_was_and_gets_errors_in_one_line(tmp_pat
     assert found["address"] == f"run {run_id} of experiment contrastive-quality in sqlite:///{tmp_path}/mlflow.db"
     assert found["model"].startswith("models:/m-")
     assert (Path(found["folder"]) / "metrics.json").exists()
-    choices = "agreement, bce, exact, instance, supcon, unanimity"
+    choices = ", ".join(sorted(file.stem for file in (CONF / "loss").glob("*.yaml")))
     assert error_of(notebook.cells[3]) == ("ValueError", f"there is no loss=supco (did you mean supcon?): {choices}")
     assert error_of(notebook.cells[4]) == (
         "ValueError",

@@ -212,6 +212,18 @@ def test_checkpoints_go_when_they_are_discarded_unless_they_are_kept(tmp_path):
         assert (tmp_path / name).exists() == keep
 
 
+def test_progress_is_shown_and_other_hooks_are_still_called(tmp_path, capsys):
+    logged = []
+    trainer = build_trainer(tmp_path, epochs=2, hooks=Hooks(log=lambda metrics, epoch: logged.append(epoch)))
+    trainer.fit(progress=True)
+    printed = capsys.readouterr().err
+    assert "before training" in printed
+    assert "epoch 2/2  total 0." in printed
+    assert logged == [0, 1, 2]
+    build_trainer(tmp_path / "silent", epochs=1).fit()
+    assert capsys.readouterr().err == ""
+
+
 def test_the_test_sets_can_wait_for_the_end(tmp_path):
     test = VotedBatches(32, 2)
     held_out = {"test": DataLoader(test, batch_size=32, collate_fn=test.collate)}

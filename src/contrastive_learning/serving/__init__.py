@@ -2,8 +2,9 @@
 
 In: a trained model, its tokenizer, its evaluation on the validation split. Out: the folder of `export_judge`, and
 `JUDGE_CODE`, the one file that MLflow copies next to it. `huggingface.py` writes what is in that folder as one of
-sentence-transformers, `compiled.py` for another runtime. judge.py imports nothing of this package; export.py imports
-`judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
+sentence-transformers, `compiled.py` for another runtime; `SavedJudge` calls it from Python. judge.py imports nothing of
+this package; export.py imports `judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and
+the application may import this.
 """
 
 from contrastive_learning.serving.export import (
@@ -14,5 +15,6 @@ from contrastive_learning.serving.export import (
     extra_packages,
     judge_weights,
 )
+from contrastive_learning.serving.saved import SavedJudge
 
-__all__ = ["JUDGE_CODE", "WEIGHTS", "check_servable", "export_judge", "extra_packages", "judge_weights"]
+__all__ = ["JUDGE_CODE", "WEIGHTS", "SavedJudge", "check_servable", "export_judge", "extra_packages", "judge_weights"]

@@ -26,6 +26,19 @@ class Hooks(NamedTuple):
     on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
     log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
 
+    def also(self, on_step: Callable[[int, int, Metrics], None], log: Callable[[Metrics, int], None]) -> "Hooks":
+        """These hooks, and two more that are called before them."""
+
+        def both_on_step(step: int, num_steps: int, losses: Metrics) -> None:
+            on_step(step, num_steps, losses)
+            self.on_step(step, num_steps, losses)
+
+        def both_log(metrics: Metrics, epoch: int) -> None:
+            log(metrics, epoch)
+            self.log(metrics, epoch)
+
+        return self._replace(on_step=both_on_step, log=both_log)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from contrastive_learning.model.encoders import compile_blocks
 from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.devices import accelerator, precision_of
 from contrastive_learning.runtime.interrupts import HeldSignals
-from contrastive_learning.runtime.processes import check_shardable, num_processes
+from contrastive_learning.runtime.processes import check_shardable, num_processes, rank
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
@@ -28,6 +29,7 @@ from contrastive_learning.training.context import Loader, Metrics, RunContext
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
 from contrastive_learning.training.evaluator import Evaluator
+from contrastive_learning.training.progress import TrainingProgress
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
 from contrastive_learning.training.step import BatchResult, TrainingStep
@@ -125,12 +127,26 @@ class ContrastiveTrainer:
         self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
         self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
 
-    def fit(self) -> list[Metrics]:
+    def fit(self, *, progress: bool = False) -> list[Metrics]:
         """Train until `epochs` or out of patience; the best epoch's weights are in the model afterwards.
+
+        progress: show a bar on stderr; outside a terminal, such as in a notebook, a line per epoch.
 
         Returns the metrics of each epoch, `train/…` and `val/…`. A KeyboardInterrupt (Ctrl-C, or SIGTERM if its
         handler raises it) leaves a checkpoint; a run that resumes from it gives the same bits as an uninterrupted one.
         """
+        if not progress:
+            return self._fit()
+        own = self.context
+        shown = TrainingProgress(self.settings.epochs, self.settings.monitor, first_epoch=self.epoch, quiet=rank() > 0)
+        self.context = replace(own, hooks=own.hooks.also(shown.on_step, shown.on_epoch))
+        try:
+            with shown:
+                return self._fit()
+        finally:
+            self.context = own
+
+    def _fit(self) -> list[Metrics]:
         if self.epoch == 0 and self._running is None:
             self._report(self.evaluate_start())
         history = []
