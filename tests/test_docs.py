@@ -96,7 +96,8 @@ def option_names():
     top = {key: value for key, value in yaml.safe_load(read(CONF / "train.yaml")).items() if key != "defaults"}
     for key, value in top.items():
         yield from keys(value, key)
-    for group, conf in (("sweeper", OptunaSweeperConf), ("launcher", LocalLauncherConf)):
+    described = {"sweeper": OptunaSweeperConf, "sweeper.confirm": ConfirmConf, "launcher": LocalLauncherConf}
+    for group, conf in described.items():
         yield from (f"hydra.{group}.{field.name}" for field in fields(conf))
     yield "hydra.launcher.partition"  # of Slurm's launcher, which is an extra
     yield "hydra.job.chdir"  # Hydra's own

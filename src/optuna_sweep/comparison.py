@@ -8,7 +8,7 @@ FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign on
 
 
 class Comparison(NamedTuple):
-    """Paired over seeds, positive = better; the interval is Student's of the mean difference, 95 %.
+    """Paired over seeds, positive = better; the interval is Student's of the mean difference.
 
     A bootstrap of so few differences is too narrow: of 1,000 studies without any difference it calls 135 decided at 6
     seeds and 104 at 8, Student's interval 54 and 45.
@@ -18,6 +18,7 @@ class Comparison(NamedTuple):
     low: float
     high: float
     num_seeds: int
+    confidence: float = CONFIDENCE  # of the interval
 
     @property
     def is_decided(self) -> bool:
@@ -25,11 +26,26 @@ class Comparison(NamedTuple):
         return self.num_seeds >= FEW_SEEDS and not self.low <= 0 <= self.high
 
     @property
+    def is_hint(self) -> bool:
+        """Decided by so few seeds that they may agree by chance, unless the interval allows for it."""
+        return self.is_decided and self.num_seeds < ENOUGH_SEEDS and self.confidence <= CONFIDENCE
+
+    def would_be_decided(self, num_seeds: int) -> bool:
+        """Whether the interval would leave out 0 if there were so many seeds, with the same mean and spread."""
+        from scipy.special import stdtrit
+
+        upper = (1 + self.confidence) / 2
+        shrinks = (stdtrit(num_seeds - 1, upper) / num_seeds**0.5) / (
+            stdtrit(self.num_seeds - 1, upper) / self.num_seeds**0.5
+        )
+        return bool(abs(self.mean_gain) > (self.high - self.mean_gain) * shrinks)
+
+    @property
     def word(self) -> str:
         """A gain, a loss, or that neither is shown; fewer than FEW_SEEDS decide nothing."""
         if self.num_seeds < FEW_SEEDS:
             return "not decided"
-        hint = "a hint of " if self.num_seeds < ENOUGH_SEEDS else ""
+        hint = "a hint of " * self.is_hint
         return f"{hint}a gain" if self.low > 0 else f"{hint}a loss" if self.high < 0 else "no gain shown"
 
     def __str__(self) -> str:
@@ -48,7 +64,9 @@ def settled(gain: Comparison, without: Comparison | None) -> Comparison | None:
     return without if without.is_decided and gain.mean_gain / without.mean_gain >= 1 else None
 
 
-def compare(values: Mapping[int, float], baseline: Mapping[int, float], direction: str) -> Comparison | None:
+def compare(
+    values: Mapping[int, float], baseline: Mapping[int, float], direction: str, confidence: float = CONFIDENCE
+) -> Comparison | None:
     """Compares two configurations by their objective values per seed; None with fewer than two seeds in common.
 
     >>> compare({1: 0.75, 2: 1.0}, {1: 0.5, 2: 0.5}, "maximize").mean_gain
@@ -63,5 +81,5 @@ def compare(values: Mapping[int, float], baseline: Mapping[int, float], directio
     if len(seeds) < 2:
         return None
     gains = np.array([sign * (values[seed] - baseline[seed]) for seed in seeds])
-    mean, margin = gains.mean(), stdtrit(len(gains) - 1, (1 + CONFIDENCE) / 2) * gains.std(ddof=1) / len(gains) ** 0.5
-    return Comparison(float(mean), float(mean - margin), float(mean + margin), len(gains))
+    mean, margin = gains.mean(), stdtrit(len(gains) - 1, (1 + confidence) / 2) * gains.std(ddof=1) / len(gains) ** 0.5
+    return Comparison(float(mean), float(mean - margin), float(mean + margin), len(gains), confidence)

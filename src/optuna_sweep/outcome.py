@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optuna_sweep.comparison import Comparison
+from optuna_sweep.comparison import CONFIDENCE, Comparison
 from optuna_sweep.states import TrialStateName
 
 MAX_NAMED = 20  # trials in one line
@@ -73,6 +73,7 @@ class Confirmation:
 
     arms: Mapping[int | None, Mapping[int, SeedRun]]  # number of a trial, None = the baseline -> seed -> run
     seconds: float
+    confidence: float = CONFIDENCE  # of intervals, so that all looks at the runs are wrong once in twenty
 
 
 class ArmMean(NamedTuple):

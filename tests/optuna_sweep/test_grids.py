@@ -218,3 +218,14 @@ def test_the_confirm_stage_can_overturn_a_lucky_single_run(sweeps):
     assert len(sweeps.started()) == 2 + 3 * 6
     sweeps.run(NAME, *lucky, *confirm, "hydra.sweeper.confirm.baseline={x:3}")
     assert len(sweeps.started()) == 2 + 3 * 6
+
+
+def test_a_confirm_stage_that_four_seeds_decide_ends_there_and_stays_ended(sweeps):
+    command = (NAME, "x=1,2", "noise=0.0001", "hydra.sweeper.confirm.top_k=1", "hydra.sweeper.confirm.num_seeds=10")
+    command += ("hydra.sweeper.confirm.stop_early=true", "hydra.sweeper.confirm.baseline={x:3}")
+    assert "stopped: 4 seeds decide it" in sweeps.run(*command)
+    assert len(sweeps.started()) == 2 + 2 * 4
+    results = yaml.safe_load((sweeps.folder / "runs/s/optimization_results.yaml").read_text())
+    assert results["confirm"]["against_baseline"]["verdict"].startswith("a gain: +8.0")
+    sweeps.run(*command)
+    assert len(sweeps.started()) == 2 + 2 * 4

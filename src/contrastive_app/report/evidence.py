@@ -12,6 +12,7 @@ from typing import Any, Self
 from contrastive_app.record import METRICS_FILE
 from contrastive_app.resume import RUN_FILE
 from hydra_plugins.contrastive_sweeper.outcome import (
+    CONFIDENCE,
     Comparison,
     Confirmation,
     Outcome,
@@ -109,7 +110,9 @@ class Evidence:
             return None
         arms = self.contrastive, self.baseline
         values, baseline = (arm.objective(index, with_doubts=with_doubts) for arm in arms)
-        return compare(values, baseline, self.outcome.directions[index])
+        confirmation = self.outcome.confirmation
+        confidence = CONFIDENCE if confirmation is None else confirmation.confidence
+        return compare(values, baseline, self.outcome.directions[index], confidence)
 
     def difference(self, index: int = 0) -> float:
         """The same without an interval, which one seed is enough for. Positive = the contrastive term is better."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from contrastive_app.places import command
 from contrastive_app.report.evidence import Evidence
 from contrastive_learning.training.diagnostics import REMEDY_FOR_STUCK
-from hydra_plugins.contrastive_sweeper.outcome import ENOUGH_SEEDS, FEW_SEEDS, Comparison, settled
+from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, Comparison, settled
 
 CONFIRM = "hydra.sweeper.confirm."
 NUM_SEEDS = 8  # of the comparison that is proposed
@@ -121,7 +121,7 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
         headline = f"{word} from the contrastive term: keep λ = 0."
     else:
         headline = "No gain beyond seed noise: λ = 0 does as well."
-    if gain.num_seeds < ENOUGH_SEEDS and gain.is_decided:
+    if gain.is_hint:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
     if not evidence.is_fresh:
         reasons.append("The same seeds chose the configuration, which flatters it.")
@@ -133,7 +133,9 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
 
 
 def _in_words(gain: Comparison) -> str:
-    interval = f"95 % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (gain.num_seeds >= FEW_SEEDS)
+    interval = f"{100 * gain.confidence:g} % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (
+        gain.num_seeds >= FEW_SEEDS
+    )
     return (
         f"{abs(gain.mean_gain):.4f} {'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
         f"({interval}{gain.num_seeds} paired seeds)"

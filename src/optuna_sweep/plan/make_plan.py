@@ -23,7 +23,7 @@ from optuna_sweep.plan.points import check_points, points_to_check
 from optuna_sweep.plan.samplers import check_sampler, is_grid, sampler_name
 from optuna_sweep.plan.space import Point, Space, parse_space
 from optuna_sweep.plan.task_config import base_of
-from optuna_sweep.settings import OptunaSweeperConf
+from optuna_sweep.settings import ConfirmConf, OptunaSweeperConf
 from optuna_sweep.study.ledger import free_name
 from optuna_sweep.study.pruner import prunes
 from optuna_sweep.study.storage import check_apart, resolve
@@ -36,6 +36,7 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     space = parse_space(settings.params or {}, settings.search_space or {}, arguments, context.config_loader)
     objective = objective_of(settings.direction, settings.metric)
     _check_one_objective(settings, objective)
+    _check_confirm(settings.confirm)
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(objective.directions), custom=custom)
     check_sampler(sampler, space)
@@ -106,6 +107,11 @@ def find_function(key: str, path: str | None) -> Callable[..., Any] | None:
         return get_method(path.lstrip("."))
     except (HydraException, ValueError, ImportError) as error:
         raise SweepError(f"{key}: {error}") from error
+
+
+def _check_confirm(confirm: ConfirmConf) -> None:
+    if confirm.stop_early and confirm.is_wanted and (confirm.top_k != 1 or not confirm.baseline):
+        raise SweepError("confirm.stop_early compares one configuration with a baseline: top_k=1, and a baseline")
 
 
 def _check_one_objective(settings: OptunaSweeperConf, objective: Objective) -> None:

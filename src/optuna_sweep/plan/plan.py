@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
+from optuna.trial import FrozenTrial
 
 from optuna_sweep.plan.job import Job
 from optuna_sweep.plan.objective import Objective
@@ -44,6 +45,7 @@ class Plan:
     overrides: Callable[[Mapping[str, Any]], list[str]]  # of the task, for a trial's parameters
     reports: bool = True  # whether jobs report to the study and can be pruned
     folder_prefix: str = ""
+    answered: Callable[[Sequence[FrozenTrial]], str | None] = lambda trials: None  # why no further trial is needed
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -54,8 +54,9 @@ def _cost(plan: Plan) -> str:
     confirm = arms * settings.confirm.num_seeds if settings.confirm.is_wanted else 0
     parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs"]
     if confirm:
+        at_most = "at most " * settings.confirm.stop_early
         parts.append(
-            f"{confirm} runs of {arms} configurations to confirm (none with hydra.sweeper.confirm.num_seeds=0)"
+            f"{at_most}{confirm} runs of {arms} configurations to confirm (none with hydra.sweeper.confirm.num_seeds=0)"
         )
     if settings.trial_timeout is not None:
         parts.append(f"at most {settings.trial_timeout * (runs + confirm):g} s of trials")

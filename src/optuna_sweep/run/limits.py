@@ -1,7 +1,10 @@
 """The limits at which a sweep ends before its last trial."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from optuna.trial import FrozenTrial
 
 from optuna_sweep.settings import OptunaSweeperConf
 from optuna_sweep.study.ledger import Ledger, is_as_good
@@ -20,6 +23,7 @@ class Limits:
 
     settings: OptunaSweeperConf
     window: int  # number of trials over which max_failure_rate is taken: as many as run at a time
+    answered: Callable[[Sequence[FrozenTrial]], str | None] = lambda trials: None  # of the plan
     started: float = field(default_factory=time.monotonic)
     first_error: str | None = None
     broken: str | None = None  # the failure limit that was reached
@@ -44,6 +48,8 @@ class Limits:
             return self.broken
         if settings.timeout is not None and time.monotonic() - self.started >= settings.timeout:
             return f"timeout={settings.timeout:g} s"
+        if (answer := self.answered(ledger.trials)) is not None:
+            return answer
         if settings.target is None and settings.patience is None:
             return None
         best = ledger.best()

@@ -77,7 +77,7 @@ class Loop:
 
     def __init__(self, plan: Plan, ledger: Ledger, record: Record, slots: Slots, progress: Progress) -> None:
         self.plan, self.ledger, self.record, self.slots, self.progress = plan, ledger, record, slots, progress
-        self.limits = Limits(plan.settings, slots.num_slots)
+        self.limits = Limits(plan.settings, slots.num_slots, plan.answered)
         self._open: dict[int, OpenTrial] = {}
         self._next_seeds: deque[Job] = deque()
         self._sampler_made = False

@@ -157,7 +157,7 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     stage = confirm_plan(plan, arms)
     stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}}, ledger.storage)
     _complete(stage, stage_ledger, record.of_study(stage.study_name, stage.label), slots)
-    confirmation = confirmation_of(arms, stage_ledger.trials)
+    confirmation = confirmation_of(plan, arms, stage_ledger.trials)
     found = findings(confirmation, plan.objective.directions[0])
     if found is None:
         return choose(ledger)

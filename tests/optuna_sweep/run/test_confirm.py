@@ -5,6 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from optuna_sweep.errors import SweepError
 from optuna_sweep.outcome import ArmMean, Confirmation, SeedRun
 from optuna_sweep.run.confirm import arms_of, confirm_plan, confirmation_of, findings, fresh_seeds
 from optuna_sweep.study.ledger import open_ledger, open_patiently
@@ -50,7 +51,7 @@ def test_the_best_distinct_points_and_the_baseline_are_run_with_every_fresh_seed
         ("baseline", ["y=5", "x=9", "w=null"]),
     ]
     assert stage.points == [
-        {"arm": arm, "seed": seed} for arm in ("trial 1", "trial 3", "baseline") for seed in (1, 2, 3)
+        {"seed": seed, "arm": arm} for seed in (1, 2, 3) for arm in ("trial 1", "trial 3", "baseline")
     ]
     assert stage.num_trials == 9
     assert stage.study_name.startswith("s-confirm-")
@@ -74,12 +75,47 @@ def test_the_runs_of_an_arm_are_those_that_ended_well():
         arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]))
         stage = confirm_plan(plan, arms)
         trials = ledger_of(stage, [(float(index), point) for index, point in enumerate(stage.points[:4])]).trials
-    found = confirmation_of(arms, trials)
+    found = confirmation_of(plan, arms, trials)
     assert found.arms == {
-        1: {seed: SeedRun([float(seed - 1)], Path(f"/sweep/{seed - 1:03d}")) for seed in (1, 2, 3)},
-        0: {1: SeedRun([3.0], Path("/sweep/003"))},
+        1: {1: SeedRun([0.0], Path("/sweep/000")), 2: SeedRun([2.0], Path("/sweep/002"))},
+        0: {1: SeedRun([1.0], Path("/sweep/001")), 2: SeedRun([3.0], Path("/sweep/003"))},
     }
     assert found.seconds == 8.0
+
+
+STOP_EARLY = ("hydra.sweeper.confirm.top_k=1", "hydra.sweeper.confirm.num_seeds=10")
+STOP_EARLY += ("hydra.sweeper.confirm.stop_early=true", "hydra.sweeper.confirm.baseline={x:9}")
+
+
+@pytest.mark.parametrize(
+    ("gains", "doubt", "answer"),
+    [
+        ([2.0, 2.1, 1.9, 2.0], "", "4 seeds decide it (confirm.stop_early)"),
+        ([-2.0, -2.1, -1.9, -2.0], "", "4 seeds decide it (confirm.stop_early)"),
+        ([0.2, -0.1, 0.1, -0.2], "", "10 seeds like the first 4 would not decide it (confirm.stop_early)"),
+        ([0.5, 0.1, 0.9, 0.3], "", None),
+        ([2.0, 2.1, 1.9], "", None),
+        ([2.0, 2.1, 1.9, 2.0], "got stuck", None),
+    ],
+)
+def test_the_first_four_seeds_may_be_enough(gains, doubt, answer):
+    with planned("x=1,2", *STOP_EARLY) as (plan, _):
+        arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]))
+        stage = confirm_plan(plan, arms)
+        pairs = zip(stage.points[::2], stage.points[1::2], gains, strict=False)
+        results = [result for own, other, gain in pairs for result in ((5.0, own), (5.0 + gain, other))]
+        ledger = ledger_of(stage, results)
+        trials = ledger.study.get_trials()
+        trials[1].user_attrs |= {"seed_doubts": [doubt]} if doubt else {}
+        assert stage.answered(trials) == answer
+        confirmation = confirmation_of(plan, arms, trials)
+    assert findings(confirmation, "minimize").gain.confidence == 0.975
+
+
+def test_stopping_early_needs_one_configuration_and_a_baseline():
+    without = planned("x=1,2", *CONFIRM, "hydra.sweeper.confirm.stop_early=true")
+    with pytest.raises(SweepError, match="stop_early compares one configuration with a baseline: top_k=1"), without:
+        pass
 
 
 def confirmation(stuck=None, **arms):
@@ -103,7 +139,7 @@ def test_the_best_mean_is_chosen_and_never_the_baseline():
 def test_the_gain_over_the_baseline_is_paired_and_positive_if_better():
     better = confirmation(t3=[0.5 + seed for seed in range(6)], baseline=[1.0 + seed for seed in range(6)])
     found = findings(better, "minimize")
-    assert found.gain == (0.5, 0.5, 0.5, 6)
+    assert found.gain == (0.5, 0.5, 0.5, 6, 0.95)
     assert found.verdict == "a gain: +0.5000 [+0.5000, +0.5000] over 6 paired seeds"
     assert findings(better, "maximize").verdict.startswith("a loss: -0.5000")
 
