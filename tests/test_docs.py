@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from local_slots.settings import LocalLauncherConf
-from optuna_sweep.settings import PRUNERS, SAMPLERS, OptunaSweeperConf
+from optuna_sweep.settings import PRUNERS, SAMPLERS, ConfirmConf, OptunaSweeperConf
 from support.commands import ROOT, SMALL, train
 
 GITHUB, CONF, SRC = ROOT / ".github", ROOT / "conf", ROOT / "src"
