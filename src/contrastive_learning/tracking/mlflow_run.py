@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from contrastive_learning.runtime.interrupts import HeldSignals
-from contrastive_learning.tracking.models import record_model, register_champion
-from mlflow_stores import creation_lock, metric_name, redact, sqlite_path
+from contrastive_learning.tracking.champion import register_champion
+from contrastive_learning.tracking.models import record_model
+from mlflow_stores import metric_name, redact, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,12 +41,13 @@ class MlflowRun:
         experiment_id: str,
         log_model: bool,
         registered_name: str | None,
+        champion_if: str,
     ) -> None:
         self.run_id = run_id
         self._client = client
         self._uri = uri
         self._experiment, self._experiment_id = experiment, experiment_id
-        self._log_model, self._registered_name = log_model, registered_name
+        self._log_model, self._registered_name, self._champion_if = log_model, registered_name, champion_if
         self._monitor: Any = None
 
     def watch_system(self, *, resume: bool) -> None:
@@ -135,8 +137,7 @@ class MlflowRun:
     def register(self) -> str | None:
         if self._registered_name is None:
             return None
-        with creation_lock(self._uri):
-            return register_champion(self._client, self._registered_name, self.run_id)
+        return register_champion(self._client, self._registered_name, self.run_id, self._champion_if)
 
     def location(self) -> str:
         uri = redact(self._uri)

@@ -5,9 +5,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from contrastive_learning.choices import check_choice
+from contrastive_learning.tracking.champion import CONDITIONS, register_champion
 from contrastive_learning.tracking.headline import check_metrics, chosen
 from contrastive_learning.tracking.mlflow_run import MlflowRun
-from contrastive_learning.tracking.models import check_model_name, register_champion
+from contrastive_learning.tracking.models import check_model_name
 from contrastive_learning.tracking.outbox import OutboxRun
 from mlflow_stores import absolute, check_store, creation_lock, experiment_id, quiet_client_settings
 
@@ -19,7 +21,8 @@ class MlflowTracking:
     """Runs in the MLflow experiment `experiment` of the store at `uri`.
 
     uri: sqlite:///FILE, the address of a server, or a database. log_model: whether `Run.model` records anything.
-    register: the name under which models are registered, if they are. system_metrics: whether MLflow samples
+    register: the name under which models are registered, if they are; champion_if: whether each becomes its champion
+    ("always"), or only one that is "better" than the champion. system_metrics: whether MLflow samples
     processor, memory and GPU while a run is open. metrics: which ones `chosen` lets through, "headline" or "all".
 
     Raises ValueError if `uri` is no address of a store, `register` no name of a model, or `metrics` no choice; `check`
@@ -41,6 +44,7 @@ class MlflowTracking:
         register: str | None,
         system_metrics: bool,
         metrics: str = "all",  # as before there was the option, for configurations recorded then
+        champion_if: str = "always",  # likewise
     ) -> None:
         if register is not None:
             check_model_name(register, log_model)
@@ -49,6 +53,7 @@ class MlflowTracking:
         self.experiment = experiment
         self.log_model = log_model
         self.registered_name = register
+        self.champion_if = check_choice("tracking.champion_if", champion_if, CONDITIONS)
         self.system_metrics = system_metrics
         self.metrics = check_metrics(metrics)
 
@@ -92,7 +97,7 @@ class MlflowTracking:
 
         with creation_lock(self.uri):
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            return register_champion(client, self.registered_name, run_id)
+        return register_champion(client, self.registered_name, run_id, self.champion_if)
 
     def _connect(self) -> tuple["MlflowClient", str]:
         """A client, and the experiment's id."""
@@ -111,6 +116,7 @@ class MlflowTracking:
             experiment_id=experiment_id,
             log_model=self.log_model,
             registered_name=self.registered_name,
+            champion_if=self.champion_if,
         )
 
 

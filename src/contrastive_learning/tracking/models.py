@@ -1,4 +1,4 @@
-"""Records the judge that a run trained as a model in MLflow, and registers it under a name."""
+"""Records the judge that a run trained as a model in MLflow."""
 
 import importlib.metadata
 import re
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
-ALIAS = "champion"  # points to the version that was registered last
 CALL_TAG = "recorded_at"  # a model's tag: tells a repeated call from a second model of the run
 
 
@@ -61,27 +60,6 @@ def _share_weights(judge: Path, location: str) -> None:
     except OSError:  # another file system, or one without hard links: there are two copies
         return
     link.replace(judge / WEIGHTS)
-
-
-def register_champion(client: "MlflowClient", name: str, run_id: str) -> str:
-    """Make the model that the run recorded the champion of `name`. Returns its addresses."""
-    from mlflow.exceptions import MlflowException
-
-    (output,) = client.get_run(run_id).outputs.model_outputs
-    try:
-        champion = client.get_model_version_by_alias(name, ALIAS)
-    except MlflowException:  # no such name, or no champion yet
-        champion = None
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-    if champion is None or champion.run_id != run_id:  # a continued sweep may have the same best trial
-        source = f"models:/{output.model_id}"
-        with as_tracking_uri(client.tracking_uri):
-            champion = client.create_model_version(
-                name, source, run_id=run_id, model_id=output.model_id, await_creation_for=0
-            )
-        client.set_registered_model_alias(name, ALIAS, champion.version)
-    return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
 
 
 @contextmanager
