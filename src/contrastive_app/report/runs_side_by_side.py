@@ -15,8 +15,7 @@ def runs_side_by_side(evidence: Evidence) -> str | None:
     for seed in both:
         pages = [arm.runs[seed].folder / PAGE for arm in (baseline, own)]
         if all(page.is_file() for page in pages):
-            try:
-                return side_by_side(*(page.read_text(encoding="utf-8") for page in pages))
-            except ValueError:  # of an older version, in a study that was continued
-                continue
+            pair = side_by_side(*(page.read_text(encoding="utf-8") for page in pages))
+            if pair is not None:
+                return pair
     return None

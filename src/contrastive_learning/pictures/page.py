@@ -82,12 +82,13 @@ def draw_page(
     return _page(title, [data])
 
 
-def side_by_side(first: str, second: str) -> str:
-    """One page of two runs on the same data with linked selection, from the pages of each.
-
-    Raises ValueError if one is not a page of this version.
+def side_by_side(first: str, second: str) -> str | None:
+    """One page of two runs on the same data with linked selection, from the pages of each; None if a page is older than
+    that, as in a study that began with an earlier version.
     """
-    runs = [_data_of(page)[0] for page in (first, second)]
+    runs = [run for page in (first, second) for run in _runs_of(page)]
+    if len(runs) < 2:
+        return None
     return _page("   and   ".join(run["title"] for run in runs), runs)
 
 
@@ -97,12 +98,9 @@ def _page(title: str, runs: Sequence[dict[str, Any]]) -> str:
     return Template(before).substitute(title=html.escape(title)) + _script_safe(runs) + after
 
 
-def _data_of(page: str) -> list[dict[str, Any]]:
-    _, found, rest = page.partition(DATA_STARTS)
-    runs = json.loads(rest.partition("</script>")[0]) if found else None
-    if not isinstance(runs, list):  # older pages hold a dict
-        raise ValueError("an embedding.html must be written by this version to stand beside another")
-    return runs
+def _runs_of(page: str) -> list[dict[str, Any]]:
+    runs = json.loads(page.partition(DATA_STARTS)[2].partition("</script>")[0])
+    return runs if isinstance(runs, list) else []  # older pages hold the dict of their run
 
 
 def _frame(frame: Frame, picture: EmbeddingMap) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def test_the_run_without_a_contrastive_term_stands_left_of_the_best_with_one(swe
     for arm, title in zip(arms, ("none", "with"), strict=True):
         for seed in (1, 2):
             (arm.runs[seed].folder / "embedding.html").write_text(page_of(f"{title} {seed}"))
-    (arms[0].runs[1].folder / "embedding.html").write_text("<p>of an older version</p>")
+    (arms[0].runs[1].folder / "embedding.html").write_text(page_of("older").replace("[", "").replace("]", ""))
     page = runs_side_by_side(evidence)
     assert '[{"title":"none 2"},{"title":"with 2"}]' in page
     assert "<title>none 2   and   with 2</title>" in page
