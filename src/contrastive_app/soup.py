@@ -3,19 +3,20 @@
 The search on valid is that of training.soups; what is recorded is one more child of the sweep's run, `soup`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from contrastive_app.parts import build_parts, build_trainer, load_data, training_set
+from contrastive_app.parts import Parts, build_parts, build_trainer, load_data, training_set
 from contrastive_app.record import METRICS_TABLE, record_embeddings, record_judge, record_review, write_metrics
 from contrastive_app.resume import RUN_FILE, read_run, write_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome, SeedRun
 
 if TYPE_CHECKING:
     from contrastive_learning import ContrastiveTrainer
+    from contrastive_learning.data.tokenized import TokenizedData
     from contrastive_learning.metrics.evaluation import Evaluation
 
 MAX_CANDIDATES = 20  # each costs one evaluation of valid
@@ -38,9 +39,7 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
 
     Needs one objective that is a metric of valid. folder: the sweep's.
     """
-    from contrastive_learning.pictures import clearest_criterion
     from contrastive_learning.serving import judge_weights
-    from contrastive_learning.tracking import MetricsTable
     from contrastive_learning.training import Hooks
     from contrastive_learning.training.soups import alike, averaged, greedy_soup
 
@@ -74,24 +73,11 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
     single, _ = _evaluated(trainer, members[0][1])
     together = _mean_of_probabilities(trainer, [weights for _, weights in candidates])
     metrics, evaluations = _evaluated(trainer, averaged([weights for _, weights in members]))
-    output.mkdir(exist_ok=True)
+    names = tuple(name for name, _ in members)
+    _record(outcome, _Made(config, parts, data, trainer, output), names, metrics, evaluations)
     wins = soup.score > soup.best_single if maximize else soup.score < soup.best_single
-    write_metrics(output, metrics, 0, 0)
-    tags = {"mlflow.parentRunId": outcome.parent_run_id} if outcome.parent_run_id else {}
-    known = read_run(output, "run_id")["run_id"] if (output / RUN_FILE).exists() else None
-    with parts.tracking.open("soup", tags, folder=output, resume_run_id=known) as run:
-        write_run(output, {"run_id": run.run_id})
-        run.params({"soup.members": ", ".join(name for name, _ in members)})
-        run.log(parts.tracking.chosen(metrics, [metric]), 0)
-        table = MetricsTable(output / METRICS_TABLE, data.criteria)
-        table.add(metrics, 0, final=True)
-        run.artifact(table.file)
-        criterion = clearest_criterion(metrics, data.criteria) or data.criteria[0]
-        record_embeddings(run, output, data.splits, evaluations, data.criteria.index(criterion))
-        record_judge(run, config, output, data, trainer, evaluations["val"])
-        record_review(run, output)
     return SoupResult(
-        tuple(name for name, _ in members),
+        names,
         len(candidates),
         {"best single": single, "soup": metrics, "mean of probabilities": together},
         wins,
@@ -99,6 +85,45 @@ def make_soup(outcome: Outcome, folder: Path) -> SoupResult | str:
         f"soup: {len(members)} of {len(candidates)} runs averaged, {metric} {soup.score:.4f}; the best single run has "
         f"{soup.best_single:.4f}",
     )
+
+
+class _Made(NamedTuple):
+    """What the soup is made with and, in `output`, recorded as."""
+
+    config: DictConfig
+    parts: Parts
+    data: "TokenizedData"
+    trainer: "ContrastiveTrainer"  # its model has the averaged weights
+    output: Path
+
+
+def _record(
+    outcome: Outcome,
+    made: _Made,
+    names: Sequence[str],
+    metrics: dict[str, float],
+    evaluations: "Mapping[str, Evaluation]",
+) -> None:
+    """Record the soup as a child of the sweep's run, as a run of training is. names: of the runs in it."""
+    from contrastive_learning.pictures import clearest_criterion
+    from contrastive_learning.tracking import MetricsTable
+
+    config, parts, data, trainer, output = made
+    output.mkdir(exist_ok=True)
+    write_metrics(output, metrics, 0, 0)
+    tags = {"mlflow.parentRunId": outcome.parent_run_id} if outcome.parent_run_id else {}
+    known = read_run(output, "run_id")["run_id"] if (output / RUN_FILE).exists() else None
+    with parts.tracking.open("soup", tags, folder=output, resume_run_id=known) as run:
+        write_run(output, {"run_id": run.run_id})
+        run.params({"soup.members": ", ".join(names)})
+        run.log(parts.tracking.chosen(metrics, outcome.metrics), 0)
+        table = MetricsTable(output / METRICS_TABLE, data.criteria)
+        table.add(metrics, 0, final=True)
+        run.artifact(table.file)
+        criterion = clearest_criterion(metrics, data.criteria) or data.criteria[0]
+        record_embeddings(run, output, data.splits, evaluations, data.criteria.index(criterion))
+        record_judge(run, config, output, data, trainer, evaluations["val"])
+        record_review(run, output)
 
 
 def _why_few(outcome: Outcome, config: DictConfig) -> str:
