@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.judging import NeighboursJudge, PrototypesJudge, by_vectors
@@ -30,7 +31,9 @@ def record(folder, evaluation_of=export, **changes):
     evaluation = evaluation_of(folder / "judge", **changes)
     with MlflowTracking(
         uri=f"sqlite:///{folder}/mlflow.db", experiment="serving", log_model=True, register=None, system_metrics=False
-    ).open("a run", {}, folder=folder) as run:
+    ).open("τ=0.07", {}, folder=folder) as run:
+        run.params({"loss.temperature": 0.07})
+        run.log({"final/val/macro_f1": 0.75}, 3)
         return run.model(folder / "judge", CRITERIA), evaluation
 
 
@@ -120,6 +123,17 @@ def test_a_judge_that_is_written_again_leaves_the_recorded_one_as_it_is(tmp_path
     before = stored.read_bytes()
     export(tmp_path / "judge", normalization="batch_norm")
     assert stored.read_bytes() == before != (tmp_path / "judge/model.safetensors").read_bytes()
+
+
+def test_a_recorded_judge_has_the_name_the_params_and_the_objective_of_its_run(tmp_path):
+    address, _ = record(tmp_path)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    model = client.get_logged_model(address.removeprefix("models:/"))
+    assert model.name == "judge τ=0_07"
+    assert model.params == {"loss.temperature": "0.07"}
+    assert [(each.key, each.value, each.step) for each in model.metrics] == [("final/val/macro_f1", 0.75, 3)]
+    points = client.get_metric_history(model.source_run_id, "final/val/macro_f1")
+    assert [point.value for point in points] == [0.75]  # not once more
 
 
 def test_damaged_weights_are_named(tmp_path):

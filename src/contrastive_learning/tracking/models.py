@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SERVING_PACKAGES = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
 EXAMPLE = [{"context": ["어디로 갈까?", "바다 어때요?"], "response": "바람이 불어 시원해요."}]
+FINAL = "final/"  # of the objectives' names, at the kept epoch
 CALL_TAG = "recorded_at"  # a model's tag: tells a repeated call from a second model of the run
 
 
@@ -30,7 +31,14 @@ def record_model(
         if model.status == "READY":
             return str(model.model_id)
         client.delete_logged_model(model.model_id)  # left by an attempt that broke off
-    logged = client.create_logged_model(experiment_id, name="judge", source_run_id=run_id, tags={CALL_TAG: call})
+    run = client.get_run(run_id)
+    logged = client.create_logged_model(
+        experiment_id,
+        name=re.sub(r"[/:.%\"']", "_", f"judge {run.info.run_name}"),  # MLflow takes none of these
+        source_run_id=run_id,
+        tags={CALL_TAG: call},
+        params=run.data.params,
+    )
     status = "FAILED"
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -38,10 +46,22 @@ def record_model(
             write_model(folder, judge, criteria, run_id=run_id, model_id=logged.model_id)
             client.log_model_artifacts(logged.model_id, str(folder))
         _share_weights(judge, logged.artifact_location)
+        _log_objectives(client, run, logged.model_id)
         status = "READY"
     finally:
         client.finalize_logged_model(logged.model_id, status)
     return str(logged.model_id)
+
+
+def _log_objectives(client: "MlflowClient", run: Any, model_id: str) -> None:
+    """Give the model the objectives of its run, so that the page of all models can sort by them."""
+    from mlflow.entities import Metric
+
+    for name in run.data.metrics:
+        if name.startswith(FINAL):
+            point = client.get_metric_history(run.info.run_id, name)[-1]
+            same = Metric(name, point.value, point.timestamp, point.step, model_id=model_id)
+            client.log_batch(run.info.run_id, metrics=[same])
 
 
 def _share_weights(judge: Path, location: str) -> None:
