@@ -27,10 +27,10 @@ class Origin:
 
 def origin_of(judge: Path, model: str | None, store: str | None, scratch: Path) -> Origin | None:
     """None if it is not known. judge: what `find_judge` found for `model` in `store`."""
-    output = judge.parent
+    output = judge.resolve().parent
     if (output / RUN_FILE).is_file():
         return _in_folder(output)
-    mlmodel = judge.parents[1] / "MLmodel"
+    mlmodel = output.parent / "MLmodel"
     if not mlmodel.is_file() or (model is not None and Path(model).expanduser().is_dir()):
         return None
     found = re.search("^run_id: ([0-9a-f]{32})$", mlmodel.read_text(encoding="utf-8"), re.MULTILINE)

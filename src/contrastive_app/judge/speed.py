@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contrastive_learning.data.responses import RatedResponse
     from contrastive_learning.serving.judge import Judge
 
-MOST_ROWS = 2000  # of a longer file, evenly spread ones
+MOST_ROWS = 1000  # of a longer file, evenly spread ones
 REPEATS = 3  # the fastest counts: other programs can only slow it
 MOST_AUROC_LOST = 0.005
 Array = np.ndarray[Any, Any]

@@ -57,10 +57,11 @@ def test_a_card_says_what_the_run_has_recorded(trained, tmp_path):
     assert "- It is small." in text
 
 
-def test_a_judge_is_carried_away_with_its_notice_and_card(judge, tmp_path):
+def test_a_judge_is_carried_away_with_its_notice_and_card(judge, tmp_path, monkeypatch):
     pytest.importorskip("sentence_transformers", reason="the optional extra huggingface is not installed")
     export(tmp_path / "judge", encoder="plain")
-    told = judge("export", tmp_path / "judge", tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    told = judge("export", "judge", "out")
     assert re.search(r"^checked: probabilities of 2 responses differ by \S+e-0[78] at most$", told, re.MULTILINE)
     assert "The run that trained this judge was not at hand" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert {"modules.json", "NOTICE", "config.json", "tokenizer.json"} < {
