@@ -7,11 +7,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from support.commands import SMALL, TRAIN, provide_store, runs, wait_while_running
+from support.commands import NIGHTLY, SMALL, TRAIN, provide_store, runs, wait_while_running
 from support.commands import start as start_command
 
 SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
 SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=4", "tracking.log_model=false"]
+ENDS = [(signal.SIGKILL, 1), (signal.SIGTERM, 2), *([(signal.SIGTERM, 1)] if NIGHTLY else [])]
 
 
 def start(folder, processes):
@@ -20,7 +21,7 @@ def start(folder, processes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("signum", "processes"), [(signal.SIGTERM, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(("signum", "processes"), ENDS)
 def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
     process = start(tmp_path, processes)
     index = tmp_path / "multirun/s/000/checkpoints/checkpoints.json"

@@ -98,11 +98,10 @@ def test_a_notebook_trains_is_left_as_it_was_and_gets_errors_in_one_line(tmp_pat
     both = ["objective.metric=[val/macro_f1,val/brier]", "objective.direction=[maximize,minimize]"]
     both += ["trainer.monitor=val/macro_f1", "trainer.direction=maximize"]
     cells = [
-        f"{STATE}\nimport json\nfrom contrastive_app.python import sweep, train\nbefore = state()",
+        f"{STATE}\nimport json\nfrom contrastive_app.python import train\nbefore = state()",
         f"run = train([*{TINY!r}, *{both!r}, 'seed=1'])\nassert state() == before",
         "print(json.dumps(vars(run), default=str))",
         "train(['loss=supco'])",
-        "sweep('smok')",
         "from hydra import compose, initialize_config_dir\n"
         "from contrastive_app.places import CONF\n"
         "from src.train import train as task\n"
@@ -129,11 +128,6 @@ def test_a_notebook_trains_is_left_as_it_was_and_gets_errors_in_one_line(tmp_pat
     choices = ", ".join(sorted(file.stem for file in (CONF / "loss").glob("*.yaml")))
     assert error_of(notebook.cells[3]) == ("ValueError", f"there is no loss=supco (did you mean supcon?): {choices}")
     assert error_of(notebook.cells[4]) == (
-        "ValueError",
-        "there is no --config-name smok (did you mean smoke?): borderline_pareto, contrastive_or_not, earned, "
-        "losses_and_samplers, smoke, temperature_lambda, train",
-    )
-    assert error_of(notebook.cells[5]) == (
         "ValueError",
         "train(config) works in a command that Hydra runs; in a notebook or script call train(overrides) of "
         "contrastive_app.python",
