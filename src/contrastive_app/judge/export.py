@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import logging
 import os
 import shutil
 import tempfile
@@ -144,7 +143,6 @@ def _compiled(source: _Source, out: Path, runtime: str, int8: bool, data: str | 
     from mlflow_stores import quiet_client_settings
 
     quiet_client_settings()
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
     settings = settings_of(source.folder)
     voted = _voted(source.origin, data, settings["criteria"])
     if int8 and voted is None:
