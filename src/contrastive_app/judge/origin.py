@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from contrastive_app.judge.models import store_address
+from contrastive_app.record import LOG_FILE
+from contrastive_app.resume import RUN_FILE
 
 SPLITS = ("valid", "test", "test_ood")  # of which the responses are recorded
-RUN_FILE, LOG_FILE = "run.json", "train.log"  # in the output folder
 EMBEDDINGS = "embeddings"  # the artifacts of a run with its responses
 
 

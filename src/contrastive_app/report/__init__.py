@@ -6,6 +6,7 @@ evidence gathers, verdict, tables and chart turn it into words and numbers, page
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -13,6 +14,10 @@ from omegaconf import DictConfig
 from contrastive_app.record import how_to_look
 from contrastive_app.resume import RUN_FILE, read_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome
+
+if TYPE_CHECKING:
+    from contrastive_app.report.evidence import Evidence
+    from contrastive_app.soup import SoupResult
 
 
 def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path | str]:
@@ -24,15 +29,39 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     """
     # imported here, because every start of a sweep looks this function up, and few call it
     from contrastive_app.report.evidence import gather
-    from contrastive_app.report.grid import before_and_after, criterion_of, panels_of
+    from contrastive_app.report.grid import criterion_of
     from contrastive_app.report.measured import score_and_geometry
     from contrastive_app.report.page import render
-    from contrastive_app.report.runs_side_by_side import runs_side_by_side
     from contrastive_app.report.verdict import verdict_of
-    from contrastive_learning.pictures import draw_grid
 
     evidence = gather(outcome)
     criterion = criterion_of(evidence, config.pictures.criterion)
+    yield from _embeddings(evidence, criterion, folder)
+    if (measured := score_and_geometry(evidence)) is not None:
+        over = folder / "score_and_geometry.png"
+        over.write_bytes(measured)
+        yield over
+    made = _soup(outcome, folder)
+    soup = None if isinstance(made, str) else made
+    verdict = verdict_of(evidence)
+    page = folder / "report.html"
+    text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup, measured=measured)
+    page.write_text(text, encoding="utf-8")
+    yield page
+    yield from filter(None, verdict)
+    if made is not None:
+        yield made if isinstance(made, str) else made.remark
+    if (viewer := how_to_look(config)) is not None:
+        yield f"To look at the runs: {viewer}"
+    _register_best(config, outcome, soup.folder if soup is not None and soup.wins else None)
+
+
+def _embeddings(evidence: "Evidence", criterion: str | None, folder: Path) -> Iterator[Path]:
+    """The embeddings of the runs: all of them, those before and after training, two side by side."""
+    from contrastive_app.report.grid import before_and_after, panels_of
+    from contrastive_app.report.runs_side_by_side import runs_side_by_side
+    from contrastive_learning.pictures import draw_grid
+
     panels, columns = panels_of(evidence, criterion)
     if criterion is not None and any(panels):
         grid = folder / "embedding_grid.png"
@@ -47,27 +76,15 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         compared = folder / "embeddings_side_by_side.html"
         compared.write_text(pair, encoding="utf-8")
         yield compared
-    if (measured := score_and_geometry(evidence)) is not None:
-        over = folder / "score_and_geometry.png"
-        over.write_bytes(measured)
-        yield over
-    soup = None
-    if outcome.soup is not None:
-        from contrastive_app.soup import SoupResult, make_soup
 
-        made = make_soup(outcome, folder)
-        soup = made if isinstance(made, SoupResult) else None
-    verdict = verdict_of(evidence)
-    page = folder / "report.html"
-    text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup, measured=measured)
-    page.write_text(text, encoding="utf-8")
-    yield page
-    yield from filter(None, verdict)
-    if outcome.soup is not None:
-        yield made if isinstance(made, str) else made.remark
-    if (viewer := how_to_look(config)) is not None:
-        yield f"To look at the runs: {viewer}"
-    _register_best(config, outcome, soup.folder if soup is not None and soup.wins else None)
+
+def _soup(outcome: Outcome, folder: Path) -> "SoupResult | str | None":
+    """What `make_soup` returns; None if no soup is wanted."""
+    if outcome.soup is None:
+        return None
+    from contrastive_app.soup import make_soup
+
+    return make_soup(outcome, folder)
 
 
 def _register_best(config: DictConfig, outcome: Outcome, soup: Path | None) -> None:
