@@ -16,7 +16,7 @@ from contrastive_app.checks import recorded_run
 from contrastive_app.interrupts import close_first
 from contrastive_app.launched import is_follower
 from contrastive_app.places import CHECKOUT, DEFAULT_STORE, command
-from contrastive_app.resume import fixed_options, write_run
+from contrastive_app.resume import write_run
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
 from mlflow_stores import redact, sqlite_path
 
@@ -54,7 +54,7 @@ def run_name(config: DictConfig) -> str:
 
 @contextmanager
 def open_run(
-    config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, tags: Mapping[str, str]
+    config: DictConfig, tracking: "Tracker", output: Path, trial: CurrentTrial, data: "TokenizedData"
 ) -> Iterator["Run"]:
     """Open a new run or, if `output` belongs to a run that is resumed, that one; it is closed when the block ends.
 
@@ -70,16 +70,15 @@ def open_run(
     resumed = recorded_run(output)
     git = git_state(CHECKOUT) if CHECKOUT is not None else {}  # an installed wheel may lie in a foreign repository
     name = trial.run_name or run_name(config)
-    tags = {**tags, **{f"git.{key}": value for key, value in git.items()}, **trial.tags()}
+    tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}
+    tags |= {**{f"git.{key}": value for key, value in git.items()}, **trial.tags()}
     with ExitStack() as closed:
         with HeldSignals():  # nobody would close a run that is interrupted here
             close_first()
             run = tracking.open(name, tags, folder=output, resume_run_id=resumed)
             closed.callback(_tell_what_waits, output)
             closed.enter_context(run)
-            data = tags["data.fingerprint"]
-            content = {"run_id": run.run_id, "data": data, "config": fixed_options(config)}
-            write_run(output, content)
+            write_run(output, run.run_id, config, data)
         yield run
 
 
@@ -243,10 +242,23 @@ def write_metrics(output: Path, metrics: Mapping[str, float], kept_epoch: int, e
 
 def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer: "ContrastiveTrainer") -> None:
     """Record what the run can be repeated from: options, data, command line, versions, uncommitted changes."""
-    from contrastive_learning.tracking.provenance import environment, flatten, git_diff
+    from contrastive_learning.tracking.provenance import environment, git_diff
 
     choices = {group: name for group, name in HydraConfig.get().runtime.choices.items() if group in config}
-    options = choices | flatten(OmegaConf.to_container(config, resolve=True))
+    record_options(run, config, data, choices)
+    run.text(redact(OmegaConf.to_yaml(config, resolve=True)), "config.yaml")
+    run.text(redact("\n".join(HydraConfig.get().overrides.task)), "overrides.txt")
+    machine = {"device": str(trainer.device), "precision": trainer.precision}
+    run.text(json.dumps(environment() | machine, indent=2), "environment.json")
+    if CHECKOUT is not None and (diff := git_diff(CHECKOUT)):
+        run.text(diff, "uncommitted.diff")
+
+
+def record_options(run: "Run", config: DictConfig, data: "TokenizedData", choices: Mapping[str, str]) -> None:
+    """Record options and data. choices: group -> name of its file, as far as known."""
+    from contrastive_learning.tracking.provenance import flatten
+
+    options = {**choices, **flatten(OmegaConf.to_container(config, resolve=True))}
     # here, not only in the run: what the store cannot take yet waits in a file
     run.params({key: redact(value) if isinstance(value, str) else value for key, value in options.items()})
     for split, context in (("train", "training"), ("valid", "validation")):
@@ -257,12 +269,6 @@ def record_start(run: "Run", config: DictConfig, data: "TokenizedData", trainer:
             source=str(config.data.path if "path" in config.data else config.data.source._target_),
             num_responses=len(data.splits[split]),
         )
-    run.text(redact(OmegaConf.to_yaml(config, resolve=True)), "config.yaml")
-    run.text(redact("\n".join(HydraConfig.get().overrides.task)), "overrides.txt")
-    machine = {"device": str(trainer.device), "precision": trainer.precision}
-    run.text(json.dumps(environment() | machine, indent=2), "environment.json")
-    if CHECKOUT is not None and (diff := git_diff(CHECKOUT)):
-        run.text(diff, "uncommitted.diff")
 
 
 def write_embeddings(path: Path, split: "TokenizedSplit", evaluation: "Evaluation", criterion: int) -> None:

@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
@@ -13,6 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from contrastive_app.command_line import quoted
 from contrastive_app.paths import absolute
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+
+if TYPE_CHECKING:
+    from contrastive_learning.data.tokenized import TokenizedData
 
 RUN_FILE = "run.json"  # in the output folder
 MAY_CHANGE_ON_RESUME = (
@@ -97,8 +100,13 @@ def read_run(output: Path, *fields: str) -> dict[str, Any]:
     return content
 
 
-def write_run(output: Path, content: dict[str, Any]) -> None:
-    """Write run.json: at no moment is it half written, since without it the run could not be continued."""
+def write_run(output: Path, run_id: str | None, config: DictConfig, data: "TokenizedData") -> None:
+    """Write run.json: what a resumed run must repeat, and what an exported judge tells of its run.
+
+    At no moment is it half written, since without it the run could not be continued.
+    """
+    about = {"run_id": run_id, "data": data.fingerprint, "num_training": len(data.splits["train"])}
+    content = about | {"config": fixed_options(config)}
     temporary = output / f".writing-{RUN_FILE}"
     temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     temporary.replace(output / RUN_FILE)

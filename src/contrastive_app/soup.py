@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from contrastive_app.parts import Parts, build_parts, build_trainer, load_data, training_set
-from contrastive_app.record import METRICS_TABLE, record_embeddings, record_judge, record_review, write_metrics
+from contrastive_app.record import (
+    METRICS_TABLE,
+    record_embeddings,
+    record_judge,
+    record_options,
+    record_review,
+    write_metrics,
+)
 from contrastive_app.resume import RUN_FILE, read_run, write_run
 from hydra_plugins.contrastive_sweeper.outcome import Outcome, SeedRun
 
@@ -111,10 +118,13 @@ def _record(
     config, parts, data, trainer, output = made
     output.mkdir(exist_ok=True)
     write_metrics(output, metrics, 0, 0)
-    tags = {"mlflow.parentRunId": outcome.parent_run_id} if outcome.parent_run_id else {}
+    tags = {"data.fingerprint": data.fingerprint}
+    if outcome.parent_run_id:
+        tags["mlflow.parentRunId"] = outcome.parent_run_id
     known = read_run(output, "run_id")["run_id"] if (output / RUN_FILE).exists() else None
     with parts.tracking.open("soup", tags, folder=output, resume_run_id=known) as run:
-        write_run(output, {"run_id": run.run_id})
+        write_run(output, run.run_id, config, data)
+        record_options(run, config, data, {})
         run.params({"soup.members": ", ".join(names)})
         run.log(parts.tracking.chosen(metrics, outcome.metrics), 0)
         table = MetricsTable(output / METRICS_TABLE, data.criteria)

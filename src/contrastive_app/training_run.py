@@ -138,8 +138,8 @@ class TrainingRun:
             self._check_metrics()
         epochs_done = trainer.epoch if self._is_continued else None
         self._table = MetricsTable(self._output / METRICS_TABLE, self._data.criteria, epochs_done=epochs_done)
-        tags = {"seed": str(self._config.seed), "data.fingerprint": self._data.fingerprint}
-        with open_run(self._config, self._parts.tracking, self._output, self._trial, tags) as run, self._progress:
+        opened = open_run(self._config, self._parts.tracking, self._output, self._trial, self._data)
+        with opened as run, self._progress:
             self._run = run
             if not self._is_continued:
                 record_start(run, self._config, self._data, trainer)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from contrastive_app.judge.models import find_judge
+from contrastive_app.judge.origin import origin_of
 from support.commands import SMALL, provide_store
 from support.sweeps import Sweeps
 
@@ -37,6 +39,13 @@ def test_the_soup_of_a_sweep_is_one_more_child(tmp_path):
     registered = client.get_model_version_by_alias("judge", "champion")
     assert (registered.run_id == soup.info.run_id) == wins
     assert (folder / "judge").is_dir()
+    address, store = f"models:/{soup.outputs.model_outputs[0].model_id}", f"sqlite:///{tmp_path}/mlflow.db"
+    downloaded, _ = find_judge(address, store, tmp_path / "scratch")
+    known = [origin_of(folder / "judge", None, None, tmp_path), origin_of(downloaded, address, store, tmp_path)]
+    for origin in known:  # what the card of an export tells
+        assert (origin.run_id, origin.num_training, origin.options["model.name"]) == (soup.info.run_id, 96, "tiny")
+        assert origin.splits.keys() == {"valid", "test", "test_ood"}
+    assert known[0].fingerprint == known[1].fingerprint
     assert "mean of probabilities" in Path(tmp_path, "multirun/s/report.html").read_text()
     assert runs.keys() == {"s", "soup", *(name for name in runs if name.startswith("00"))}
 

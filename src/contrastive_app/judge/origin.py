@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from contrastive_app.judge.models import store_address
-from contrastive_app.record import LOG_FILE
 from contrastive_app.resume import RUN_FILE
 
 SPLITS = ("valid", "test", "test_ood")  # of which the responses are recorded
@@ -22,7 +21,7 @@ class Origin:
     run_id: str
     options: Mapping[str, Any]  # such as model.name
     fingerprint: str  # of the data
-    num_training: int | None  # responses; None: not recorded
+    num_training: int | None  # responses; None: not recorded, as in the folders of older runs
     splits: Mapping[str, Path]  # the recorded responses, with what the judge said of them
 
 
@@ -40,11 +39,8 @@ def origin_of(judge: Path, model: str | None, store: str | None, scratch: Path) 
 
 def _in_folder(output: Path) -> Origin:
     run = json.loads((output / RUN_FILE).read_text(encoding="utf-8"))
-    log = output / LOG_FILE
-    told = re.search("^data: train ([0-9,]+)", log.read_text(encoding="utf-8"), re.MULTILINE) if log.exists() else None
-    num_training = None if told is None else int(told[1].replace(",", ""))
     splits = {name: output / f"{name}.parquet" for name in SPLITS}
-    return Origin(run["run_id"], run["config"], run["data"], num_training, _existing(splits))
+    return Origin(run["run_id"], run["config"], run["data"], run.get("num_training"), _existing(splits))
 
 
 def _in_store(run_id: str, uri: str, scratch: Path) -> Origin:
