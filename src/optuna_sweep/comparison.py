@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 CONFIDENCE = 0.95
 FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
+HOPELESS_SEEDS = 3  # with which a comparison in several looks may be given up, though none is decided
 
 
 class Comparison(NamedTuple):
@@ -21,6 +22,11 @@ class Comparison(NamedTuple):
     confidence: float = CONFIDENCE  # of the interval
 
     @property
+    def says_something(self) -> bool:
+        """Whether there are seeds enough for an interval that one should read."""
+        return self.num_seeds >= (FEW_SEEDS if self.confidence <= CONFIDENCE else HOPELESS_SEEDS)
+
+    @property
     def is_decided(self) -> bool:
         """The interval leaves out 0, over at least FEW_SEEDS."""
         return self.num_seeds >= FEW_SEEDS and not self.low <= 0 <= self.high
@@ -30,26 +36,27 @@ class Comparison(NamedTuple):
         """Decided by so few seeds that they may agree by chance, unless the interval allows for it."""
         return self.is_decided and self.num_seeds < ENOUGH_SEEDS and self.confidence <= CONFIDENCE
 
-    def would_be_decided(self, num_seeds: int) -> bool:
-        """Whether the interval would leave out 0 if there were so many seeds, with the same mean and spread."""
+    def would_be_decided(self, num_seeds: int, better: float = 0.0) -> bool:
+        """Whether the interval would leave out 0 if there were so many seeds, with the same spread, and a mean that is
+        `better` standard errors further from 0.
+        """
         from scipy.special import stdtrit
 
         upper = (1 + self.confidence) / 2
-        shrinks = (stdtrit(num_seeds - 1, upper) / num_seeds**0.5) / (
-            stdtrit(self.num_seeds - 1, upper) / self.num_seeds**0.5
-        )
-        return bool(abs(self.mean_gain) > (self.high - self.mean_gain) * shrinks)
+        error = (self.high - self.mean_gain) / stdtrit(self.num_seeds - 1, upper)
+        margin = stdtrit(num_seeds - 1, upper) * error * (self.num_seeds / num_seeds) ** 0.5
+        return bool(abs(self.mean_gain) + better * error > margin)
 
     @property
     def word(self) -> str:
-        """A gain, a loss, or that neither is shown; fewer than FEW_SEEDS decide nothing."""
-        if self.num_seeds < FEW_SEEDS:
+        """A gain, a loss, or that neither is shown; too few seeds decide nothing."""
+        if not self.says_something:
             return "not decided"
         hint = "a hint of " * self.is_hint
         return f"{hint}a gain" if self.low > 0 else f"{hint}a loss" if self.high < 0 else "no gain shown"
 
     def __str__(self) -> str:
-        if self.num_seeds < FEW_SEEDS:
+        if not self.says_something:
             return f"{self.mean_gain:+.4f} over {self.num_seeds} paired seeds, and {FEW_SEEDS} are the least"
         return f"{self.mean_gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] over {self.num_seeds} paired seeds"
 

@@ -16,7 +16,7 @@ class ConfirmConf:
     top_k: int = 0  # 0 = no confirm stage
     num_seeds: int = 3  # 0 = no confirm stage
     baseline: Any = None  # what to change in the best one, to compare it with: {loss.lambda_contrastive: 0}
-    stop_early: bool = False  # look after 4 seeds, too, and end there if they decide or the others could hardly
+    stop_early: bool = False  # look while the runs come in; end once they decide it, or if the rest would hardly
 
     @property
     def is_wanted(self) -> bool:

@@ -7,7 +7,7 @@ from contrastive_app.report.evidence import Arm, Evidence, Spread
 from contrastive_app.report.verdict import compact, setting, signed
 from contrastive_learning.data.responses import METRIC_PREFIXES
 from contrastive_learning.metrics.table import METRICS
-from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, compare, doubts_of
+from hydra_plugins.contrastive_sweeper.outcome import compare, doubts_of
 
 # metric prefix -> what the report calls the split
 SPLITS = {prefix: {"test_ood": "held-out domain"}.get(split, split) for split, prefix in METRIC_PREFIXES.items()}
@@ -73,7 +73,7 @@ def quality_table(evidence: Evidence) -> Table:
 def has_intervals(evidence: Evidence) -> bool:
     """Whether there are enough paired seeds for a confidence interval."""
     gain = evidence.gain()
-    return gain is not None and gain.num_seeds >= FEW_SEEDS
+    return gain is not None and gain.says_something
 
 
 def criteria_table(evidence: Evidence) -> Table:
@@ -162,7 +162,7 @@ def _with_sd(spread: Spread | None) -> str:
 def _gain(values: Mapping[int, float], other: Mapping[int, float], direction: str) -> tuple[str, str]:
     found = compare(values, other, direction)
     if found is not None:
-        interval = f"{signed(found.low)} to {signed(found.high)}" if found.num_seeds >= FEW_SEEDS else NONE
+        interval = f"{signed(found.low)} to {signed(found.high)}" if found.says_something else NONE
         return signed(found.mean_gain), interval
     own, rival = Spread.of(values), Spread.of(other)
     if own is None or rival is None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from contrastive_app.places import command
 from contrastive_app.report.evidence import Evidence
 from contrastive_learning.training.diagnostics import REMEDY_FOR_STUCK
-from hydra_plugins.contrastive_sweeper.outcome import FEW_SEEDS, Comparison, settled
+from hydra_plugins.contrastive_sweeper.outcome import Comparison, settled
 
 CONFIRM = "hydra.sweeper.confirm."
 NUM_SEEDS = 8  # of the comparison that is proposed
@@ -113,7 +113,7 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     word = gain.word.capitalize()
     if answer is None:
         headline = "Not decided: the answer depends on runs in doubt."
-    elif gain.num_seeds < FEW_SEEDS:
+    elif not gain.says_something:
         headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
     elif gain.low > 0:
         headline = f"{word} from the contrastive term: use {contrastive}."
@@ -128,13 +128,13 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     if answer is None:
         next_step = f"Before more seeds, see that fewer runs get stuck: {REMEDY_FOR_STUCK}."
     else:
-        next_step = _to_decide(evidence) if gain.num_seeds < FEW_SEEDS else _to_train_again(evidence)
+        next_step = _to_train_again(evidence) if gain.says_something else _to_decide(evidence)
     return Verdict(headline, " ".join(reasons), next_step)
 
 
 def _in_words(gain: Comparison) -> str:
-    interval = f"{100 * gain.confidence:g} % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (
-        gain.num_seeds >= FEW_SEEDS
+    interval = f"{100 * gain.confidence:.3g} % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (
+        gain.says_something
     )
     return (
         f"{abs(gain.mean_gain):.4f} {'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "

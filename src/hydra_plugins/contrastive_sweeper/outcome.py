@@ -1,7 +1,7 @@
 """What a report may import: what a sweep found, and how two of its configurations compare over seeds."""
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from optuna_sweep.comparison import CONFIDENCE, ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare, settled
+from optuna_sweep.comparison import CONFIDENCE, ENOUGH_SEEDS, Comparison, compare, settled
 from optuna_sweep.outcome import (
     ArmMean,
     Confirmation,
@@ -18,7 +18,6 @@ Tried = TrialResult  # its former name
 __all__ = [
     "CONFIDENCE",
     "ENOUGH_SEEDS",
-    "FEW_SEEDS",
     "ArmMean",
     "Comparison",
     "Confirmation",

@@ -10,7 +10,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from optuna_sweep.comparison import CONFIDENCE, FEW_SEEDS, Comparison, compare, settled
+from optuna_sweep.comparison import CONFIDENCE, Comparison, compare, settled
+from optuna_sweep.looks import answer, confidence_of_each
 from optuna_sweep.outcome import ArmMean, Confirmation, Findings, SeedRun, doubts_of, undoubted
 from optuna_sweep.plan.make_plan import digest
 from optuna_sweep.plan.plan import Plan
@@ -68,7 +69,7 @@ def confirm_plan(plan: Plan, arms: Sequence[Arm]) -> Plan:
         overrides=_overrides(plan, arms),
         reports=False,
         folder_prefix=f"confirm-{key}/",
-        answered=partial(_answered, plan, arms) if _looks_twice(plan) else plan.answered,
+        answered=partial(_answered, plan, arms) if plan.settings.confirm.stop_early else plan.answered,
     )
 
 
@@ -78,34 +79,15 @@ def fresh_seeds(plan: Plan) -> list[int]:
     return [max(used) + 1 + index for index in range(plan.settings.confirm.num_seeds)]
 
 
-def _looks_twice(plan: Plan) -> bool:
-    return plan.settings.confirm.stop_early and plan.settings.confirm.num_seeds > FEW_SEEDS
-
-
 def _answered(plan: Plan, arms: Sequence[Arm], trials: Sequence[FrozenTrial]) -> str | None:
-    """The first look of two: why the first FEW_SEEDS are enough; None if they are not, or a run of theirs is in doubt.
-
-    By Bonferroni's rule, each of two looks with an error of 2.5 % makes at most 5 % together. To end without an answer
-    adds none.
-    """
-    confirmation = confirmation_of(plan, arms, trials)
-    first = fresh_seeds(plan)[:FEW_SEEDS]
-    runs = {
-        _name(number): {seed: own[seed] for seed in first if seed in own} for number, own in confirmation.arms.items()
-    }
-    if any(len(own) < FEW_SEEDS or doubts_of(own.values()) for own in runs.values()):
+    """Why the runs so far are enough; None if they are not, or a run of theirs is in doubt."""
+    runs = {_name(number): own for number, own in confirmation_of(plan, arms, trials).arms.items()}
+    if any(doubts_of(own.values()) for own in runs.values()):
         return None
     values = {name: _first_values(own) for name, own in runs.items()}
     chosen = next(name for name in values if name != BASELINE)
-    direction = plan.objective.directions[0]
-    gain = compare(values[chosen], values[BASELINE], direction, confirmation.confidence)
-    assert gain is not None
-    if gain.is_decided:
-        return f"{FEW_SEEDS} seeds decide it (confirm.stop_early)"
-    num_seeds = plan.settings.confirm.num_seeds
-    if gain.would_be_decided(num_seeds):
-        return None
-    return f"{num_seeds} seeds like the first {FEW_SEEDS} would not decide it (confirm.stop_early)"
+    why = answer(values[chosen], values[BASELINE], fresh_seeds(plan), plan.objective.directions[0])
+    return why and f"{why} (confirm.stop_early)"
 
 
 def confirmation_of(plan: Plan, arms: Sequence[Arm], trials: Sequence[FrozenTrial]) -> Confirmation:
@@ -122,7 +104,9 @@ def confirmation_of(plan: Plan, arms: Sequence[Arm], trials: Sequence[FrozenTria
         for arm in arms
     }
     seconds = sum(trial.user_attrs.get("seconds", 0.0) for trial in trials)
-    return Confirmation(runs, seconds, CONFIDENCE if not _looks_twice(plan) else (1 + CONFIDENCE) / 2)
+    confirm = plan.settings.confirm
+    confidence = confidence_of_each(confirm.num_seeds) if confirm.stop_early else CONFIDENCE
+    return Confirmation(runs, seconds, confidence)
 
 
 def findings(confirmation: Confirmation, direction: str) -> Findings | None:
