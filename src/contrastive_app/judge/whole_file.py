@@ -103,8 +103,7 @@ class WholeFile:
         names = [f"probability/{criterion}" for criterion in criteria]
         found = measured(unfinished.tables([*HIDDEN, *names]), self._settings)
         unfinished.finish(lambda path: WRITERS[unfinished.out.suffix](map(shown, unfinished.tables()), path))
-        annotators = self._agreement.table()
-        for table in found if annotators is None else [*found, annotators]:
+        for table in [*found, *self._agreement.tables()]:
             self._console.print(table)
         if self._voted and not found:
             told = f"the votes are on {', '.join(self._voted)}, the judge's criteria are {', '.join(criteria)}"

@@ -67,12 +67,18 @@ def vote_facts(responses: Sequence[RatedResponse], criterion: str) -> VoteFacts:
         yes_rate=float(yes.sum() / total.sum()),
         num_minority=int(min(np.sum(2 * yes > total), np.sum(2 * yes < total))),
         split_rate=float(is_split.mean()) if len(several) else np.nan,
-        agreement=_alpha(several[:, 0], several[:, 1] - several[:, 0]),
+        agreement=krippendorff_alpha(several[:, 0], several[:, 1] - several[:, 0]),
     )
 
 
-def _alpha(yes: NDArray[np.int64], no: NDArray[np.int64]) -> float:
-    """NaN if all votes are the same: chance would then agree as well."""
+def krippendorff_alpha(yes: NDArray[np.int64], no: NDArray[np.int64]) -> float:
+    """Of responses with so many votes for yes and for no, two or more together; each [responses].
+
+    NaN if all votes are the same: chance would then agree as well.
+
+    >>> round(krippendorff_alpha(np.array([3, 0, 2]), np.array([0, 3, 1])), 2)
+    0.6
+    """
     if not yes.any() or not no.any():
         return float("nan")
     return float(krippendorff.alpha(value_counts=np.stack([yes, no], axis=1), level_of_measurement="nominal"))

@@ -1,6 +1,7 @@
 """Whom to ask again and which labels may be wrong, as lists, as tasks for annotation tools, and per annotator."""
 
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 
@@ -14,6 +15,7 @@ from contrastive_app.judge.annotators import Agreement
 from contrastive_app.judge.lists import Longest
 from contrastive_learning.data.reading import Reader, ReadingRules
 from contrastive_learning.data.responses import RatedResponse, VoteCount
+from contrastive_learning.data.summary import vote_facts
 from contrastive_learning.metrics import chances_of_error, values_of_a_vote
 from support.judges import export
 from support.rows import write_rows
@@ -129,9 +131,32 @@ def test_annotators_are_compared_with_the_others_if_they_are_named(trained, judg
     told = judge(write_rows(tmp_path / "a.jsonl", rows))
     found = re.findall(r"│ (\w+) +│ +(\d+) │ +(\d\.\d+) │", told)
     assert found == [("kim", "2", "0.000")]
+    assert re.findall(rf"│ {first} +│ +(\d+) │ +(\S+) │", told) == [("2", "-0.250")]  # alpha, of the two with others
     judgements = {"polite": (("kim", True), ("lee", True), ("park", False), ("choi", True))}
     agreement = Agreement()
     item = RatedResponse("a", "d", (), "r", {"polite": VoteCount(3, 4)}, "g", judgements)
     assert list(agreement.watch([item])) == [item]
     assert dict(agreement.compared) == dict.fromkeys(["kim", "lee", "park", "choi"], 1)
     assert [agreement.agreed[name] for name in agreement.compared] == [1, 1, 0, 1]
+
+
+def test_alpha_is_that_of_the_data_report_per_criterion_and_on_average():
+    """On `clear` votes differ, on `safe` all agree, and on `kind` there is one vote per response."""
+    votes = [VoteCount(yes, 3) for yes in (0, 0, 1, 2, 3, 3, 3, 3)] + [VoteCount(yes, 2) for yes in (0, 1, 2, 2)]
+    items = [
+        RatedResponse(str(row), "d", (), "r", {"clear": vote, "safe": VoteCount(2, 2), "kind": VoteCount(1, 1)}, "g")
+        for row, vote in enumerate(votes)
+    ]
+    agreement = Agreement()
+    assert list(agreement.watch(items)) == items
+    alphas = agreement.alphas()
+    assert alphas["clear"] == vote_facts(items, "clear").agreement
+    assert math.isnan(alphas["safe"])
+    assert alphas.keys() == {"clear", "safe"}
+    (table,) = agreement.tables()  # nobody is named
+    shown = f"{alphas['clear']:.3f}"
+    assert [list(column.cells) for column in table.columns] == [
+        ["clear", "safe", "mean"],
+        ["12", "12", ""],
+        [shown, "-", shown],
+    ]
