@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contrastive_app.places import command
-from mlflow_stores import absolute, check_store, quiet_client_settings
+from mlflow_stores import absolute, check_store, quiet_client_settings, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,10 +38,29 @@ def find_judge(model: str | None, store: str | None, scratch: Path) -> tuple[Pat
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     if model is None:
         run, which = _latest(client, uri)
-        return _downloaded(client, _model_of(run), scratch), which
+        return _judge_at(client, _model_of(run), scratch), which
     if model.startswith("models:/"):
-        return _downloaded(client, model, scratch), model
-    return _downloaded(client, _model_of(_run(client, model, uri)), scratch), f"run {model}"
+        return _judge_at(client, model, scratch), model
+    return _judge_at(client, _model_of(_run(client, model, uri)), scratch), f"run {model}"
+
+
+def downloaded_judge(client: "MlflowClient", address: str, scratch: Path) -> Path:
+    """The folder with judge.json of the model at `address`, in `scratch`. Raises ValueError if there is none."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    from contrastive_learning.tracking.models import as_tracking_uri
+
+    uri = client.tracking_uri
+    try:
+        with as_tracking_uri(uri):
+            model = download_artifacts(artifact_uri=address, dst_path=str(scratch), registry_uri=uri)
+    except (MlflowException, OSError) as error:
+        raise ValueError(redact(f"{address} is not in {uri}: {' '.join(str(error).split())}")) from error
+    found = _place_in(Path(model))
+    if found is None:
+        raise ValueError(f"{address} has no {SETTINGS}: it is no judge of this package")
+    return found
 
 
 def recorded_test_of(model: str, store: str | None, scratch: Path) -> Path:
@@ -65,10 +84,14 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def _in_folder(folder: Path) -> Path:
-    for place in PLACES:
-        if (folder / place / SETTINGS).is_file():
-            return folder / place
-    raise ValueError(f"--model must be a folder with {SETTINGS}, or of a run that has a judge; got {folder}")
+    found = _place_in(folder)
+    if found is None:
+        raise ValueError(f"--model must be a folder with {SETTINGS}, or of a run that has a judge; got {folder}")
+    return found
+
+
+def _place_in(folder: Path) -> Path | None:
+    return next((folder / place for place in PLACES if (folder / place / SETTINGS).is_file()), None)
 
 
 def store_address(store: str | None) -> str:
@@ -114,15 +137,8 @@ def _model_of(run: Any) -> str:
     return f"models:/{_models(run)[-1]}"
 
 
-def _downloaded(client: "MlflowClient", address: str, scratch: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    from contrastive_learning.tracking.models import as_tracking_uri
-
-    uri = client.tracking_uri
+def _judge_at(client: "MlflowClient", address: str, scratch: Path) -> Path:
     try:
-        with as_tracking_uri(uri):
-            return _in_folder(Path(download_artifacts(artifact_uri=address, dst_path=str(scratch), registry_uri=uri)))
-    except MlflowException as error:
-        raise ValueError(f"--model: {address} is not in {uri}: {' '.join(error.message.split())}") from error
+        return downloaded_judge(client, address, scratch)
+    except ValueError as error:
+        raise ValueError(f"--model: {error}") from error

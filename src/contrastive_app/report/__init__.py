@@ -28,6 +28,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     config: the application's, without the swept values; folder: the sweep's.
     """
     # imported here, because every start of a sweep looks this function up, and few call it
+    from contrastive_app.report.champion import against_champion
     from contrastive_app.report.evidence import gather
     from contrastive_app.report.grid import criterion_of
     from contrastive_app.report.measured import score_and_geometry
@@ -45,7 +46,16 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
     soup = None if isinstance(made, str) else made
     verdict = verdict_of(evidence)
     page = folder / "report.html"
-    text = render(evidence, verdict, criterion=criterion, epochs=config.trainer.epochs, soup=soup, measured=measured)
+    best = _best_folder(outcome, soup)
+    text = render(
+        evidence,
+        verdict,
+        criterion=criterion,
+        epochs=config.trainer.epochs,
+        soup=soup,
+        measured=measured,
+        challenge=against_champion(config.tracking, best) if (best / RUN_FILE).exists() else None,
+    )
     page.write_text(text, encoding="utf-8")
     yield page
     yield from filter(None, verdict)
@@ -53,7 +63,7 @@ def report(config: DictConfig, outcome: Outcome, folder: Path) -> Iterator[Path 
         yield made if isinstance(made, str) else made.remark
     if (viewer := how_to_look(config)) is not None:
         yield f"To look at the runs: {viewer}"
-    _register_best(config, outcome, soup.folder if soup is not None and soup.wins else None)
+    _register(config, best, f"trial {outcome.chosen}")
 
 
 def _embeddings(evidence: "Evidence", criterion: str | None, folder: Path) -> Iterator[Path]:
@@ -87,18 +97,22 @@ def _soup(outcome: Outcome, folder: Path) -> "SoupResult | str | None":
     return make_soup(outcome, folder)
 
 
-def _register_best(config: DictConfig, outcome: Outcome, soup: Path | None) -> None:
-    """Register the judge of the best trial or, if it is better, that in the folder `soup`."""
+def _best_folder(outcome: Outcome, soup: "SoupResult | None") -> Path:
+    """Of the run of the best trial or, if that is better, of the soup."""
+    best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
+    return soup.folder if soup is not None and soup.wins else next(iter(best.runs.values())).folder
+
+
+def _register(config: DictConfig, best: Path, name: str) -> None:
+    """Register the judge of the run in the folder `best`. name: for the user."""
     from contrastive_learning.tracking.outbox import OUTBOX
 
-    best = next(trial for trial in outcome.trials if trial.number == outcome.chosen)
-    folder = soup or next(iter(best.runs.values())).folder
-    if not (folder / RUN_FILE).exists():
-        print(f"Not registered: the folder of trial {best.number} is not on this machine")
+    if not (best / RUN_FILE).exists():
+        print(f"Not registered: the folder of {name} is not on this machine")
         return
-    tracking, run_id = instantiate(config.tracking, _convert_="all"), read_run(folder, "run_id")["run_id"]
-    if (folder / OUTBOX).exists() and not tracking.send_outbox(run_id, folder):
-        print(f"Not registered: the record of trial {best.number} still waits to be sent to {config.tracking.uri}")
+    tracking, run_id = instantiate(config.tracking, _convert_="all"), read_run(best, "run_id")["run_id"]
+    if (best / OUTBOX).exists() and not tracking.send_outbox(run_id, best):
+        print(f"Not registered: the record of {name} still waits to be sent to {config.tracking.uri}")
         return
     registered = tracking.register(run_id)
     if registered is not None:

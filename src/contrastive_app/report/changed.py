@@ -1,9 +1,10 @@
-"""Which judgements the contrastive term changed: where a run with it decides otherwise than one without it."""
+"""Which judgements changed: where a run with the contrastive term decides otherwise than one without it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contrastive_app.judge.compared import Tally, differing_cells, right_more_often
@@ -13,23 +14,26 @@ from contrastive_app.report.cases import Case, case_of, votes_of
 from contrastive_app.report.evidence import Evidence
 from contrastive_app.report.tables import NONE, Row, Table, name_of
 from contrastive_app.report.verdict import signed
+from contrastive_learning.data.responses import RatedResponse
 from hydra_plugins.contrastive_sweeper.outcome import undoubted
 
 MOST_SHOWN = 10  # responses
-SPLITS = ("test", "valid")  # the first that both runs have recorded
+SPLITS = ("test", "valid")  # the first that is recorded is compared on
+NO_CONTRAST = "λ = 0"
 
 
 class Changed(NamedTuple):
-    """The two runs are of the same seed."""
+    """Where a judge decides otherwise than another, on the same responses."""
 
-    name: str  # of the configuration with the contrastive term
-    seed: int
+    name: str
+    other: str  # the name of the other judge
     split: str
     num_decisions: int
     num_differ: int
     words: str  # who is right more often
     table: Table  # per criterion
     cases: Sequence[Case]
+    seed: int | None = None  # of both, if they are runs of one sweep
 
 
 def changed_judgements(evidence: Evidence) -> Changed | None:
@@ -42,21 +46,43 @@ def changed_judgements(evidence: Evidence) -> Changed | None:
     if not both:
         return None
     seed = next(iter(without_doubt or both))
-    folders = [arm.runs[seed].folder for arm in (baseline, own)]
+    folders = [arm.runs[seed].folder for arm in (own, baseline)]
     split = next((split for split in SPLITS if _are_alike([folder / f"{split}.parquet" for folder in folders])), None)
     if split is None or not all((folder / "judge" / SETTINGS).is_file() for folder in folders):
         return None
-    num_responses, tallies, cells = _compared(folders, split)
-    name = name_of(evidence, own)
+    settings = settings_of(folders[1] / "judge")
+
+    def without(_: Sequence[RatedResponse]) -> pa.Table:
+        return recorded_scores(folders[1] / f"{split}.parquet", settings)
+
+    names = name_of(evidence, own), NO_CONTRAST
+    return compared(folders[0], split, without, settings["criteria"], names)._replace(seed=seed)
+
+
+def compared(
+    folder: Path,
+    split: str,
+    other: Callable[[Sequence[RatedResponse]], pa.Table],
+    criteria: Sequence[str],
+    names: tuple[str, str],
+) -> Changed:
+    """The run in `folder` against another judge, on what the run has recorded of `split`.
+
+    other: gives the columns probability/… and decision/… of its `criteria`, one row per response. names: of the two.
+    """
+    settings, file = settings_of(folder / "judge"), folder / f"{split}.parquet"
+    responses = list(recorded_responses(file, settings["criteria"]))
+    # A is the other judge, so that a gain is one over it
+    tallies = {name: Tally() for name in settings["criteria"] if name in criteria}
+    cells = list(differing_cells(responses, other(responses), recorded_scores(file, settings), tallies))
     return Changed(
-        name,
-        seed,
+        *names,
         split,
-        num_responses * len(tallies),
+        len(responses) * len(tallies),
         sum(tally.differ for tally in tallies.values()),
-        _in_words(tallies, name),
-        _table(tallies, name),
-        list(_cases(cells, name)),
+        _in_words(tallies, names),
+        _table(tallies, names),
+        list(_cases(cells, names)),
     )
 
 
@@ -68,25 +94,15 @@ def _are_alike(files: Sequence[Path]) -> bool:
     return bool(first.equals(second))
 
 
-def _compared(folders: Sequence[Path], split: str) -> tuple[int, dict[str, Tally], list[dict[str, Any]]]:
-    """How many responses there are, the count per criterion, and the cells that differ; A is the first run."""
-    settings = [settings_of(folder / "judge") for folder in folders]
-    files = [folder / f"{split}.parquet" for folder in folders]
-    responses = list(recorded_responses(files[0], settings[0]["criteria"]))
-    first, second = (recorded_scores(file, known) for file, known in zip(files, settings, strict=True))
-    tallies = {name: Tally() for name in settings[0]["criteria"] if name in settings[1]["criteria"]}
-    return len(responses), tallies, list(differing_cells(responses, first, second, tallies))
-
-
-def _in_words(tallies: Mapping[str, Tally], name: str) -> str:
+def _in_words(tallies: Mapping[str, Tally], names: tuple[str, str]) -> str:
     told = sum(tally.a_right + tally.b_right for tally in tallies.values())
     if not told:
         return ""
     own = sum(tally.b_right for tally in tallies.values())
-    words = f"Of the {told} on which people voted, {name} is right on {own} and λ = 0 on {told - own}."
-    for who, names in zip(("λ = 0", name), right_more_often(tallies), strict=True):
-        if names:
-            words += f" Beyond chance, {who} is right more often on {', '.join(names)}."
+    words = f"Of the {told} on which people voted, {names[0]} is right on {own} and {names[1]} on {told - own}."
+    for who, criteria in zip(reversed(names), right_more_often(tallies), strict=True):
+        if criteria:
+            words += f" Beyond chance, {who} is right more often on {', '.join(criteria)}."
     return (
         words
         if any(right_more_often(tallies))
@@ -94,30 +110,31 @@ def _in_words(tallies: Mapping[str, Tally], name: str) -> str:
     )
 
 
-def _table(tallies: Mapping[str, Tally], name: str) -> Table:
+def _table(tallies: Mapping[str, Tally], names: tuple[str, str]) -> Table:
     rows = []
     for criterion, tally in tallies.items():
         if tally.differ:
             gain = tally.gain()
             shown = [NONE, NONE] if gain is None else [signed(gain[0]), f"{signed(gain[1])} to {signed(gain[2])}"]
             rows.append(Row(criterion, [*map(str, (tally.differ, tally.a_right, tally.b_right)), *shown]))
-    return Table(["criterion", "differ", "λ = 0 right", f"{name} right", "gain in accuracy", "95 %"], rows)
+    return Table(["criterion", "differ", f"{names[1]} right", f"{names[0]} right", "gain in accuracy", "95 %"], rows)
 
 
-def _cases(cells: Sequence[Mapping[str, Any]], name: str) -> Iterator[Case]:
+def _cases(cells: Sequence[Mapping[str, Any]], names: tuple[str, str]) -> Iterator[Case]:
     """One per response; first those on which the probabilities of a criterion lie furthest apart."""
     by_response: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for cell in sorted(cells, key=_apart, reverse=True):
         by_response.setdefault((cell["id"], cell["response"]), []).append(cell)
     for found in list(by_response.values())[:MOST_SHOWN]:
-        yield case_of(found[0], Table(["", "yes votes", "λ = 0", name, "right"], [_row(cell, name) for cell in found]))
+        heading = ["", "yes votes", names[1], names[0], "right"]
+        yield case_of(found[0], Table(heading, [_row(cell, names) for cell in found]))
 
 
 def _apart(cell: Mapping[str, Any]) -> float:
     return abs(float(cell["probability_a"] - cell["probability_b"]))
 
 
-def _row(cell: Mapping[str, Any], name: str) -> Row:
+def _row(cell: Mapping[str, Any], names: tuple[str, str]) -> Row:
     said = [f"{cell[f'probability_{who}']:.2f} {'yes' if cell[f'decision_{who}'] else 'no'}" for who in "ab"]
-    right = {"a": "λ = 0", "b": name, None: NONE}[cell["right"]]
+    right = {"a": names[1], "b": names[0], None: NONE}[cell["right"]]
     return Row(cell["criterion"], [votes_of(cell), *said, right])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from contrastive_app.report.champion import Challenge
 from contrastive_app.report.changed import changed_judgements
 from contrastive_app.report.chart import charts
 from contrastive_app.report.evidence import Arm, Evidence
@@ -43,11 +44,13 @@ def render(
     epochs: int,
     soup: "SoupResult | None" = None,
     measured: bytes | None = None,
+    challenge: Challenge | None = None,
 ) -> str:
     """The page as HTML.
 
     criterion: the one whose votes colour the maps, None for no maps; epochs: of a run that is not pruned; soup: the
-    average of the best runs, if one was made; measured: the PNG of score and geometry, if there is one.
+    average of the best runs, if one was made; measured: the PNG of score and geometry, if there is one; challenge: the
+    best against the champion, if there is one.
     """
     outcome = evidence.outcome
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -63,6 +66,7 @@ def render(
         quality=quality_table(evidence),
         criteria=criteria_table(evidence),
         changed=changed_judgements(evidence),
+        challenge=challenge,
         reviews=list(reviews(evidence.best.folder)),
         maps=[] if criterion is None else list(_maps(evidence, criterion)),
         criterion=criterion,

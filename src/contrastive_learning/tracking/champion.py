@@ -33,9 +33,11 @@ def register_champion(client: "MlflowClient", name: str, run_id: str, champion_i
     responses. Returns the addresses, in that case with what was compared.
     """
     with creation_lock(client.tracking_uri):
-        champion = _champion(client, name)
+        champion = champion_of(client, name)
         if champion is not None and champion.run_id == run_id:  # a continued sweep may have the same best trial
             return f"models:/{name}/{champion.version}, also models:/{name}@{ALIAS}"
+        if champion is None and not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
         version = _registered(client, name, run_id)
     address, compared = f"models:/{name}/{version.version}", ""
     if champion is not None and champion_if == "better":
@@ -51,6 +53,14 @@ def register_champion(client: "MlflowClient", name: str, run_id: str, champion_i
             return f"{address}; models:/{name}@{ALIAS} stays version {champion.version}{compared}"
     client.set_registered_model_alias(name, ALIAS, version.version)
     return f"{address}, also models:/{name}@{ALIAS}{compared}"
+
+
+def champion_of(client: "MlflowClient", name: str) -> Any:
+    """The version of the model `name` that is its champion; None if there is none, or no such name."""
+    (model,) = client.search_registered_models(f"name = '{name}'") or [None]
+    if model is None or ALIAS not in model.aliases:
+        return None
+    return client.get_model_version(name, model.aliases[ALIAS])
 
 
 def gain_of(first: ArrayLike, second: ArrayLike, yes_votes: ArrayLike, num_votes: ArrayLike) -> Gain | None:
@@ -72,18 +82,6 @@ def gain_of(first: ArrayLike, second: ArrayLike, yes_votes: ArrayLike, num_votes
     changes = (change * voted).sum(axis=1)[rows] / voted.sum(axis=1)[rows]
     mean, error = float(changes.mean()), float(changes.std() / np.sqrt(len(changes)))
     return Gain(mean, mean - 1.96 * error, mean + 1.96 * error, len(changes))
-
-
-def _champion(client: "MlflowClient", name: str) -> Any:
-    """The champion's version; None if there is none, or no such name, which is created then."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, ALIAS)
-    except MlflowException:  # no such name, or no champion yet
-        if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-        return None
 
 
 def _registered(client: "MlflowClient", name: str, run_id: str) -> Any:

@@ -82,7 +82,16 @@ def in_doubt_if(run, stuck):
     return run._replace(doubt="never left the base rates") if run.values[0] == stuck else run
 
 
-def write_recorded(folder, probabilities, *, split="test", thresholds=(0.5, 0.5), votes=((2, 3), (3, 3)), **texts):
+def write_recorded(
+    folder,
+    probabilities,
+    *,
+    split="test",
+    criteria=CRITERIA,
+    thresholds=(0.5, 0.5),
+    votes=((2, 3), (3, 3)),
+    **texts,
+):
     """What a run with two criteria leaves of a split, and its judge.
 
     probabilities: one row per response; votes: (yes, all) per criterion, the same for every response.
@@ -99,7 +108,7 @@ def write_recorded(folder, probabilities, *, split="test", thresholds=(0.5, 0.5)
         "probabilities": np.float32(probabilities).tolist(),
     }
     pd.DataFrame(columns | texts).to_parquet(folder / f"{split}.parquet")
-    settings = {"criteria": CRITERIA, "thresholds": thresholds, "vote_shares": [[1.0, 0.0]] * 2}
+    settings = {"criteria": criteria, "thresholds": thresholds, "vote_shares": [[1.0, 0.0]] * 2}
     settings["concentrations"] = [3.0, 3.0]
     (folder / "judge").mkdir(exist_ok=True)
     (folder / "judge/judge.json").write_text(json.dumps(settings), encoding="utf-8")
