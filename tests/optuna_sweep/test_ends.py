@@ -179,7 +179,7 @@ STORAGE = "{_target_:app.InterruptedStorage,log_storage:{_target_:optuna.storage
 STORAGE += "file_path:optuna.journal}}"
 
 
-@pytest.mark.parametrize(("event", "continues"), [("owner", "false"), ("owner", "true"), ("COMPLETE", "false")])
+@pytest.mark.parametrize(("event", "continues"), [("RUNNING", "false"), ("RUNNING", "true"), ("COMPLETE", "false")])
 def test_an_interrupt_while_a_trial_is_claimed_or_told_loses_nothing(sweeps, monkeypatch, event, continues):
     command = (NAME, TRACKING, "x=interval(0.0,1.0)", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={STORAGE}")
     command += (f"hydra.sweeper.continue_interrupted={continues}",)

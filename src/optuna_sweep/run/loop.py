@@ -11,14 +11,12 @@ while trials are left, or jobs run:
         (or PRUNED or FAIL; a trial whose process died is enqueued again), and close its MLflow run
 """
 
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -26,25 +24,17 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_sweep.errors import SweepError, warn_instead
 from optuna_sweep.plan.job import Job
 from optuna_sweep.plan.plan import Plan
-from optuna_sweep.plan.proposals import propose_unseen
-from optuna_sweep.plan.samplers import make_sampler
 from optuna_sweep.record.parent import Record
+from optuna_sweep.run.left_behind import Done, first_ending, saved_runs, send_late_reports
 from optuna_sweep.run.limits import Limits
 from optuna_sweep.run.progress import Progress
-from optuna_sweep.run.slots import Ending, Slots, saved_ending
-from optuna_sweep.study.ledger import DONE, Ledger
-from optuna_sweep.study.reports import UNSENT_FILE, open_trial, unsent
+from optuna_sweep.run.queue import Queue
+from optuna_sweep.run.slots import Ending, Slots
+from optuna_sweep.study.ledger import Ledger
+from optuna_sweep.study.reports import UNSENT_FILE
 from optuna_sweep.trial import RESULT_FILE
 
 POLL_SECONDS = 0.5
-CLAIMING_SECONDS = 5.0  # by far more than a command needs to put its name into a trial that it has asked for
-
-
-class Done(NamedTuple):
-    """A run that ended well."""
-
-    values: list[float]  # of the objectives
-    doubt: str  # see CurrentTrial.set_doubt
 
 
 @dataclass
@@ -80,7 +70,7 @@ class Loop:
         self.limits = Limits(plan.settings, slots.num_slots, plan.answered)
         self._open: dict[int, OpenTrial] = {}
         self._next_seeds: deque[Job] = deque()
-        self._sampler_made = False
+        self._queue = Queue(plan, ledger)
 
     def recover(self) -> None:
         """For trials that a killed sweep has left RUNNING: take their results, or repeat or continue them."""
@@ -102,7 +92,7 @@ class Loop:
                 for file in (RESULT_FILE, UNSENT_FILE):
                     (job.folder / file).unlink(missing_ok=True)
                 self.slots.start(job)
-            if not self.slots.running and not self._recovered_ownerless():
+            if not self.slots.running:
                 break
             for job, ending in self.slots.wait(POLL_SECONDS):
                 self._on_job_end(job, ending)
@@ -128,10 +118,10 @@ class Loop:
     def _next_job(self, stop: str | None) -> Job | None:
         if self._next_seeds:
             return self._next_seeds.popleft()
-        while stop is None and self._has_next():
+        while stop is None and self._queue.has_next():
             self.record.wait()  # a job that cannot open its MLflow run would fail
             with self.ledger.locked():  # the next command that asks sees these parameters, and proposes others
-                trial = self._claim() if self._has_next() else None
+                trial = self._queue.claim() if self._queue.has_next() else None
                 if trial is None:
                     return None
                 try:
@@ -163,47 +153,9 @@ class Loop:
     def _opened(self, trial: optuna.Trial, params: Mapping[str, Any]) -> Job:
         continues = "continues" in trial.user_attrs
         is_retry = continues or "retry_of" in trial.user_attrs
-        done = self._saved(trial.number) if continues else []
+        done = saved_runs(self.plan, trial.number) if continues else []
         self._open[trial.number] = OpenTrial(params, is_retry, continues, done=done)
         return self._job(trial.number, len(done))
-
-    def _recovered_ownerless(self) -> bool:
-        """Recover trials whose claim was lost in an outage. Returns whether there were any: others take their place."""
-        if not self.ledger.has_ownerless():
-            return False
-        time.sleep(CLAIMING_SECONDS)
-        self.record.wait()
-        self.recover()
-        return True
-
-    def _has_next(self) -> bool:
-        if self.plan.points is not None:
-            return self.ledger.count(TrialState.WAITING) > 0
-        return self.ledger.count(*DONE, TrialState.RUNNING) < self.plan.num_trials
-
-    def _claim(self) -> optuna.Trial | None:
-        """The next trial, RUNNING and owned by this process; None when all points of the space are taken."""
-        ledger, plan = self.ledger, self.plan
-        waiting = ledger.count(TrialState.WAITING)
-        if plan.points is None:
-            self._make_sampler()
-        if plan.points is None and not waiting and plan.extend is None and plan.space.is_listed:
-            point = propose_unseen(ledger.study, plan.space)
-            if point is None:
-                return None
-            ledger.study.enqueue_trial(point)
-        trial = ledger.study.ask()
-        trial.set_user_attr("owner", ledger.owner)
-        return trial
-
-    def _make_sampler(self) -> None:
-        if not self._sampler_made:
-            trials = self.ledger.trials
-            owners = {trial.user_attrs["owner"] for trial in trials if "owner" in trial.user_attrs}
-            seed = len(trials) + len(owners)  # two commands never have the same: each claims a trial in its turn
-            sampler = make_sampler(self.plan.settings.sampler, self.plan.sampler, seed)
-            self.ledger.study.sampler = sampler
-            self._sampler_made = True
 
     def _params(self, trial: optuna.Trial) -> dict[str, Any]:
         for name, distribution in self.plan.space.distributions.items():
@@ -223,7 +175,7 @@ class Loop:
 
     def _on_job_end(self, job: Job, ending: Ending) -> None:
         trial = self._open[job.trial_number]
-        self._send_late_reports(job.trial_number, job.folder)
+        send_late_reports(self.ledger, job.trial_number, job.folder)
         if ending.state == "ok":
             try:
                 trial.done.append(Done(self.plan.objective.values(ending.value), ending.doubt))
@@ -267,53 +219,26 @@ class Loop:
             self.record.close_trial(finished)
         self.progress.finished(self.ledger, finished)
 
-    def _send_late_reports(self, number: int, folder: Path) -> None:
-        """Send the reports that the job could not send during an outage. What the study refuses is printed."""
-        calls = unsent(folder)
-        if calls and not self.ledger.trials[number].state.is_finished():
-            trial = open_trial(self.ledger.storage, self.plan.study_name, number)
-            for call, *arguments in calls:
-                try:
-                    getattr(trial, call)(*arguments)
-                except ValueError as error:
-                    print(f"trial {number}: the study refuses {call}{tuple(arguments)}: {error}", file=sys.stderr)
-        (folder / UNSENT_FILE).unlink(missing_ok=True)
-
     def _recover_abandoned(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Finish a trial without a process from what its jobs have left, or have it run again.
 
         counts: whether that is one of the max_retries.
         """
         for seed_index in range(len(self.plan.seeds)):
-            self._send_late_reports(trial.number, self.plan.sweep_dir / self.plan.folder(trial.number, seed_index))
+            folder = self.plan.sweep_dir / self.plan.folder(trial.number, seed_index)
+            send_late_reports(self.ledger, trial.number, folder)
         has_params = trial.params.keys() >= set(self.plan.space.axes)  # else it was killed before its job started
-        done = self._saved(trial.number) if has_params else []
-        first = self._saved_ending(trial.number, 0) if has_params else None
+        done = saved_runs(self.plan, trial.number) if has_params else []
+        first = first_ending(self.plan, trial.number) if has_params else None
         if len(done) == len(self.plan.seeds):
             self._finish_trial(trial.number, OpenTrial(trial.params, done=done), Ending("ok"))
         elif first is not None and first.state == "pruned":
             self._finish_trial(trial.number, OpenTrial(trial.params), first)
         elif has_params and self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
-            self.ledger.pause(trial, counts=counts)
+            self.ledger.put_back(trial, counts=counts)
         else:
             self.ledger.fail(trial.number, "the sweep that ran it was killed")
             self._retry(trial)
-
-    def _saved(self, number: int) -> list[Done]:
-        """The first seeds whose jobs have ended well, up to the first that has not."""
-        done: list[Done] = []
-        for index in range(len(self.plan.seeds)):
-            ending = self._saved_ending(number, index)
-            if ending is None or ending.state != "ok":
-                break
-            try:
-                done.append(Done(self.plan.objective.values(ending.value), ending.doubt))
-            except ValueError:
-                break
-        return done
-
-    def _saved_ending(self, number: int, seed_index: int) -> Ending | None:
-        return saved_ending(self.plan.sweep_dir / self.plan.folder(number, seed_index))
 
     def _retry(self, trial: FrozenTrial) -> None:
         if self._may_retry(trial):

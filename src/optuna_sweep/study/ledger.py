@@ -18,7 +18,7 @@ from optuna_sweep.study.patient_storage import PatientStorage
 from optuna_sweep.study.storage import Lock, held, is_alive, open_storage, storage_lock, this_owner
 
 IDENTITY = "identity"
-NOBODY = ""  # the owner of a trial whose sweep was killed after it asked for the trial and before it claimed it
+NOBODY = ""  # the owner of a trial whose sweep, of an earlier version, was killed while it claimed the trial
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values", "seed_doubts")
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
@@ -79,12 +79,24 @@ class Ledger:
                 self.study.enqueue_trial(dict(point))
         return len(missing)
 
+    def claim(self, waiting: FrozenTrial | None) -> optuna.Trial:
+        """Make a WAITING trial, else a new one, RUNNING and this process's own. Call it with the lock held."""
+        if waiting is None:
+            new = create_trial(state=TrialState.RUNNING, user_attrs={"owner": self.owner})
+            trial_id = self.storage.create_new_trial(self.study._study_id, new)
+        else:
+            trial_id = waiting._trial_id
+            self.storage.set_trial_user_attr(trial_id, "owner", self.owner)  # first: a RUNNING trial has an owner
+            self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        self.study._thread_local.cached_all_trials = None  # as study.ask() does, which would take any WAITING trial
+        return optuna.Trial(self.study, trial_id)
+
     def requeue(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Enqueue the trial's parameters once more. counts: whether it is one of the max_retries."""
         attributes = {"retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + int(counts)}
         self.study.enqueue_trial(planned_params(trial), user_attrs=attributes)
 
-    def pause(self, trial: FrozenTrial, *, counts: bool) -> None:
+    def put_back(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Put the trial itself back into the queue, to continue where it was interrupted."""
         retries = trial.user_attrs.get("retries", 0) + int(counts)
         self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
@@ -115,16 +127,9 @@ class Ledger:
         return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
 
     def own(self) -> list[FrozenTrial]:
-        """RUNNING trials of this process. Call it with the lock held: one without an owner is then being claimed by it,
-        or was by a process that died.
-        """
+        """RUNNING trials of this process."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial for trial in running if trial.user_attrs.get("owner", self.owner) == self.owner]
-
-    def has_ownerless(self) -> bool:
-        """Whether a RUNNING trial has no owner: another command is about to claim it, or died before it could."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return any("owner" not in trial.user_attrs for trial in running)
+        return [trial for trial in running if trial.user_attrs.get("owner") == self.owner]
 
     def ranked(self) -> list[FrozenTrial]:
         """COMPLETE trials, best first, feasible ones before the others.

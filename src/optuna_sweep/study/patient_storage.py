@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, get_storage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from optuna_sweep.patience import Patience
 
@@ -33,9 +33,8 @@ class PatientStorage(_WaitingStorage):  # type: ignore[misc,valid-type]
         self._storage, self.patience = get_storage(storage), patience
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if template_trial is None:  # a RUNNING trial without an owner is found at the end of the sweep
-            return int(self.patience.wait(lambda: self._storage.create_new_trial(study_id)))
-        template, mark = copy.deepcopy(template_trial), uuid.uuid4().hex
+        template = copy.deepcopy(template_trial or create_trial(state=TrialState.RUNNING))
+        mark = uuid.uuid4().hex
         template.system_attrs = template.system_attrs | {CALL: mark}
 
         def create() -> int:

@@ -122,9 +122,10 @@ class run:  # noqa: N801  reads as in `with run(config)`
 class InterruptedStorage(JournalStorage):
     """Ctrl-C, once, just after the study has heard of the second trial what `INTERRUPTED_AFTER` says."""
 
-    def set_trial_user_attr(self, trial_id, key, value):
-        super().set_trial_user_attr(trial_id, key, value)
-        self._interrupt_after(trial_id, key)
+    def create_new_trial(self, study_id, template_trial=None):
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._interrupt_after(trial_id, self.get_trial(trial_id).state.name)
+        return trial_id
 
     def set_trial_state_values(self, trial_id, state, values=None):
         was_set = super().set_trial_state_values(trial_id, state, values)
