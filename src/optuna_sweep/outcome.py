@@ -48,6 +48,14 @@ def failures(failed: Mapping[int, str], num_trials: int) -> str:
     return f"{len(named)} of {num_trials} trials failed: {', '.join(named[:MAX_REASONS])}{more}"
 
 
+class Estimate(NamedTuple):
+    """Of a configuration's objective over many seeds."""
+
+    mean: float
+    sd: float
+    chance: float  # that it is the best of those that were tried
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """What there is to say about one trial."""
@@ -65,6 +73,7 @@ class TrialResult:
     folder: Path | None = None  # of its first run; None if it never ran
     retry_of: int | None = None  # number of the failed trial whose parameters it repeats
     reused_from: str | None = None  # study/number of the trial whose result it took, instead of a run of its own
+    estimate: Estimate | None = None  # what it is worth, going by all trials; if hydra.sweeper.choose=estimate
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,17 @@ class Outcome:
     def best(self) -> TrialResult | None:
         """The trial that the sweep settles on."""
         return next((trial for trial in self.trials if trial.number == self.chosen), None)
+
+    @property
+    def chance(self) -> str:
+        """The estimate of the trial that the sweep settles on, in words; empty if there is none."""
+        if self.best is None or self.best.estimate is None:
+            return ""
+        mean, sd, chance = self.best.estimate
+        return (
+            f"chosen by estimate: trial {self.best.number:03d}, {self.metrics[0]} {mean:.4f} ± {sd:.4f}, "
+            f"the best of {len(self.complete)} with a chance of {100 * chance:.0f} %"
+        )
 
     @property
     def complete(self) -> list[TrialResult]:

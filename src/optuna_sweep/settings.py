@@ -65,6 +65,7 @@ class OptunaSweeperConf:
     enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to start with
     seeds: list[int] = field(default_factory=list)  # run each configuration with each seed; its value is the mean
     seed_key: str = "seed"
+    choose: str = "value"  # or estimate: by a Gaussian process of all trials, so that luck chooses less
     confirm: ConfirmConf = field(default_factory=ConfirmConf)
     fresh: bool = False  # take the next free name, and reuse nothing from older studies
 

@@ -37,6 +37,7 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     objective = objective_of(settings.direction, settings.metric)
     _check_one_objective(settings, objective)
     _check_confirm(settings.confirm)
+    _check_choose(settings, objective)
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(objective.directions), custom=custom)
     check_sampler(sampler, space)
@@ -112,6 +113,13 @@ def find_function(key: str, path: str | None) -> Callable[..., Any] | None:
 def _check_confirm(confirm: ConfirmConf) -> None:
     if confirm.stop_early and confirm.is_wanted and (confirm.top_k != 1 or not confirm.baseline):
         raise SweepError("confirm.stop_early compares one configuration with a baseline: top_k=1, and a baseline")
+
+
+def _check_choose(settings: OptunaSweeperConf, objective: Objective) -> None:
+    if settings.choose not in ("value", "estimate"):
+        raise SweepError(f"hydra.sweeper.choose must be value or estimate, got {settings.choose}")
+    if settings.choose == "estimate" and len(objective.directions) > 1:
+        raise SweepError("hydra.sweeper.choose=estimate needs one objective")
 
 
 def _check_one_objective(settings: OptunaSweeperConf, objective: Objective) -> None:

@@ -25,6 +25,8 @@ def describe(outcome: Outcome, links: str = "") -> str:
         "\n".join(["**Swept**", "", *swept]),
         *_best(outcome, outcome.complete[:BEST]),
     ]
+    if outcome.chance:
+        parts.append(f"**How sure**: {outcome.chance}")
     if outcome.doubts:
         parts.append(f"**In doubt**: {outcome.doubts}")
     if outcome.findings is not None:

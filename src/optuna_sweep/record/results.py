@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mlflow_stores import redact
-from optuna_sweep.outcome import ArmMean, Findings, Outcome, TrialResult, doubts_of
+from optuna_sweep.comparison import Comparison
+from optuna_sweep.outcome import ArmMean, Estimate, Findings, Outcome, TrialResult, doubts_of
 from optuna_sweep.readable import compact
 
 
@@ -39,6 +40,8 @@ def print_summary(outcome: Outcome, places: Mapping[str, str], *, num_rows: int)
     say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
     if outcome.doubts:
         say(f"in doubt: {outcome.doubts}")
+    if outcome.chance:
+        say(outcome.chance)
     if outcome.findings is not None:
         for line in _confirm_lines(outcome.findings, with_verdict=not outcome.answer):
             say(line)
@@ -65,15 +68,22 @@ def _table(outcome: Outcome, num_rows: int) -> Table:
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
     kind = f"{len(front)} Pareto-optimal of" if several else f"best {len(shown)} of"
     table = Table(title=f"{outcome.study}: {kind} {counts}", title_justify="left")
-    for heading in ("trial", *(outcome.labels[name] for name in names), *outcome.metrics, "behind", "seconds"):
+    estimated = any(trial.estimate for trial in shown)
+    headings = [*outcome.metrics, "behind", *(["estimate"] * estimated), "seconds"]
+    for heading in ("trial", *(outcome.labels[name] for name in names), *headings):
         table.add_column(heading, justify="right")
     for trial in shown:
         behind = "" if several else f"{abs(trial.values[0] - shown[0].values[0]):.4f}"
         mark = "*" if trial.number in front else "" if trial.is_feasible else " infeasible"
         cells = [compact(trial.params.get(name, "-")) for name in names]
         values = [f"{value:.4f}" for value in trial.values]
-        table.add_row(f"{trial.number:03d}{mark}", *cells, *values, behind, f"{trial.seconds:.1f}")
+        estimate = [_in_words(trial.estimate)] * estimated
+        table.add_row(f"{trial.number:03d}{mark}", *cells, *values, behind, *estimate, f"{trial.seconds:.1f}")
     return table
+
+
+def _in_words(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.mean:.4f} ± {estimate.sd:.4f}"
 
 
 def _summary(outcome: Outcome, best: TrialResult) -> dict[str, Any]:
@@ -95,6 +105,8 @@ def _summary(outcome: Outcome, best: TrialResult) -> dict[str, Any]:
         "sampler": outcome.sampler,
         "trials": outcome.counts,
     }
+    if best.estimate is not None:
+        more["estimate"] = best.estimate._asdict()
     if outcome.findings is not None:
         more["confirm"] = _confirm_summary(outcome.findings)
     return {"name": "optuna", **found, **more}
@@ -107,11 +119,15 @@ def _confirm_summary(findings: Findings) -> dict[str, Any]:
     }
     if findings.verdict is not None:
         gain = findings.gain
-        numbers = {} if gain is None else {"mean_gain": gain.mean_gain, "interval_95": [gain.low, gain.high]}
+        numbers = {} if gain is None else _numbers(gain)
         without = findings.gain_without
         more = {} if without is None else {"without_doubt": [without.mean_gain, without.low, without.high]}
         summary["against_baseline"] = {**numbers, **more, "verdict": findings.verdict}
     return summary
+
+
+def _numbers(gain: Comparison) -> dict[str, Any]:
+    return {"mean_gain": gain.mean_gain, "interval": [gain.low, gain.high], "confidence": gain.confidence}
 
 
 def _arm_summary(arm: ArmMean) -> dict[str, Any]:

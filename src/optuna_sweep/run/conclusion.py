@@ -5,7 +5,7 @@ Everything after `sum_up` is made from the Outcome, which no longer changes.
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,31 +15,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mlflow_stores import redact
 from optuna_sweep.errors import warn_instead
-from optuna_sweep.outcome import Confirmation, Findings, Outcome, SeedRun, TrialResult
+from optuna_sweep.outcome import Estimate, Outcome, SeedRun, TrialResult
 from optuna_sweep.plan.make_plan import find_function
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.task_config import compose
 from optuna_sweep.record.parent import Record
 from optuna_sweep.record.pictures import draw_study
 from optuna_sweep.record.results import write_files
+from optuna_sweep.run.choice import Choice, choose, estimates_of
 from optuna_sweep.run.command import this_command
 from optuna_sweep.states import SweepState, TrialStateName
 from optuna_sweep.study.ledger import Ledger, is_feasible
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The trial whose configuration the sweep settles on, and what the confirm stage said, if there was one."""
-
-    trial: FrozenTrial
-    confirmation: Confirmation | None = None
-    findings: Findings | None = None
-
-
-def choose(ledger: Ledger) -> Choice | None:
-    """The best trial of the search; None while none is COMPLETE."""
-    best = ledger.best()
-    return None if best is None else Choice(best)
 
 
 def conclude(
@@ -49,7 +35,7 @@ def conclude(
 
     If the sweep failed, the record is closed as far as that works: its own failure must not hide the first one.
     """
-    choice = choice or choose(ledger)
+    choice = choice or choose(plan, ledger)
     if state == "ok":
         record.wait()
     with ledger.locked():  # another command may end now too, with the same files and the same parent run
@@ -79,7 +65,8 @@ def sum_up(plan: Plan, ledger: Ledger, choice: Choice | None, context: HydraCont
     """Reads the study for the last time. Call it with the lock held: another command may share the study."""
     trials = ledger.trials
     ended = [trial for state in (TrialState.PRUNED, TrialState.FAIL) for trial in trials if trial.state == state]
-    results = [_result(plan, trial) for trial in (*ledger.ranked(), *ended)]
+    found = estimates_of(plan, ledger)
+    results = [_result(plan, trial, found.get(trial.number)) for trial in (*ledger.ranked(), *ended)]
     chosen = None if choice is None else choice.trial
     best_config = {} if chosen is None else compose(context, plan.config, plan.space.overrides(chosen.params))
     return Outcome(
@@ -112,7 +99,7 @@ def _front(plan: Plan, ledger: Ledger, chosen: FrozenTrial | None) -> list[int]:
     return [trial.number for trial in ledger.study.best_trials] if several else [chosen.number]
 
 
-def _result(plan: Plan, trial: FrozenTrial) -> TrialResult:
+def _result(plan: Plan, trial: FrozenTrial, estimate: Estimate | None = None) -> TrialResult:
     attributes = trial.user_attrs
     return TrialResult(
         number=trial.number,
@@ -128,6 +115,7 @@ def _result(plan: Plan, trial: FrozenTrial) -> TrialResult:
         folder=Path(attributes["output_dir"]) if "output_dir" in attributes else None,
         retry_of=attributes.get("retry_of"),
         reused_from=attributes.get("reused_from"),
+        estimate=estimate,
     )
 
 

@@ -16,6 +16,7 @@ from optuna_sweep.outcome import ArmMean, Confirmation, Findings, SeedRun, doubt
 from optuna_sweep.plan.make_plan import digest
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.space import Axis, Space, text
+from optuna_sweep.run.choice import ranked
 from optuna_sweep.study.ledger import Ledger
 
 BASELINE = "baseline"
@@ -33,15 +34,15 @@ class Arm:
 def arms_of(plan: Plan, ledger: Ledger) -> list[Arm]:
     """The best `confirm.top_k` configurations of the search, and the baseline if there is to be one."""
     by_point: dict[str, FrozenTrial] = {}
-    for trial in ledger.ranked():
+    for trial in ranked(plan, ledger):
         by_point.setdefault(str(trial.params), trial)  # the later ones took its result
-    ranked = list(by_point.values())[: plan.settings.confirm.top_k]
-    arms = [Arm(_name(trial.number), trial, plan.overrides(trial.params)) for trial in ranked]
+    best = list(by_point.values())[: plan.settings.confirm.top_k]
+    arms = [Arm(_name(trial.number), trial, plan.overrides(trial.params)) for trial in best]
     baseline = plan.settings.confirm.baseline
     if arms and baseline:
         kept = [line for line in arms[0].overrides if line.partition("=")[0] not in baseline]
         changed = [f"{key}={text(value)}" for key, value in baseline.items()]
-        arms.append(Arm(BASELINE, ranked[0], [*kept, *changed]))
+        arms.append(Arm(BASELINE, best[0], [*kept, *changed]))
     return arms
 
 

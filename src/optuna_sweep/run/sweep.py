@@ -22,8 +22,9 @@ from optuna_sweep.plan.preview import print_preview
 from optuna_sweep.plan.task_config import compose
 from optuna_sweep.record.parent import MlflowRecord, NoRecord, Record
 from optuna_sweep.record.results import print_summary
+from optuna_sweep.run.choice import Choice, choose
 from optuna_sweep.run.command import this_command
-from optuna_sweep.run.conclusion import Choice, choose, close_record, conclude
+from optuna_sweep.run.conclusion import close_record, conclude
 from optuna_sweep.run.confirm import arms_of, confirm_plan, confirmation_of, findings
 from optuna_sweep.run.interrupts import ignore_further_signals, interruptible
 from optuna_sweep.run.loop import Loop
@@ -99,7 +100,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
     failed_before = {trial.number for trial in ledger.trials if trial.state == TrialState.FAIL}
     try:
         _complete(plan, ledger, record, slots)
-        choice = choose(ledger)
+        choice = choose(plan, ledger)
         if choice is not None and plan.settings.confirm.is_wanted:
             choice = _confirm(plan, ledger, record, slots)
         state = "ok"
@@ -160,7 +161,7 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     confirmation = confirmation_of(plan, arms, stage_ledger.trials)
     found = findings(confirmation, plan.objective.directions[0])
     if found is None:
-        return choose(ledger)
+        return choose(plan, ledger)
     chosen = next(arm.trial for arm in arms if arm.name == found.chosen)
     return Choice(chosen, confirmation, found)
 

@@ -1,6 +1,7 @@
 """The page as a person gets it: nothing missing, nothing from outside, no text taken for markup."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
@@ -10,6 +11,7 @@ from contrastive_app.report.evidence import gather
 from contrastive_app.report.page import render
 from contrastive_app.report.verdict import verdict_of
 from contrastive_app.soup import SoupResult
+from optuna_sweep.outcome import Estimate
 
 BASE = (0.70, 0.71, 0.69, 0.70, 0.72, 0.70, 0.69, 0.71)
 
@@ -30,6 +32,13 @@ def test_it_answers_every_question_and_needs_nothing_else(sweep):
     assert "16 more runs and 90 s" in page
     assert "+0.050 to +0.050" in page
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(|<script""", page)
+
+
+def test_a_choice_by_estimate_says_how_sure_it_is(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    sweep.trials = [replace(trial, estimate=Estimate(0.88, 0.01, 0.25)) for trial in sweep.trials]
+    page = page_of(sweep.outcome())
+    assert "Chosen by estimate: trial 000, val/macro_f1 0.8800 ± 0.0100, the best of 1 with a chance of 25 %." in page
 
 
 @pytest.mark.parametrize(("wins", "words"), [(True, "it is better than"), (False, "it is no better")])

@@ -56,7 +56,8 @@ def test_the_confirm_stage_is_in_the_results(outcome):
         },
         "against_baseline": {
             "mean_gain": 0.1,
-            "interval_95": [0.05, 0.15],
+            "interval": [0.05, 0.15],
+            "confidence": 0.95,
             "verdict": "a gain: +0.1000 [+0.0500, +0.1500] over 6 paired seeds",
         },
     }

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from optuna_sweep.outcome import SeedRun
-from optuna_sweep.run.conclusion import choose, sum_up
+from optuna_sweep.run.choice import choose
+from optuna_sweep.run.conclusion import sum_up
 from optuna_sweep.study.ledger import open_ledger, open_patiently
 from optuna_sweep.study.storage import storage_lock
 from support.plans import planned
@@ -34,7 +35,7 @@ def summed_up(tmp_path, monkeypatch):
                     ledger.study.tell(trial, state=end)
                 elif end is not None:
                     ledger.study.tell(trial, end)
-            return sum_up(plan, ledger, choose(ledger), context)
+            return sum_up(plan, ledger, choose(plan, ledger), context)
 
     return summed
 
@@ -68,6 +69,18 @@ def test_what_a_person_needs_to_know_of_the_search(summed_up):
     assert (outcome.best_config["x"], outcome.best_config["y"]) == (1, 5)
     assert "hydra" not in outcome.best_config
     assert outcome.command.endswith("x=1,2 hydra.sweeper.storage=postgresql://***@host/s")
+
+
+def test_estimates_choose_by_all_trials_and_say_how_sure_that_is(summed_up):
+    """A lucky trial among bad neighbours is left for a good one among good ones."""
+    values = [1.0, 1.1, 1.0, 1.1, 0.9, 0.7, 0.6, 0.52, 0.6, 0.7, 1.0, 0.5, 1.1, 1.0]
+    point = "x=range(1,15)", "hydra.sweeper.choose=estimate"
+    outcome = summed_up(*point, ends=values)
+    assert outcome.complete[0].number == 11
+    assert outcome.chosen == 7
+    assert "chosen by estimate: trial 007, value 0." in outcome.chance
+    assert 0 < outcome.best.estimate.chance < 1
+    assert summed_up("x=1,2", "hydra.sweeper.choose=estimate", ends=[1.0, 2.0]).chance == ""
 
 
 def test_several_seeds_are_runs_of_one_trial(summed_up):
