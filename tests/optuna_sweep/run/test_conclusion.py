@@ -80,7 +80,6 @@ def test_estimates_choose_by_all_trials_and_say_how_sure_that_is(summed_up):
     assert outcome.chosen == 7
     assert "chosen by estimate: trial 007, value 0." in outcome.chance
     assert 0 < outcome.best.estimate.chance < 1
-    assert summed_up("x=1,2", "hydra.sweeper.choose=estimate", ends=[1.0, 2.0]).chance == ""
 
 
 def test_several_seeds_are_runs_of_one_trial(summed_up):
@@ -126,3 +125,8 @@ def test_no_credentials_of_the_storage_are_passed_on(summed_up, tmp_path):
     outcome = summed_up("x=1,2", f"hydra.sweeper.storage={storage}", ends=[1.0])
     assert outcome.storage["_target_"] == "optuna.storages.RDBStorage"
     assert outcome.storage["url"].endswith("study.db?note=http://***@host")
+
+
+def test_two_trials_are_too_few_for_estimates(summed_up):
+    outcome = summed_up("x=1,2", "hydra.sweeper.choose=estimate", ends=[1.0, 2.0])
+    assert (outcome.chosen, outcome.chance) == (0, "")
