@@ -64,7 +64,7 @@ def _champion(uri: str, name: str, scratch: Path) -> Champion | None:
         fingerprint = client.get_run(version.run_id).data.tags.get("data.fingerprint", "")
     except MlflowException as error:
         raise ValueError(redact(f"{uri} cannot be read: {' '.join(error.message.split())}")) from error
-    folder = downloaded_judge(client, f"models:/{name}/{version.version}", scratch)
+    folder = downloaded_judge(client, version.source, scratch)  # not by name: MLflow looks that up in its own registry
     return Champion(str(version.version), version.run_id, fingerprint, folder)
 
 
