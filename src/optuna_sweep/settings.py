@@ -63,6 +63,7 @@ class OptunaSweeperConf:
     custom_search_space: str | None = None  # path of a function (config, trial) that suggests further parameters
 
     enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to start with
+    warm_start: list[str] = field(default_factory=list)  # folders of earlier sweeps, or studies of the storage
     seeds: list[int] = field(default_factory=list)  # run each configuration with each seed; its value is the mean
     seed_key: str = "seed"
     choose: str = "value"  # or estimate: by a Gaussian process of all trials, so that luck chooses less

@@ -23,6 +23,7 @@ from optuna_sweep.plan.points import check_points, points_to_check
 from optuna_sweep.plan.samplers import check_sampler, is_grid, sampler_name
 from optuna_sweep.plan.space import Point, Space, parse_space
 from optuna_sweep.plan.task_config import base_of
+from optuna_sweep.plan.warm_start import first_points, learn, narrowed
 from optuna_sweep.settings import ConfirmConf, OptunaSweeperConf
 from optuna_sweep.study.ledger import free_name
 from optuna_sweep.study.pruner import prunes
@@ -45,11 +46,15 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     settings = replace(settings, enqueue=[space.without_fixed(point) for point in settings.enqueue])
     for point in settings.enqueue:
         space.check_point(point)
+    storage = resolve(settings.storage)
+    if settings.warm_start:
+        past = learn(settings.warm_start, space, objective, storage)
+        space = narrowed(space, past, settings.enqueue)
+        settings = replace(settings, enqueue=[*first_points(space, past), *settings.enqueue])
     base = base_of(context, config, space, settings.ignored_keys)
     check = find_function("check", settings.check)
     check_points(context, config, space, points_to_check(space, points, settings.enqueue), check)
     check_conflicts(str(config.hydra.launcher._target_), base, space)
-    storage = resolve(settings.storage)
     check_apart(storage, settings.mlflow_uri)
     extend = find_function("custom_search_space", settings.custom_search_space)
     find_function("report", settings.report)  # a misspelt one costs no trial
