@@ -1,5 +1,6 @@
 """The command as functions, for notebooks and scripts: `train` one judge, `sweep` a study, `load` what they recorded.
 
+`scorers` makes a judge one of those that `mlflow.genai.evaluate` asks.
 Each call of the first two is the command itself in a process of its own. So it gives what the command gives, and it
 leaves this process as it was: working directory, environment, signal handlers, logging, Hydra, random state, memory of
 the GPU.
@@ -27,6 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlflow.genai.scorers import Scorer
+
     from contrastive_learning.serving import SavedJudge
 
 COMMAND = "from contrastive_app.called import main; main()"
@@ -101,17 +104,37 @@ def load(model: str | Path | None = None, *, store: str | None = None) -> "Saved
 
     Raises ValueError if there is no such judge.
     """
+    return _loaded(model, store)[0]
+
+
+def scorers(model: str | Path | None = None, *, store: str | None = None) -> "list[Scorer]":
+    """A judge for `mlflow.genai.evaluate(data=…, scorers=scorers("models:/judge@champion"))`.
+
+    model, store: as for `load`. Each response gets one Feedback per criterion: yes or no; probability and threshold in
+    its metadata; the nearest judged responses as rationale, if the judge has neighbours. The metric <criterion>/mean is
+    the share of yes. `inputs` and `outputs`, of data or traces, are read by contrastive_learning.data.traces.texts_of.
+
+    Raises ValueError if there is no such judge. What cannot be read becomes an error of its row, as MLflow has it.
+    """
+    from contrastive_app.judge.scorer import scorer_of
+
+    return [scorer_of(*_loaded(model, store))]
+
+
+def _loaded(model: str | Path | None, store: str | None) -> "tuple[SavedJudge, str]":
+    """The judge, and words that say which it is."""
     from contrastive_app.judge.models import find_judge
     from contrastive_learning.serving import SavedJudge
 
     scratch = Path(tempfile.mkdtemp(prefix="judge-"))  # of a download; a judge reads some files only when it is saved
     try:
-        judge = SavedJudge(find_judge(None if model is None else str(model), store, scratch)[0])
+        folder, which = find_judge(None if model is None else str(model), store, scratch)
+        judge = SavedJudge(folder)
     except BaseException:
         shutil.rmtree(scratch)
         raise
     weakref.finalize(judge, shutil.rmtree, scratch)
-    return judge
+    return judge, which
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:

@@ -7,6 +7,6 @@ finds the judge, `scores.py` asks it, `whole_file.py` scores a file, `unfinished
 to ask again and what may be wrong, and `annotation_tools.py` writes that for such tools; `compared.py` compares two
 judges; `recorded.py` reads what a run has recorded, so that its record can hold such lists, and the report of a sweep
 can compare its judges, without asking them again. `export.py` writes a judge as a folder for other libraries, with the
-`card.py` that tells of its run, which `origin.py` finds, and the `speed.py` that it has there. The judge that answers
-is the one of `contrastive_learning.serving`, which MLflow serves, too.
+`card.py` that tells of its run, which `origin.py` finds, and the `speed.py` that it has there. `scorer.py` is for
+MLflow's evaluations. The judge that answers is the one of `contrastive_learning.serving`, which MLflow serves, too.
 """

@@ -63,7 +63,7 @@ class TextColumns:
         chat = _listed(field(row, name))
         if not isinstance(chat, list):
             raise ValueError(f"{name} must be a list of turns with role and content, got {shown(chat)}")
-        said = [_turn(turn, f"{name}[{index}]") for index, turn in enumerate(chat)]
+        said = [message(turn, f"{name}[{index}]") for index, turn in enumerate(chat)]
         roles = [_role(turn, f"{name}[{index}]") for index, turn in enumerate(chat)]
         answers = [index for index, role in enumerate(roles) if role in ASSISTANTS and said[index].strip()]
         if not answers:
@@ -85,7 +85,7 @@ def turns(value: object, name: str) -> tuple[str, ...]:
     try:
         "".join(value).encode()
     except (TypeError, UnicodeEncodeError):
-        value = [_turn(turn, f"{name}[{index}]") for index, turn in enumerate(value)]
+        value = [message(turn, f"{name}[{index}]") for index, turn in enumerate(value)]
     return tuple(value) if all(map(str.strip, value)) else tuple(turn for turn in value if turn.strip())
 
 
@@ -103,7 +103,7 @@ def _listed(value: Any) -> Any:
     return parsed(value) if re.match(r"""\[\s*["'\]{]""", value) else [value]
 
 
-def _turn(turn: object, name: str) -> str:
+def message(turn: object, name: str) -> str:
     """The words of a turn that is text, or a message whose content is text or a list of parts with text."""
     if isinstance(turn, dict):
         content = next((turn[key] for key in ("content", "value") if key in turn), turn)

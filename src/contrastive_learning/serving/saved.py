@@ -34,6 +34,16 @@ class SavedJudge:
     def criteria(self) -> list[str]:
         return list(self._judge.settings["criteria"])
 
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Per criterion, the probability above which the decision is yes."""
+        return dict(zip(self.criteria, self._judge.settings["thresholds"], strict=True))
+
+    @property
+    def num_neighbours(self) -> int:
+        """How many training responses the judge can give as reasons at most; 0: it gives none."""
+        return self._judge.by_vectors.k if self._judge.training_texts else 0
+
     def __call__(
         self, responses: "Sequence[str | Mapping[str, Any]] | pd.DataFrame", *, neighbours: int = 0
     ) -> "pd.DataFrame":
