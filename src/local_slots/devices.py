@@ -1,5 +1,6 @@
 """Divides GPUs and threads among the slots, and sets the environment variables of each slot and process."""
 
+import math
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from itertools import takewhile
 from hydra.errors import CompactHydraException
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+CORES = "cores"  # as num_slots
 # a number, a UUID, or a slice of a GPU; whatever else is listed (-1, NoDevFiles, none) hides what follows it from CUDA
 GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")
 
@@ -31,17 +33,21 @@ def visible_gpus() -> list[str]:
 
 
 def slot_environments(
-    gpus: list[str], num_slots: int | None, *, gpus_per_trial: int, num_processes: int, allow_shared_gpus: bool
+    gpus: list[str], num_slots: int | str | None, *, gpus_per_trial: int, slots_per_gpu: int, num_processes: int
 ) -> list[dict[str, str]]:
     """For each slot, the environment variables that it adds to its jobs.
 
-    Without GPUs, or if `gpus_per_trial` is 0, `num_slots` is 1 by default; else as many as the GPUs allow. Raises
-    CompactHydraException if the slots need more GPUs than there are.
+    Without GPUs, or if `gpus_per_trial` is 0, `num_slots` is 1 by default, and with `cores` one slot per core; else
+    it is as many as the GPUs allow. Raises CompactHydraException if the slots need more GPUs than there are.
     """
-    if num_slots is not None and num_slots < 1:
-        raise CompactHydraException(f"hydra.launcher.num_slots must be at least 1, got {num_slots}")
-    if gpus_per_trial < 0:
-        raise CompactHydraException(f"hydra.launcher.gpus_per_trial must be at least 0, got {gpus_per_trial}")
+    _check_at_least(0, gpus_per_trial=gpus_per_trial)
+    _check_at_least(1, slots_per_gpu=slots_per_gpu)
+    if num_slots == CORES:
+        num_slots = None if gpus and gpus_per_trial else max(1, num_cores() // num_processes)
+    elif num_slots is not None:
+        if not isinstance(num_slots, int):
+            raise CompactHydraException(f"hydra.launcher.num_slots must be a number, {CORES} or null, got {num_slots}")
+        _check_at_least(1, num_slots=num_slots)
     if not gpus:
         return [{} for _ in range(num_slots or 1)]
     if gpus_per_trial == 0:
@@ -55,11 +61,12 @@ def slot_environments(
             f"{num_processes} processes cannot share {gpus_per_trial} GPU: raise hydra.launcher.gpus_per_trial, lower "
             "hydra.launcher.processes_per_trial, or set hydra.launcher.gpus_per_trial=0 for the CPU"
         )
-    num_slots = num_slots or len(gpus) // gpus_per_trial
-    if num_slots * gpus_per_trial > len(gpus) and not allow_shared_gpus:
+    num_slots = num_slots or len(gpus) * slots_per_gpu // gpus_per_trial
+    if num_slots * gpus_per_trial > len(gpus) * slots_per_gpu:
+        needed = math.ceil(num_slots * gpus_per_trial / len(gpus))
         raise CompactHydraException(
-            f"{num_slots} slots of {gpus_per_trial} GPU need {num_slots * gpus_per_trial} GPUs, but {len(gpus)} "
-            "are visible: lower hydra.launcher.num_slots, or set hydra.launcher.allow_shared_gpus=true"
+            f"{num_slots} slots of {gpus_per_trial} GPU need more than the {len(gpus)} that are visible: "
+            f"lower hydra.launcher.num_slots, or let trials share with hydra.launcher.slots_per_gpu={needed}"
         )
     return [
         {"CUDA_VISIBLE_DEVICES": ",".join(gpus[(slot * gpus_per_trial + i) % len(gpus)] for i in range(gpus_per_trial))}
@@ -69,8 +76,8 @@ def slot_environments(
 
 def processes_of_trial(processes_per_trial: int | None, gpus_per_trial: int) -> int:
     """Number of processes of each job: `processes_per_trial`, by default one per GPU of the job."""
-    if processes_per_trial is not None and processes_per_trial < 1:
-        raise CompactHydraException(f"hydra.launcher.processes_per_trial must be at least 1, got {processes_per_trial}")
+    if processes_per_trial is not None:
+        _check_at_least(1, processes_per_trial=processes_per_trial)
     return processes_per_trial or max(1, gpus_per_trial)
 
 
@@ -88,9 +95,15 @@ def process_environments(num_processes: int) -> list[dict[str, str]]:
 
 def threads_per_process(num_slots: int, num_processes: int, threads_per_trial: int | None) -> int:
     """Number of threads of each process, at least 1: by default the slots divide the launcher's cores."""
-    if threads_per_trial is not None and threads_per_trial < 1:
-        raise CompactHydraException(f"hydra.launcher.threads_per_trial must be at least 1, got {threads_per_trial}")
+    if threads_per_trial is not None:
+        _check_at_least(1, threads_per_trial=threads_per_trial)
     return max(1, (threads_per_trial or num_cores() // num_slots) // num_processes)
+
+
+def _check_at_least(least: int, **setting: int) -> None:
+    ((name, value),) = setting.items()
+    if value < least:
+        raise CompactHydraException(f"hydra.launcher.{name} must be at least {least}, got {value}")
 
 
 def num_cores() -> int:

@@ -57,8 +57,8 @@ class Pool:
             visible_gpus(),
             conf.num_slots,
             gpus_per_trial=conf.gpus_per_trial,
+            slots_per_gpu=conf.slots_per_gpu,
             num_processes=self._num_processes,
-            allow_shared_gpus=conf.allow_shared_gpus,
         )
         self.num_slots = len(self._slots)
         self._num_threads = threads_per_process(self.num_slots, self._num_processes, conf.threads_per_trial)

@@ -7,8 +7,14 @@ import pytest
 from local_slots.devices import num_cores, slot_environments, threads_per_process, visible_gpus
 
 
-def slots(num_slots):
-    return slot_environments(visible_gpus(), num_slots, gpus_per_trial=1, num_processes=1, allow_shared_gpus=False)
+def slots(num_slots, gpus_per_trial=1, slots_per_gpu=1, num_processes=1):
+    return slot_environments(
+        visible_gpus(),
+        num_slots,
+        gpus_per_trial=gpus_per_trial,
+        slots_per_gpu=slots_per_gpu,
+        num_processes=num_processes,
+    )
 
 
 @pytest.mark.parametrize("listed", ["NoDevFiles", "-1", "", "none", " ", "-1,0", "void"])
@@ -43,3 +49,21 @@ def test_cores_are_counted_without_the_call_that_only_linux_has(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert num_cores() == os.cpu_count()
     assert threads_per_process(1, 1, None) == os.cpu_count()
+
+
+def test_trials_share_gpus_in_turn(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(None, slots_per_gpu=2)] == ["0", "1", "0", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(3, slots_per_gpu=2)] == ["0", "1", "0"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(None, 2, slots_per_gpu=3)] == ["0,1"] * 3
+
+
+def test_slots_by_cores_are_for_trials_without_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)), raising=False)
+    assert slots("cores") == [{}] * 5
+    assert slots("cores", num_processes=2) == [{}] * 2
+    assert slots("cores", num_processes=8) == [{}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert slots("cores", gpus_per_trial=0) == [{"CUDA_VISIBLE_DEVICES": ""}] * 5
+    assert slots("cores") == [{"CUDA_VISIBLE_DEVICES": "0"}]

@@ -260,18 +260,24 @@ def test_more_slots_than_gpus_are_refused_in_one_line_unless_asked_for(app):
     done = app.run(*overrides, CUDA_VISIBLE_DEVICES="0,1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == (
-        "3 slots of 1 GPU need 3 GPUs, but 2 are visible: "
-        "lower hydra.launcher.num_slots, or set hydra.launcher.allow_shared_gpus=true"
+        "3 slots of 1 GPU need more than the 2 that are visible: "
+        "lower hydra.launcher.num_slots, or let trials share with hydra.launcher.slots_per_gpu=2"
     )
     assert "Traceback" not in done.stderr
     assert app.facts() == []
-    app.stream(*overrides, "hydra.launcher.allow_shared_gpus=true", CUDA_VISIBLE_DEVICES="0,1")
+    app.stream(*overrides, "hydra.launcher.slots_per_gpu=2", CUDA_VISIBLE_DEVICES="0,1")
     assert {job["gpus"] for job in app.facts()} == {"0", "1"}
 
 
 @pytest.mark.parametrize(
     ("setting", "least"),
-    [("num_slots=0", 1), ("threads_per_trial=0", 1), ("gpus_per_trial=-1", 0), ("processes_per_trial=0", 1)],
+    [
+        ("num_slots=0", 1),
+        ("slots_per_gpu=0", 1),
+        ("threads_per_trial=0", 1),
+        ("gpus_per_trial=-1", 0),
+        ("processes_per_trial=0", 1),
+    ],
 )
 def test_senseless_numbers_are_refused(app, setting, least):
     done = app.run("repeat=0,1", f"hydra.launcher.{setting}")
