@@ -10,7 +10,7 @@ from mlflow_stores import sqlite_path
 
 PATHS = re.compile(r"data\.(path|unjudged)|data\.cache_dir|data\.source\.(\w+_)?path|trainer\.resume_from")
 ENCODER = re.compile(r"model\.(encoder\.)?name")  # a hub id, or a folder if there is one
-STORE = "tracking.uri"
+STORES = ("tracking.uri", "data.source.store")
 
 
 def from_start(config: DictConfig, start: Path) -> DictConfig:
@@ -35,6 +35,8 @@ def absolute(option: str, value: Any, start: Path) -> Any:
 
     >>> absolute("data.path", "judged.jsonl", Path("/home/you"))
     '/home/you/judged.jsonl'
+    >>> absolute("data.path", "mlflow:support", Path("/home/you"))
+    'mlflow:support'
     >>> absolute("tracking.uri", "sqlite:///mlflow.db", Path("/home/you"))
     'sqlite:////home/you/mlflow.db'
     >>> absolute("model.name", "klue/roberta-base", Path("/home/you"))
@@ -42,8 +44,9 @@ def absolute(option: str, value: Any, start: Path) -> Any:
     """
     if not isinstance(value, str):
         return value
-    if option == STORE:
+    if option in STORES:
         file = sqlite_path(value)
         return value if file is None else f"sqlite:///{start / file.expanduser()}"
     is_folder = ENCODER.fullmatch(option) is not None and (start / Path(value).expanduser()).is_dir()
-    return str(start / Path(value).expanduser()) if is_folder or PATHS.fullmatch(option) else value
+    is_path = PATHS.fullmatch(option) is not None and not value.startswith("mlflow:")
+    return str(start / Path(value).expanduser()) if is_folder or is_path else value

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from contrastive_app.command_line import quoted
 from contrastive_app.paths import absolute
 from hydra_plugins.contrastive_sweeper.trial import CurrentTrial
+from mlflow_stores import redact
 
 if TYPE_CHECKING:
     from contrastive_learning.data.tokenized import TokenizedData
@@ -124,8 +125,9 @@ def has_checkpoint(output: Path) -> bool:
 
 
 def fixed_options(config: DictConfig) -> dict[str, Any]:
-    """The options that a resumed run must repeat, as dotted key -> value."""
+    """The options that a resumed run must repeat, as dotted key -> value without credentials."""
     from contrastive_learning.tracking.provenance import flatten
 
     options = flatten(OmegaConf.to_container(config, resolve=True))
-    return {key: value for key, value in options.items() if not key.startswith(MAY_CHANGE_ON_RESUME)}
+    fixed = {key: value for key, value in options.items() if not key.startswith(MAY_CHANGE_ON_RESUME)}
+    return {key: redact(value) if isinstance(value, str) else value for key, value in fixed.items()}

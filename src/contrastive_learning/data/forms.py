@@ -21,6 +21,7 @@ from contrastive_learning.data.exports import (
 from contrastive_learning.data.names import means
 from contrastive_learning.data.notes import Notes
 from contrastive_learning.data.rows import Row, is_missing, label, shown
+from contrastive_learning.data.traces import trace_row
 from contrastive_learning.data.vote_counts import Judgement, Share, by_name, row_votes, split_cell
 
 # in any spelling: see columns.key
@@ -174,6 +175,13 @@ def _label_studio(look: Look) -> Form | Missing:
         return Missing("the fields data and annotations of Label Studio's JSON export")
     words = "tasks of Label Studio, one vote per completed annotation"
     return Form("label_studio", words, (*look.columns, "votes"), judgements=_judgements_of, flat=label_studio_row)
+
+
+def _mlflow(look: Look) -> Form | Missing:
+    if not {"trace_id", "assessments"} <= set(look.columns):
+        return Missing("the columns trace_id and assessments of MLflow's traces")
+    words = "traces of MLflow, one vote per feedback of a person"
+    return Form("mlflow", words, ("votes",), judgements=_judgements_of, flat=trace_row)
 
 
 def _prodigy(look: Look) -> Form | Missing:
@@ -344,6 +352,7 @@ def _labels(look: Look) -> Form | Missing:
 
 FORMS: Mapping[str, Callable[[Look], Form | Missing]] = {
     "label_studio": _label_studio,
+    "mlflow": _mlflow,
     "argilla": _argilla,
     "prodigy": _prodigy,
     "judgements": _judgements,

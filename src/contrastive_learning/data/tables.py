@@ -1,7 +1,7 @@
 """Tables of rows on disk, whatever their format, and the place of each row for error messages."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,16 +49,26 @@ class Piped:
         return self.name
 
 
-Table = Path | Shards | Piped
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """A table of traces that an MLflow store holds; each row has `trace_id`."""
+
+    name: str
+    rows: Sequence[Row]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Table = Path | Shards | Piped | Traces
 
 
 def read_rows(table: Table) -> Iterator[tuple[int, Row]]:
     """Number and fields of each row, all texts and names composed (NFC); `place` says where the number is."""
     before = 0  # rows, or lines, of the shards that have been read
-    for part in [table] if isinstance(table, Piped) else files_of(table):
+    for part in files_of(table) or [table]:
         number = 0
-        rows = json_lines(part.lines, part.name) if isinstance(part, Piped) else READERS[suffix_of(part)](part)
-        for number, row in rows:
+        for number, row in _rows(part):
             try:
                 row = composed(row)
             except ValueError as error:
@@ -67,10 +77,22 @@ def read_rows(table: Table) -> Iterator[tuple[int, Row]]:
         before += number
 
 
+def _rows(part: Table) -> Iterable[tuple[int, Row]]:
+    """Of a table that is not in shards."""
+    if isinstance(part, Traces):
+        return enumerate(part.rows, start=1)
+    if isinstance(part, Piped):
+        return json_lines(part.lines, part.name)
+    assert isinstance(part, Path)
+    return READERS[suffix_of(part)](part)
+
+
 def place(table: Table, number: int) -> str:
     """Where a row is, for an error message: data.jsonl, line 3."""
     if isinstance(table, Piped):
         return f"{table}, line {number}"
+    if isinstance(table, Traces):
+        return f"{table}, trace {table.rows[number - 1]['trace_id']}"
     *others, last = files_of(table)
     for file in others:
         rows = _last_number(file)
@@ -84,8 +106,8 @@ def place(table: Table, number: int) -> str:
 
 
 def files_of(table: Table) -> tuple[Path, ...]:
-    """The files that hold the table; none for one that is piped."""
-    return (table,) if isinstance(table, Path) else () if isinstance(table, Piped) else table.files
+    """The files that hold the table; none for one that is piped or in a store."""
+    return (table,) if isinstance(table, Path) else table.files if isinstance(table, Shards) else ()
 
 
 def suffix_of(file: Path) -> str:

@@ -49,18 +49,18 @@ class TextColumns:
         response = text(field(row, "response"), "response")
         if not response.strip():
             raise ValueError(f"response must not be empty, got {shown(response)}")
-        said = _listed(row.get(self._chat or "context"))
+        said = listed(row.get(self._chat or "context"))
         context = turns(said, self._chat or "context")
         opening = _opening(said, context)
         if self._has_prompt:
-            said = _listed(row.get("prompt"))
+            said = listed(row.get("prompt"))
             prompt = turns(said, "prompt")
             opening = opening or _opening(said, prompt)
             context = context if context[-len(prompt) :] == prompt else context + prompt
         return Texts(context, response, opening)
 
     def _from_chat(self, row: Row, name: str, notes: Notes) -> Texts:
-        chat = _listed(field(row, name))
+        chat = listed(field(row, name))
         if not isinstance(chat, list):
             raise ValueError(f"{name} must be a list of turns with role and content, got {shown(chat)}")
         said = [message(turn, f"{name}[{index}]") for index, turn in enumerate(chat)]
@@ -79,7 +79,7 @@ def turns(value: object, name: str) -> tuple[str, ...]:
     """The turns of a context: a list of texts or of messages, such a list written as text, or one text."""
     if is_missing(value):
         return ()
-    value = _listed(value)
+    value = listed(value)
     if not isinstance(value, list):
         raise ValueError(f"{name} must be a list of turns or one text, got {shown(value)}")
     try:
@@ -97,7 +97,7 @@ def _opening(said: Any, context: tuple[str, ...]) -> str | None:
     return context[0] if context else None
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return parsed(value) if re.match(r"""\[\s*["'\]{]""", value) else [value]

@@ -1,13 +1,112 @@
-"""The texts that a trace of MLflow holds: what a chatbot was asked, and what it answered."""
+"""Traces of MLflow: what a chatbot was asked and answered, and how people judged that."""
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from contrastive_learning.choices import did_you_mean
 from contrastive_learning.data.notes import Notes
-from contrastive_learning.data.rows import shown
-from contrastive_learning.data.texts import CHATS, TextColumns, Texts, message
+from contrastive_learning.data.rows import Row, is_missing, shown
+from contrastive_learning.data.tables import Traces
+from contrastive_learning.data.texts import CHATS, TextColumns, Texts, listed, message
+from contrastive_learning.data.vote_counts import Judgement
+from mlflow_stores import absolute, check_store, redact
 
-ASKED = ("context", "prompt", *CHATS)  # fields of inputs that are read as columns of these names
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Assessment, Trace
+
+IN_STORE = "mlflow:"  # before the name of an experiment, as a path
+ASKED = ("context", "prompt", *CHATS)  # fields of inputs
+SESSION = "mlflow.trace.session"  # in the metadata of a trace: the conversation that it belongs to
+PAGE = 500  # the most traces that a store returns at a time
+
+
+def traces_in(address: str, store: str) -> Traces:
+    """The traces of the experiment mlflow:NAME that people have judged. store: its address.
+
+    The rows are as in `mlflow.search_traces`, with the columns that `trace_row` reads. Raises ValueError if there is no
+    such experiment, or nobody has judged.
+    """
+    name, uri = address.removeprefix(IN_STORE), absolute(store)
+    check_store(uri, name, option="data.source.store")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        names = sorted(found.name for found in client.search_experiments())
+        raise ValueError(f"{address}: there is no experiment {name} in {redact(uri)}{did_you_mean(name, names)}")
+    rows = [_row(client.get_trace(trace_id)) for trace_id in _judged(client, experiment.experiment_id)]
+    if not rows:
+        raise ValueError(f"{address}: no trace in {redact(uri)} has feedback of people (source_type HUMAN)")
+    return Traces(address, rows)
+
+
+def _judged(client: "MlflowClient", experiment_id: str) -> Iterator[str]:
+    """The ids of the traces with feedback of people, oldest first."""
+    token = None
+    while True:
+        page = client.search_traces(
+            locations=[experiment_id],
+            max_results=PAGE,
+            order_by=["timestamp_ms ASC"],
+            page_token=token,
+            include_spans=False,
+        )
+        for trace in page:
+            if any(_is_of_a_person(each.to_dictionary()) for each in trace.info.assessments):
+                yield trace.info.trace_id
+        token = page.token
+        if not token:
+            return
+
+
+def _row(trace: "Trace") -> Row:
+    def when(assessment: "Assessment") -> int:
+        return assessment.create_time_ms or 0
+
+    inputs, outputs = (None if text is None else json.loads(text) for text in (trace.data.request, trace.data.response))
+    return {
+        "trace_id": trace.info.trace_id,
+        "request": inputs,
+        "response": outputs,
+        "trace_metadata": dict(trace.info.trace_metadata),
+        "tags": dict(trace.info.tags),
+        "assessments": [each.to_dictionary() for each in sorted(trace.info.assessments, key=when)],
+    }
+
+
+def trace_row(row: Row, notes: Notes) -> Row:
+    """Texts, and the judgements of people: the name of a feedback is the criterion, its source's id the annotator.
+
+    Feedback that was overridden, is no longer valid, or is an error is left out; so is that of machines. The session is
+    the conversation, the tag `domain` the domain.
+    """
+    metadata, tags = ({} if is_missing(row.get(name)) else row[name] for name in ("trace_metadata", "tags"))
+    votes = [
+        Judgement(said["assessment_name"], _annotator(said["source"]), said["feedback"].get("value"))
+        for said in row["assessments"]
+        if _is_of_a_person(said)
+    ]
+    about = {"id": row["trace_id"], "conversation_id": metadata.get(SESSION), "domain": tags.get("domain")}
+    return about | _texts(row.get("request"), row.get("response")) | {"votes": votes}
+
+
+def _is_of_a_person(assessment: Mapping[str, Any]) -> bool:
+    """Whether it is a person's feedback that still holds."""
+    return (
+        "feedback" in assessment
+        and "error" not in assessment["feedback"]
+        and assessment["source"]["source_type"] == "HUMAN"
+        and bool(assessment.get("valid", True))
+    )
+
+
+def _annotator(source: Mapping[str, Any]) -> str | None:
+    """None if nobody is named: MLflow then calls them all "default"."""
+    name = source.get("source_id")
+    return None if name in (None, "", "default") else str(name)
 
 
 def texts_of(inputs: Any, outputs: Any) -> Texts:
@@ -22,15 +121,22 @@ def texts_of(inputs: Any, outputs: Any) -> Texts:
     >>> texts_of({"messages": [{"role": "user", "content": "어디로 갈까?"}]}, {"response": "바다요."})
     Texts(context=('어디로 갈까?',), response='바다요.', opening='어디로 갈까?')
     """
-    row = {**_asked(inputs), "response": _answered(outputs)}
+    row = _texts(inputs, outputs)
     return TextColumns(row).read(row, Notes(""))
 
 
-def _asked(inputs: Any) -> dict[str, Any]:
+def _texts(inputs: Any, outputs: Any) -> dict[str, Any]:
+    return {"context": _asked(inputs), "response": _answered(outputs)}
+
+
+def _asked(inputs: Any) -> Any:
+    """Turns or messages, oldest first."""
     if not isinstance(inputs, Mapping):
-        return {"context": inputs}
-    known = {name: inputs[name] for name in ASKED if name in inputs}
-    return known or ({"prompt": _only_text(inputs, f"inputs must have {', '.join(ASKED)}")} if inputs else {})
+        return inputs
+    known = [inputs[name] for name in ASKED if not is_missing(inputs.get(name))]
+    if not known and inputs:
+        known = [_only_text(inputs, f"inputs must have {', '.join(ASKED)}")]
+    return [turn for turns in known for turn in listed(turns)]
 
 
 def _answered(outputs: Any) -> str:

@@ -9,7 +9,8 @@ from contrastive_learning.data.folders import table_of_split, tables_in
 from contrastive_learning.data.reading import Reader, ReadingRules
 from contrastive_learning.data.responses import SPLITS, UNJUDGED, Splits
 from contrastive_learning.data.splits import Parts, SplitRules, make_splits
-from contrastive_learning.data.tables import READABLE, READERS, Table, files_of, suffix_of, table_remarks
+from contrastive_learning.data.tables import READABLE, READERS, Table, Traces, files_of, suffix_of, table_remarks
+from contrastive_learning.data.traces import IN_STORE, traces_in
 
 FORMAT_VERSION = 3  # raise when the same files come to mean something else
 
@@ -30,6 +31,7 @@ class VotesData:
 
     `path` is a file (see tables.READERS) or a folder with train and, if there are such files, valid, test and test_ood
     (see folders.tables_in). The other paths are files, or folders that hold one split (see folders.table_of_split).
+    Each may be mlflow:EXPERIMENT instead, the judged traces of an experiment in `store` (see traces).
     A missing valid or test is drawn from train (see splits.draw_groups).
 
     Responses of train without any votes, and all of `unjudged_path` (its votes, if there are any, are not used), become
@@ -43,11 +45,12 @@ class VotesData:
         valid_path: str | Path | None,
         test_path: str | Path | None,
         test_ood_path: str | Path | None,
-        # these four have defaults for recorded configurations that are older than they are
+        # these five have defaults for recorded configurations that are older than they are
         unjudged_path: str | Path | None = None,
         format: str = "auto",
         yes_from: float | None = None,
         hash_annotators: bool = False,
+        store: str = "sqlite:///mlflow.db",
         criteria: Sequence[str] | None,
         valid_fraction: float,
         test_fraction: float,
@@ -56,6 +59,8 @@ class VotesData:
     ) -> None:
         self._path = path
         self._given = {"valid": valid_path, "test": test_path, "test_ood": test_ood_path, UNJUDGED: unjudged_path}
+        self._store = store
+        self._traces: dict[str, Traces] = {}  # address -> what was read of it, once
         self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)
         self._reading = ReadingRules(format, yes_from, hash_annotators, self._rules.criteria)
 
@@ -63,7 +68,8 @@ class VotesData:
         tables, _ = self._tables()
         files = {f"{split}/{file.name}": file for split, table in tables.items() for file in files_of(table)}
         reading = {f"reading.{name}": value for name, value in asdict(self._reading).items()}
-        return digest(files, asdict(self._rules) | reading | {"format": f"votes {FORMAT_VERSION}"})
+        traces = {f"traces.{split}": table.rows for split, table in tables.items() if isinstance(table, Traces)}
+        return digest(files, asdict(self._rules) | reading | {"format": f"votes {FORMAT_VERSION}"} | traces)
 
     def load(self) -> Splits:
         tables, remarks = self._tables()
@@ -81,16 +87,16 @@ class VotesData:
 
     def _tables(self) -> tuple[dict[str, Table], list[str]]:
         """Split -> its table, train first, and remarks about files that are not read."""
-        path = existing(self._path, "data.path")
+        path = self._table(self._path, "data.path")
         tables: dict[str, Table] = {"train": path}
         remarks: list[str] = []
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             tables, remarks = tables_in(path)
         for split, given in self._given.items():
             if given is not None:
                 option = _option(split)
-                tables[split] = there = existing(given, option)
-                if there.is_dir():
+                tables[split] = there = self._table(given, option)
+                if isinstance(there, Path) and there.is_dir():
                     tables[split], unread = table_of_split(there, option)
                     remarks += unread
         files = [file for table in tables.values() for file in files_of(table)]
@@ -100,6 +106,15 @@ class VotesData:
         if len({file.resolve() for file in files}) < len(files):
             raise ValueError(f"every split must have its own file, got {', '.join(map(str, tables.values()))}")
         return {split: tables[split] for split in (*SPLITS, UNJUDGED) if split in tables}, remarks
+
+    def _table(self, given: str | Path, option: str) -> Path | Traces:
+        """A file or folder, or the traces of an experiment."""
+        address = str(given)
+        if not address.startswith(IN_STORE):
+            return existing(given, option)
+        if address not in self._traces:
+            self._traces[address] = traces_in(address, self._store)
+        return self._traces[address]
 
 
 def _option(split: str) -> str:
