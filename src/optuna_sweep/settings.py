@@ -65,6 +65,7 @@ class OptunaSweeperConf:
     enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to start with
     warm_start: list[str] = field(default_factory=list)  # folders of earlier sweeps, or studies of the storage
     seeds: list[int] = field(default_factory=list)  # run each configuration with each seed; its value is the mean
+    race: bool = False  # no further seeds for a configuration that can hardly become the best
     seed_key: str = "seed"
     choose: str = "value"  # or estimate: by a Gaussian process of all trials, so that luck chooses less
     confirm: ConfirmConf = field(default_factory=ConfirmConf)

@@ -220,6 +220,19 @@ def test_the_confirm_stage_can_overturn_a_lucky_single_run(sweeps):
     assert len(sweeps.started()) == 2 + 3 * 6
 
 
+def test_a_configuration_that_can_hardly_win_runs_no_further_seeds(sweeps):
+    race = ("hydra.sweeper.seeds=[1,2,3]", "hydra.sweeper.race=true", "noise=2")
+    sweeps.run(NAME, "x=1.0,1.1,0.9,1.05,0.95,50,1.02", *race)
+    *near, far, last = sweeps.study().trials
+    assert {trial.state.name for trial in (*near, last)} == {"COMPLETE"}
+    assert (far.state.name, len(far.user_attrs["seed_values"])) == ("PRUNED", 1)
+    assert far.user_attrs["reason"] == "after 1 of 3 seeds it can hardly become the best"
+    assert len(sweeps.started()) == 6 * 3 + 1
+    rows = (sweeps.folder / "runs/s/trials.csv").read_text().splitlines()
+    assert "PRUNED" in rows[6]
+    assert rows[6].endswith("it can hardly become the best")
+
+
 def test_a_confirm_stage_that_four_seeds_decide_ends_there_and_stays_ended(sweeps):
     command = (NAME, "x=1,2", "noise=0.0001", "hydra.sweeper.confirm.top_k=1", "hydra.sweeper.confirm.num_seeds=10")
     command += ("hydra.sweeper.confirm.stop_early=true", "hydra.sweeper.confirm.baseline={x:3}")

@@ -39,6 +39,8 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     _check_one_objective(settings, objective)
     _check_confirm(settings.confirm)
     _check_choose(settings, objective)
+    if settings.race and (len(settings.seeds) < 2 or len(objective.directions) > 1):
+        raise SweepError("hydra.sweeper.race needs several hydra.sweeper.seeds, and one objective")
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(objective.directions), custom=custom)
     check_sampler(sampler, space)

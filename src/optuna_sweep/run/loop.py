@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_sweep.errors import SweepError, warn_instead
 from optuna_sweep.plan.job import Job
 from optuna_sweep.plan.plan import Plan
+from optuna_sweep.race import cannot_win
 from optuna_sweep.record.parent import Record
 from optuna_sweep.run.left_behind import Done, first_ending, saved_runs, send_late_reports
 from optuna_sweep.run.limits import Limits
@@ -182,21 +183,38 @@ class Loop:
             except ValueError as error:
                 ending = Ending("failed", reason=str(error))
         if ending.state == "ok" and len(trial.done) < len(self.plan.seeds):
-            self._next_seeds.append(self._job(job.trial_number, len(trial.done)))
-            return
+            if not self._is_out_of_the_race(trial):
+                self._next_seeds.append(self._job(job.trial_number, len(trial.done)))
+                return
+            reason = f"after {len(trial.done)} of {len(self.plan.seeds)} seeds it can hardly become the best"
+            self._note(job.trial_number, reason=reason)
+            ending = Ending("pruned")
         self._finish_trial(job.trial_number, trial, ending)
         del self._open[job.trial_number]
+
+    def _is_out_of_the_race(self, trial: OpenTrial) -> bool:
+        """Whether further seeds are not worth it (`hydra.sweeper.race`). Runs in doubt say nothing."""
+        if not self.plan.settings.race:
+            return False
+        seeds = [int(seed) for seed in self.plan.seeds if seed is not None]
+        values = {seed: done.values[0] for seed, done in zip(seeds, trial.done, strict=False) if not done.doubt}
+        rivals = [
+            dict(zip(seeds, (value for value, *_ in other.user_attrs["seed_values"]), strict=True))
+            for other in self.ledger.trials
+            if other.state == TrialState.COMPLETE and not {"seed_doubts", "reused_from"} & other.user_attrs.keys()
+        ]
+        return cannot_win(values, rivals, seeds, self.plan.objective.directions[0])
 
     def _finish_trial(self, number: int, trial: OpenTrial, ending: Ending) -> None:
         study = self.ledger.study
         folder = str(self.plan.job(number, trial.params, 0, parent=None, alarm=False).folder)
         self._note(number, output_dir=folder, seconds=round(time.time() - trial.started, 3))
+        values, doubts = [done.values for done in trial.done], [done.doubt for done in trial.done]
+        if len(self.plan.seeds) > 1 and values:
+            self._note(number, seed_values=values)
+        if any(doubts):
+            self._note(number, seed_doubts=doubts)
         if ending.state == "ok":
-            values, doubts = map(list, zip(*trial.done, strict=True))
-            if len(values) > 1:
-                self._note(number, seed_values=values)
-            if any(doubts):
-                self._note(number, seed_doubts=doubts)
             means = [fmean(each) for each in zip(*values, strict=True)]
             study.tell(number, means, skip_if_finished=True)
         elif ending.state == "pruned":
