@@ -9,10 +9,10 @@ by_vectors.py, the code of that one, vectors.safetensors and, if it is one of ne
 of compiled.py has model.onnx or model.xml instead of the weights; `runtime` in its judge.json says what runs that.
 """
 
-import importlib.util
 import json
 import math
 import os
+import runpy
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +26,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -33,6 +35,16 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 BATCH_SIZE = 32
 Array = np.ndarray[Any, Any]
+
+
+class InputError(MlflowException, ValueError):  # type: ignore[misc]  # mlflow is untyped here
+    """What cannot be judged: from MLflow's server a 400 with one line, from Python a ValueError."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line, error_code=INVALID_PARAMETER_VALUE)  # type: ignore[call-arg]
+
+    # the server would write all data of the request before it, and the trace of any other exception after it
+    message = property(lambda self: self.args[0], lambda self, longer: None)
 
 
 class Network(nn.Module):
@@ -129,9 +141,8 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         self.dtype = _autocast_dtype(self.settings["precision"], self.device)
         self.by_vectors: Any = None  # Neighbours or Prototypes; None: the classification head judges by itself
         if "by_vectors" in self.settings:
-            self.by_vectors = getattr(_module(folder / "by_vectors.py"), self.settings["by_vectors"]["kind"]).load(
-                folder
-            )
+            kinds = runpy.run_path(str(folder / "by_vectors.py"))  # the code that lies next to the weights
+            self.by_vectors = kinds[self.settings["by_vectors"]["kind"]].load(folder)
         self.training_texts: list[dict[str, Any]] = []
         if (texts := folder / "training_texts.jsonl").exists():
             with texts.open(encoding="utf-8") as file:
@@ -144,12 +155,15 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         responses nearest for that criterion, nearest first, each with context, response, yes_votes, num_votes,
         similarity (cosine) and weight (its share in the neighbours' part of the judgement).
 
-        Raises ValueError for a response that is not a text or is empty, for a context of another form, and if there are
+        Raises InputError for a response that is not a text or is empty, for a context of another form, and if there are
         no neighbours, or not so many.
         """
+        if "response" not in model_input:
+            raise InputError(f"each row needs a response, got the columns {', '.join(model_input) or 'none'}")
         responses = model_input["response"]
-        if not all(isinstance(response, str) and response.strip() for response in responses):
-            raise ValueError("every response must be a text that is not empty")
+        for row, response in enumerate(responses, start=1):
+            if not isinstance(response, str) or not response.strip():
+                raise InputError(f"every response must be a text that is not empty, got {response!r:.40} in row {row}")
         wanted = params or {}
         self.check_neighbours(wanted.get("neighbours", 0))
         contexts = model_input["context"] if "context" in model_input else [None] * len(responses)
@@ -167,9 +181,9 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         if number == 0:
             return
         if not self.training_texts:
-            raise ValueError("this judge has no neighbours to give as reasons: train one with judge=neighbours")
+            raise InputError("this judge has no neighbours to give as reasons: train one with judge=neighbours")
         if not 0 < number <= self.by_vectors.k:
-            raise ValueError(f"neighbours must be 0..{self.by_vectors.k}, got {number}")
+            raise InputError(f"neighbours must be 0..{self.by_vectors.k}, got {number}")
 
     def _columns(self, logits: Array, vectors: dict[str, Array]) -> dict[str, Any]:
         columns: dict[str, Any] = {}
@@ -191,9 +205,8 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
     def _neighbours(self, vectors: dict[str, Array], number: int) -> dict[str, list[list[dict[str, Any]]]]:
         judge = self.by_vectors
         columns = {}
-        for index, (criterion, found) in enumerate(
-            zip(self.settings["criteria"], judge.reasons(self._compared(vectors)), strict=True)
-        ):
+        reasons = zip(self.settings["criteria"], judge.reasons(self._compared(vectors)), strict=True)
+        for index, (criterion, found) in enumerate(reasons):
             columns[f"neighbours/{criterion}"] = [
                 [
                     self.training_texts[row]
@@ -210,11 +223,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         return columns
 
     def _judge(self, tokens: list[list[int]]) -> tuple[Array, Array, Array]:
-        widths = (
-            len(self.settings["criteria"]),
-            self.network.hidden,
-            self.settings["projection_dim"],
-        )
+        widths = (len(self.settings["criteria"]), self.network.hidden, self.settings["projection_dim"])
         columns = tuple(np.zeros((len(tokens), width), dtype=np.float32) for width in widths)
         order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
         for start in range(0, len(order), BATCH_SIZE):
@@ -273,20 +282,10 @@ def _turns(context: Any) -> list[str]:
     """The turns that are not empty; a missing context (None, or NaN as pandas has it) has none."""
     if context is None or (isinstance(context, float) and math.isnan(context)):
         return []
-    turns = [context] if isinstance(context, str) else list(context)
-    if not all(isinstance(turn, str) for turn in turns):
-        raise ValueError(f"context must be a list of turns or one text, got {context!r}")
+    turns = [context] if isinstance(context, str) else context
+    if not isinstance(turns, list | tuple | np.ndarray) or not all(isinstance(turn, str) for turn in turns):
+        raise InputError(f"context must be a list of turns or one text, got {context!r:.40}")
     return [turn for turn in turns if turn.strip()]
-
-
-def _module(file: Path) -> Any:
-    """The code that lies next to the weights."""
-    spec = importlib.util.spec_from_file_location("judge_by_vectors", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _logit(probability: Array) -> Array:

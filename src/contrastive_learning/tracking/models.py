@@ -139,7 +139,8 @@ def _signature(criteria: Sequence[str]) -> Any:
         *(ColSpec(AnyType(), f"neighbours/{criterion}", required=False) for criterion in criteria),
     ]
     return ModelSignature(
-        Schema([context, ColSpec("string", "response")]),
+        # that there is a response the judge checks itself: MLflow's error would hold all data of the request
+        Schema([context, ColSpec("string", "response", required=False)]),
         Schema([*outputs, *asked]),
         ParamSchema([ParamSpec("embeddings", "boolean", default=False), ParamSpec("neighbours", "long", default=0)]),
     )
