@@ -1,11 +1,14 @@
 """How two configurations compare that ran with the same seeds."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 CONFIDENCE = 0.95
 FEW_SEEDS, ENOUGH_SEEDS = 4, 6  # by chance, n differences have the same sign once in 2^(n-1) times
 HOPELESS_SEEDS = 3  # with which a comparison in several looks may be given up, though none is decided
+NOISE_WIDTH = 4  # standard deviations over seeds, that the values of equal configurations easily lie apart
+LEAST_WIDTH = 0.02  # that counts as noise while no seeds tell: of values up to 1, else this share of them
 
 
 class Comparison(NamedTuple):
@@ -90,3 +93,32 @@ def compare(
     gains = np.array([sign * (values[seed] - baseline[seed]) for seed in seeds])
     mean, margin = gains.mean(), stdtrit(len(gains) - 1, (1 + confidence) / 2) * gains.std(ddof=1) / len(gains) ** 0.5
     return Comparison(float(mean), float(mean - margin), float(mean + margin), len(gains), confidence)
+
+
+def seed_noise(groups: Iterable[Sequence[float]]) -> float | None:
+    """The standard deviation over seeds, pooled over configurations. groups: one value per seed of each.
+
+    None if no configuration ran with several seeds, or none of their values differ.
+
+    >>> seed_noise([[0.25, 0.75], [1.0, 1.5], [9.0]])
+    0.3535533905932738
+    """
+    from statistics import variance  # here, as in `compare`
+
+    several = [group for group in groups if len(group) > 1]
+    free = sum(len(group) - 1 for group in several)
+    squares = sum((len(group) - 1) * variance(group) for group in several)
+    return math.sqrt(squares / free) if squares > 0 else None
+
+
+def noise_width(groups: Iterable[Sequence[float]]) -> float:
+    """How far apart configurations easily lie by the seed: no axis should be narrower, or noise fills the picture.
+
+    >>> noise_width([[0.8], [0.9]])
+    0.02
+    """
+    groups = [group for group in groups if group]
+    noise = seed_noise(groups)
+    if noise is not None:
+        return NOISE_WIDTH * noise
+    return LEAST_WIDTH * max([1.0, *(abs(sum(group) / len(group)) for group in groups)])

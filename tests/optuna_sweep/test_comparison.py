@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare, settled
+from optuna_sweep.comparison import ENOUGH_SEEDS, FEW_SEEDS, Comparison, compare, noise_width, seed_noise, settled
 
 
 def by_seed(values):
@@ -49,3 +49,17 @@ def test_what_would_be_decided_is_what_the_same_seeds_again_decide():
     assert [gain.would_be_decided(number) for number in (4, 5, 12)] == [False, True, True]
     needed = float(stats.t.ppf(0.975, 3)) - gain.mean_gain / (np.std([*values.values()], ddof=1) / 2)
     assert [gain.would_be_decided(4, better) for better in (needed - 1e-6, needed + 1e-6)] == [False, True]
+
+
+def test_noise_is_what_seeds_set_apart_and_not_what_configurations_do():
+    groups = np.random.default_rng(2).normal(0, 0.02, size=(200, 5)) + np.arange(200)[:, None]
+    assert seed_noise(groups.tolist()) == pytest.approx(0.02, rel=0.05)
+    assert noise_width(groups.tolist()) == pytest.approx(0.08, rel=0.05)
+
+
+def test_without_several_seeds_noise_has_a_fixed_width():
+    assert seed_noise([[0.5], [], [0.75]]) is None
+    assert noise_width([[0.5], [], [-0.75]]) == 0.02
+    assert noise_width([[300.0], [200.0]]) == 6
+    assert noise_width([[0.5, 0.5]]) == 0.02
+    assert noise_width([]) == 0.02

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from contrastive_app.report.evidence import Arm, Evidence
 from contrastive_app.report.verdict import compact
+from hydra_plugins.contrastive_sweeper.outcome import noise_width, seed_noise
 
 WIDTH, HEIGHT = 300, 170  # of the plotting area, in the SVG's own units
 MAX_CHARTS = 4
@@ -31,6 +32,7 @@ class Chart(NamedTuple):
     points: Sequence[Point]
     x_ticks: Sequence[Tick]
     y_ticks: Sequence[Tick]
+    noise: float  # length on the y-axis of two standard deviations over seeds; 0 if they are not known
 
 
 def charts(evidence: Evidence) -> Iterator[Chart]:
@@ -50,7 +52,8 @@ def charts(evidence: Evidence) -> Iterator[Chart]:
 def _chart(evidence: Evidence, name: str, arms: Sequence[Arm], values: Sequence[Any]) -> Chart:
     places, x_ticks = _places(values)
     means = [fmean(arm.objective(0).values()) for arm in arms]
-    low, high = min(means), max(means)
+    low, high = _ends(means, noise_width(evidence.values()))
+    digits = max(3, 1 - math.floor(math.log10(high - low)))
     points = [
         Point(
             WIDTH * place,
@@ -60,8 +63,17 @@ def _chart(evidence: Evidence, name: str, arms: Sequence[Arm], values: Sequence[
         )
         for arm, value, place, mean in zip(arms, values, places, means, strict=True)
     ]
-    y_ticks = [Tick(HEIGHT * (1 - _share(mean, low, high)), f"{mean:.3f}") for mean in dict.fromkeys((low, high))]
-    return Chart(name, sorted(points, key=lambda point: point.mark != ""), x_ticks, y_ticks)  # marked points on top
+    y_ticks = [Tick(HEIGHT, f"{low:.{digits}f}"), Tick(0, f"{high:.{digits}f}")]
+    noise = 2 * (seed_noise(evidence.values()) or 0) * HEIGHT / (high - low)
+    points.sort(key=lambda point: point.mark != "")  # marked points on top
+    return Chart(name, points, x_ticks, y_ticks, noise)
+
+
+def _ends(means: Sequence[float], least: float) -> tuple[float, float]:
+    """Of the axis that holds the means, at least so wide that noise does not fill it."""
+    low, high = min(means), max(means)
+    beyond = max(0.0, least - (high - low)) / 2
+    return low - beyond, high + beyond
 
 
 def _places(values: Sequence[Any]) -> tuple[list[float], list[Tick]]:

@@ -104,6 +104,11 @@ class Evidence:
     def num_seeds(self) -> int:
         return len(self.best.runs)
 
+    def values(self, index: int = 0) -> list[list[float]]:
+        """One objective of every configuration, on the seeds of the search and on fresh ones; one value per seed."""
+        arms = [*self.arms, *(self.compared if self.is_fresh else ())]
+        return [list(arm.objective(index).values()) for arm in arms]
+
     def gain(self, index: int = 0, *, with_doubts: bool = True) -> Comparison | None:
         """What the contrastive term gains in an objective, with an interval; None with fewer than two paired seeds."""
         if self.baseline is None:

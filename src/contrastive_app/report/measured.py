@@ -1,14 +1,19 @@
 """What a sweep shows of score and geometry over the numbers that it varied."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 from contrastive_app.report.evidence import Arm, Evidence
 from contrastive_app.report.tables import name_of
 from contrastive_learning.pictures import Measured, draw_measured
+from hydra_plugins.contrastive_sweeper.outcome import noise_width
 
 MOST_NUMBERS = 4
-GEOMETRY = {"val/embedding/silhouette": "silhouette, valid", "val/embedding/effective_rank": "effective rank, valid"}
+GEOMETRY = {
+    "val/embedding/silhouette": "silhouette, valid,\nmean over criteria",
+    "val/embedding/effective_rank": "effective rank, valid",
+}
 
 
 def score_and_geometry(evidence: Evidence) -> bytes | None:
@@ -22,7 +27,17 @@ def score_and_geometry(evidence: Evidence) -> bytes | None:
         name for name in (evidence.outcome.metrics[0], *GEOMETRY.values()) if any(e.values[name] for e in every)
     ]
     name = "" if evidence.baseline is None else name_of(evidence, evidence.baseline)
-    return draw_measured(drawn, baseline, numbers=numbers, measures=measures, baseline_name=name)
+    figure = draw_measured(
+        drawn,
+        baseline,
+        numbers=numbers,
+        measures=measures,
+        least_widths={name: noise_width([each.values[name] for each in every]) for name in measures},
+        baseline_name=name,
+    )
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def configurations(evidence: Evidence) -> tuple[list[Measured], list[str]]:

@@ -24,6 +24,7 @@ from contrastive_app.report.tables import (
 )
 from contrastive_app.report.verdict import Verdict, setting
 from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_map, draw_reliability
+from hydra_plugins.contrastive_sweeper.outcome import seed_noise
 
 if TYPE_CHECKING:
     from contrastive_app.soup import SoupResult
@@ -52,14 +53,16 @@ def render(
     average of the best runs, if one was made; measured: the PNG of score and geometry, if there is one; challenge: the
     best against the champion, if there is one.
     """
-    outcome = evidence.outcome
+    outcome, drawn = evidence.outcome, list(charts(evidence))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         outcome=outcome,
         evidence=evidence,
         verdict=verdict,
         setting=setting(evidence.best.params, outcome.labels),
-        charts=list(charts(evidence)),
+        charts=drawn,
+        has_orange=any(point.mark == "baseline" for chart in drawn for point in chart.points),
+        noise=seed_noise(evidence.values()),
         intervals=has_intervals(evidence),
         gap=evidence.runner_up_gap(),
         arms=arms_table(evidence),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
@@ -36,12 +35,14 @@ def draw_measured(
     *,
     numbers: Sequence[str],
     measures: Sequence[str],
+    least_widths: Mapping[str, float],
     baseline_name: str,
-) -> bytes:
-    """A PNG with a row per measure and a column per number: dots are means, bars standard deviations over the seeds.
+) -> Figure:
+    """Has a row per measure and a column per number: dots are means, bars standard deviations over the seeds.
 
     numbers, measures: keys of the configurations, which are also the axes' labels. With two numbers, the colour of a
-    dot is the other number's value.
+    dot is the other number's value. least_widths: measure -> below which differences are noise, so that no axis is
+    narrower.
     """
     apart = ConstrainedLayoutEngine(wspace=0.05)  # the ends of colour bars
     width, height = 4.4 * len(numbers) + 0.6, 2.5 * len(measures) + (1.5 if len(numbers) == 2 else 0.7)
@@ -56,6 +57,7 @@ def draw_measured(
             _draw_baseline(axes, baseline, measure)
             name = legible(measure, "score", hangul) if column == 0 else ""
             axes.set_ylabel(name, fontsize=11, fontfamily=families([name], hangul))
+            axes.ticklabel_format(axis="y", useOffset=False)
             axes.grid(color="#e4e4e4", linewidth=0.8)
             axes.set_axisbelow(True)
         panels[-1, column].set_xlabel(number, fontsize=12)
@@ -65,12 +67,12 @@ def draw_measured(
             ticks = _ticks([each.numbers[numbers[1 - column]] for each in configurations])
             bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
             bar.minorticks_off()
+    for axes, measure in zip(panels[:, 0], measures, strict=True):  # after all is drawn: a row has one axis
+        _widen(axes, least_widths[measure])
     handles = list(_legend(configurations, baseline, baseline_name))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(numbers), frameon=False, fontsize=11)
     FigureCanvasAgg(figure)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return figure
 
 
 def _draw(
@@ -95,6 +97,12 @@ def _draw(
         axes.errorbar(
             each.numbers[number], fmean(values), yerr=spread, **look, markersize=8, capsize=4, elinewidth=1.6, zorder=3
         )
+
+
+def _widen(axes: Axes, least: float) -> None:
+    low, high = axes.get_ylim()
+    beyond = max(0.0, least - (high - low)) / 2
+    axes.set_ylim(low - beyond, high + beyond)
 
 
 def _draw_baseline(axes: Axes, baseline: Measured | None, measure: str) -> None:

@@ -1,7 +1,7 @@
 """What a report may import: what a sweep found, and how two of its configurations compare over seeds."""
 
 # Hydra executes the public modules of a plugin a second time: defined here, each class would exist twice
-from optuna_sweep.comparison import CONFIDENCE, ENOUGH_SEEDS, Comparison, compare, settled
+from optuna_sweep.comparison import CONFIDENCE, ENOUGH_SEEDS, Comparison, compare, noise_width, seed_noise, settled
 from optuna_sweep.outcome import (
     ArmMean,
     Confirmation,
@@ -28,6 +28,8 @@ __all__ = [
     "Tried",
     "compare",
     "doubts_of",
+    "noise_width",
+    "seed_noise",
     "settled",
     "undoubted",
 ]

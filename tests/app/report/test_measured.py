@@ -2,13 +2,16 @@
 
 import json
 from io import BytesIO
+from statistics import stdev
 
 import pytest
 from PIL import Image
 
 from contrastive_app.report.evidence import gather
-from contrastive_app.report.measured import configurations, score_and_geometry
-from contrastive_learning.pictures import Measured
+from contrastive_app.report.measured import GEOMETRY, configurations, score_and_geometry
+from contrastive_learning.pictures import Measured, draw_measured
+
+SILHOUETTE = GEOMETRY["val/embedding/silhouette"]
 
 
 def with_geometry(sweep):
@@ -30,7 +33,7 @@ def test_search_and_fresh_seeds_are_apart_and_lambda_0_is_no_point(sweep):
         ({"τ": 0.1, "λ": 0.4}, False),
         ({"τ": 0.05, "λ": 0.1}, True),
     ]
-    assert drawn[0].values == {"val/macro_f1": [0.8], "silhouette, valid": [0.0], "effective rank, valid": [0.5]}
+    assert drawn[0].values == {"val/macro_f1": [0.8], SILHOUETTE: [0.0], "effective rank, valid": [0.5]}
     assert drawn[2].values["val/macro_f1"] == [0.75, 0.77]
 
 
@@ -51,3 +54,16 @@ def test_choices_and_a_single_point_have_no_picture(sweep):
     sweep.trial("cls", False, 0.7)
     assert score_and_geometry(gather(sweep.outcome())) is None
     assert isinstance(configurations(gather(sweep.outcome()))[0][0], Measured)
+
+
+@pytest.mark.parametrize(("spread", "widest"), [((), 0.0201), ((0.79, 0.81), 0.2)])
+def test_no_axis_is_narrower_than_noise_nor_has_an_offset(spread, widest):
+    """Two runs .00006 apart: without several seeds the axis is .02 wide, else four standard deviations."""
+    drawn = [Measured({"τ": 0.05}, {"F1": [0.79692, *spread]}), Measured({"τ": 0.1}, {"F1": [0.79698, *spread]})]
+    least = 4 * (stdev(drawn[0].values["F1"]) if spread else 0.005)
+    figure = draw_measured(drawn, None, numbers=["τ"], measures=["F1"], least_widths={"F1": least}, baseline_name="")
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert least <= high - low + 1e-9 <= widest
+    figure.canvas.draw()
+    assert axes.yaxis.get_offset_text().get_text() == ""

@@ -34,6 +34,16 @@ def test_it_answers_every_question_and_needs_nothing_else(sweep):
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(|<script""", page)
 
 
+def test_the_chart_explains_only_colours_that_it_has(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    sweep.trial(0.1, 0.2, 0.8)
+    page = " ".join(page_of(sweep.outcome()).split())
+    assert "dark = chosen. No configuration ran with several seeds" in page
+    sweep.trial(0.1, 0.0, 0.7, 0.72)
+    page = " ".join(page_of(sweep.outcome()).split())
+    assert "dark = chosen, orange = without a contrastive term. The bar on the right spans ± 0.0141" in page
+
+
 def test_a_choice_by_estimate_says_how_sure_it_is(sweep):
     sweep.trial(0.07, 0.1, 0.9)
     sweep.trials = [replace(trial, estimate=Estimate(0.88, 0.01, 0.25)) for trial in sweep.trials]
