@@ -1,12 +1,15 @@
 """`make ui`: one command to the comparison of the latest sweep, looked at in a real browser where there is one."""
 
+import os
+import signal
 import socket
 
 import psutil
 import pytest
 from mlflow import MlflowClient
 
-from contrastive_app.ui import latest_page
+from contrastive_app.places import command
+from contrastive_app.ui import latest_page, shows
 from support.chromium import needs_chromium, page  # noqa: F401  a fixture
 from support.commands import provide_store, run, start, wait_while_running
 from support.ports import free_port
@@ -39,10 +42,12 @@ def server(swept, tmp_path_factory):
     printed = next(line for line in process.out().splitlines() if line.startswith("Open ")).split()[1]
     yield process, printed, opened
     family = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     process.wait(30)
     psutil.wait_procs(family, 10)
     assert not any(child.is_running() for child in family)
+    assert process.out() == f"Open {printed}\n"
+    assert process.errors() == ""
 
 
 def test_it_opens_the_latest_sweep_with_two_processes(server, swept):
@@ -56,6 +61,21 @@ def test_it_opens_the_latest_sweep_with_two_processes(server, swept):
     assert {item.laddr.ip for item in connections if item.laddr.port == port and item.status == "LISTEN"} == {
         "127.0.0.1"
     }
+
+
+def test_a_second_command_shows_the_server_of_the_first(server, swept):
+    printed = server[1]
+    port = printed.split("/")[2].rpartition(":")[2]
+    done = run(*UI, port, cwd=swept[0].folder, **HEADLESS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"Open {printed}\n", "")
+
+
+def test_a_server_of_another_store_is_not_taken_for_ours(server, tmp_path):
+    base = server[1].partition("/#/")[0]
+    provide_store(tmp_path)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    client.create_experiment("mine", artifact_location=(tmp_path / "artifacts").as_uri())
+    assert not shows(base, f"sqlite:///{tmp_path}/mlflow.db")
 
 
 @needs_chromium
@@ -82,8 +102,17 @@ def test_without_a_sweep_it_is_the_page_of_runs(tmp_path):
     assert latest_page(store) == f"/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
+def test_a_store_that_is_missing_is_one_line_and_stays_missing(tmp_path):
+    done = run(*UI, free_port(), "--store", "nope.db", cwd=tmp_path, **HEADLESS)
+    assert done.returncode == 1
+    assert done.stderr == "error: there is no nope.db: the first run makes it; --store says where it is\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_port_that_is_taken_is_one_line(tmp_path):
+    provide_store(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = run(*UI, port, cwd=tmp_path, **HEADLESS)
-    assert done.stderr.strip() == f"port {port} is taken; another: python -m src.ui --port {port + 1}"
+    told = f"port {port} is taken, and not by the UI of mlflow.db; another: {command('ui')} --port {port + 1}"
+    assert done.stderr.strip() == told
