@@ -1,7 +1,7 @@
 """Makes what the parent run of a sweep shows besides Optuna's plots: above all report.html.
 
 In: the Outcome of a sweep and the files that its runs have left. Out: files in the sweep's folder (`report`).
-evidence gathers, verdict, tables and chart turn it into words and numbers, page puts them together.
+evidence gathers, verdict, effects, tables and chart turn it into words and numbers, page puts them together.
 """
 
 from collections.abc import Iterator

@@ -13,7 +13,7 @@ from contrastive_app.judge.recorded import recorded_responses, recorded_scores
 from contrastive_app.report.cases import Case, case_of, votes_of
 from contrastive_app.report.evidence import Evidence
 from contrastive_app.report.tables import NONE, Row, Table, name_of
-from contrastive_app.report.verdict import signed
+from contrastive_app.report.wording import signed
 from contrastive_learning.data.responses import RatedResponse
 from hydra_plugins.contrastive_sweeper.outcome import undoubted
 

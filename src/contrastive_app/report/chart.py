@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from contrastive_app.report.evidence import Arm, Evidence
-from contrastive_app.report.verdict import compact
+from contrastive_app.report.wording import compact
 from hydra_plugins.contrastive_sweeper.outcome import noise_width, seed_noise
 
 WIDTH, HEIGHT = 300, 170  # of the plotting area, in the SVG's own units

@@ -6,7 +6,7 @@ from typing import Any
 
 from contrastive_app.record import METRICS_FILE
 from contrastive_app.report.evidence import Arm, Evidence, read_json
-from contrastive_app.report.verdict import setting
+from contrastive_app.report.wording import setting
 from contrastive_learning.pictures import EmbeddingMap, Panel, clearest_criterion, main_criterion
 from hydra_plugins.contrastive_sweeper.outcome import TrialResult
 

@@ -22,7 +22,8 @@ from contrastive_app.report.tables import (
     soup_table,
     trials_table,
 )
-from contrastive_app.report.verdict import Verdict, setting
+from contrastive_app.report.verdict import Verdict
+from contrastive_app.report.wording import setting
 from contrastive_learning.pictures import EmbeddingMap, Predictions, draw_map, draw_reliability
 from hydra_plugins.contrastive_sweeper.outcome import seed_noise
 

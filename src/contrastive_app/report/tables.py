@@ -4,13 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from contrastive_app.report.evidence import Arm, Evidence, Spread
-from contrastive_app.report.verdict import compact, setting, signed
-from contrastive_learning.data.responses import METRIC_PREFIXES
+from contrastive_app.report.wording import SPLITS, compact, setting, signed
 from contrastive_learning.metrics.table import METRICS
 from hydra_plugins.contrastive_sweeper.outcome import compare, doubts_of
 
-# metric prefix -> what the report calls the split
-SPLITS = {prefix: {"test_ood": "held-out domain"}.get(split, split) for split, prefix in METRIC_PREFIXES.items()}
 MAX_ARMS = 10
 NONE = "–"
 

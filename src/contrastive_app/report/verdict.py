@@ -1,12 +1,14 @@
 """The answer in a sentence or two, no stronger than what was measured."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from contrastive_app.places import command
-from contrastive_app.report.evidence import Evidence
+from contrastive_app.report.effects import in_other_places, of_temperature
+from contrastive_app.report.evidence import Arm, Evidence
+from contrastive_app.report.wording import setting, signed
 from contrastive_learning.training.diagnostics import REMEDY_FOR_STUCK
 from hydra_plugins.contrastive_sweeper.outcome import Comparison, settled
 
@@ -17,6 +19,8 @@ NUM_SEEDS = 8  # of the comparison that is proposed
 class Verdict(NamedTuple):
     headline: str
     reason: str
+    elsewhere: str = ""  # the same two configurations on split responses and in the held-out domain
+    temperature: str = ""  # what it did
     next_step: str = ""  # what to do, with the command
 
 
@@ -29,22 +33,11 @@ def verdict_of(evidence: Evidence) -> Verdict:
     else:
         gain = evidence.gain()
         verdict = _of_one_seed(evidence) if gain is None else _of_seeds(evidence, gain)
-    return verdict._replace(reason=" ".join([verdict.reason, *_doubts(evidence)]))
-
-
-def setting(params: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """The parameters as a person reads them: τ = 0.07, λ = 0.1"""
-    return ", ".join(f"{labels.get(name, name)} = {compact(value)}" for name, value in params.items())
-
-
-def compact(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """With its sign, unless all digits that are shown are zeros."""
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
+    return verdict._replace(
+        reason=" ".join([verdict.reason, *_doubts(evidence)]),
+        elsewhere=" ".join(in_other_places(evidence)),
+        temperature=of_temperature(evidence),
+    )
 
 
 def _to_decide(evidence: Evidence) -> str:
@@ -58,9 +51,18 @@ def _to_decide(evidence: Evidence) -> str:
     return f"To decide it with {2 * NUM_SEEDS} runs on fresh seeds: {again}"
 
 
-def _to_train_again(evidence: Evidence) -> str:
-    folder = shlex.quote(str(evidence.outcome.sweep_dir))
-    return f"To train the best again: {command('train')} --config-dir {folder} --config-name best_config"
+def _to_train(evidence: Evidence, arm: Arm) -> str:
+    """The command that trains the configuration again; one that is not the chosen one has the seed of its first run."""
+    what = "λ = 0" if arm is evidence.baseline else "the best"
+    folder, name = evidence.outcome.sweep_dir, "best_config"
+    if arm is not evidence.best:
+        folder, name = arm.folder / ".hydra", "config"
+        if not (folder / f"{name}.yaml").is_file():
+            return (
+                f"To train {what} again, use {name}.yaml in .hydra of its run's folder, which is not on this machine."
+            )
+    start = f"{command('train')} --config-dir {shlex.quote(str(folder))} --config-name {name}"
+    return f"To train {what} again: {start}"
 
 
 def _doubts(evidence: Evidence) -> Iterator[str]:
@@ -86,7 +88,7 @@ def _without_baseline(evidence: Evidence) -> Verdict:
     reason = "Whether the contrastive term helps was not asked: no trial ran without it (λ = 0)."
     if evidence.num_seeds == 1:
         reason = f"One seed cannot tell this from its neighbours. {reason}"
-    return Verdict(headline, reason, _to_decide(evidence))
+    return Verdict(headline, reason, next_step=_to_decide(evidence))
 
 
 def _of_one_seed(evidence: Evidence) -> Verdict:
@@ -96,7 +98,7 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
     return Verdict(
         f"Not decided: {contrastive} is {abs(difference):.4f} {where} λ = 0 in {metric}, with one seed.",
         "Another seed can move a run by as much.",
-        _to_decide(evidence),
+        next_step=_to_decide(evidence),
     )
 
 
@@ -120,7 +122,7 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     elif gain.high < 0:
         headline = f"{word} from the contrastive term: keep λ = 0."
     else:
-        headline = "No gain beyond seed noise: λ = 0 does as well."
+        headline = f"No gain beyond seed noise: keep λ = 0, the simpler; a gain up to {gain.high:.4f} is not ruled out."
     if gain.is_hint:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
     if not evidence.is_fresh:
@@ -128,8 +130,16 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     if answer is None:
         next_step = f"Before more seeds, see that fewer runs get stuck: {REMEDY_FOR_STUCK}."
     else:
-        next_step = _to_train_again(evidence) if gain.says_something else _to_decide(evidence)
-    return Verdict(headline, " ".join(reasons), next_step)
+        next_step = _after(evidence, gain)
+    return Verdict(headline, " ".join(reasons), next_step=next_step)
+
+
+def _after(evidence: Evidence, gain: Comparison) -> str:
+    """The command that trains what the headline recommends, or decides what it leaves open."""
+    if not gain.says_something:
+        return _to_decide(evidence)
+    assert evidence.baseline is not None
+    return _to_train(evidence, evidence.contrastive if gain.low > 0 else evidence.baseline)
 
 
 def _in_words(gain: Comparison) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from contrastive_app.report.evidence import gather
-from contrastive_app.report.verdict import signed, verdict_of
+from contrastive_app.report.verdict import verdict_of
+from contrastive_app.report.wording import signed
 
 from .conftest import METRIC
 from .test_page import page_of
@@ -51,6 +52,18 @@ def test_a_decided_question_ends_with_the_command_that_trains_the_best_again(swe
     )
 
 
+def test_where_lambda_0_is_kept_the_next_command_trains_it(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    outcome = sweep.outcome(sweep.confirmation(0, shifted(-0.05), BASE))
+    assert verdict(outcome).next_step.endswith("its run's folder, which is not on this machine.")
+    folder = sweep.folder / "without/0/.hydra"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("loss: {lambda_contrastive: 0}", encoding="utf-8")
+    assert verdict(outcome).next_step == (
+        f"To train λ = 0 again: python -m src.train --config-dir {folder} --config-name config"
+    )
+
+
 @pytest.mark.parametrize(("value", "word"), [(0.8, "ahead of"), (0.6, "behind")])
 def test_one_seed_against_lambda_0_decides_nothing(sweep, value, word):
     sweep.trial(0.07, 0.1, value)
@@ -68,17 +81,22 @@ def test_instance_discrimination_alone_is_a_contrastive_term(sweep):
 
 
 @pytest.mark.parametrize(
-    ("values", "headline"),
+    ("values", "headline", "trains"),
     [
-        (shifted(0.05), "A gain from the contrastive term: use τ = 0.07, λ = 0.1."),
-        (shifted(-0.05), "A loss from the contrastive term: keep λ = 0."),
-        (shifted(0.001, noise=0.02), "No gain beyond seed noise: λ = 0 does as well."),
+        (shifted(0.05), "A gain from the contrastive term: use τ = 0.07, λ = 0.1.", "the best"),
+        (shifted(-0.05), "A loss from the contrastive term: keep λ = 0.", "λ = 0"),
+        (
+            shifted(0.001, noise=0.02),
+            "No gain beyond seed noise: keep λ = 0, the simpler; a gain up to 0.0189 is not ruled out.",
+            "λ = 0",
+        ),
     ],
 )
-def test_eight_fresh_seeds_decide(sweep, values, headline):
+def test_eight_fresh_seeds_decide(sweep, values, headline, trains):
     sweep.trial(0.07, 0.1, 0.9)
     found = verdict(sweep.outcome(sweep.confirmation(0, values, BASE)))
     assert found.headline == headline
+    assert found.next_step.startswith(f"To train {trains} again")
     assert "8 paired seeds" in found.reason
     assert "flatters" not in found.reason
 
