@@ -87,6 +87,9 @@ class OptunaSweeperConf:
     labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
     ignored_keys: list[str] = field(default_factory=list)  # keys whose values may differ between the trials of a study
     check: str | None = None  # path of a function (config) that raises on a point that its trial would refuse
+    discard: str | None = (
+        None  # path of a function (config, folder) that deletes what checkpoints are in a trial's folder
+    )
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
     report: str | None = None  # path of a function (config, Outcome, folder) that makes more files
     soup: str | None = None  # greedy: the report averages weights of the best runs; what it means is up to the report
@@ -222,6 +225,17 @@ class SuccessiveHalvingPrunerConf:
 
 
 @dataclass
+class PromotionPrunerConf:
+    """Asynchronous successive halving whose stopped trials are paused, and continue when they deserve more (ASHA)."""
+
+    _target_: str = "optuna_sweep.study.promotion.PromotionPruner"
+    min_resource: int = 1  # epochs, or whatever steps the task reports, before a trial can pause
+    reduction_factor: int = 3  # the best third continues, to three times as many epochs
+    progressive: bool = False  # let none continue to more epochs than are needed to rank the trials (PASHA)
+    max_paused: int = 5  # of each rung, on this machine, with their checkpoints; beyond that, the worst is pruned
+
+
+@dataclass
 class PatientPrunerConf:
     _target_: str = "optuna.pruners.PatientPruner"
     wrapped_pruner: Any = field(default_factory=lambda: asdict(MedianPrunerConf()))  # null: only patience decides
@@ -246,4 +260,5 @@ PRUNERS = {
     "hyperband": HyperbandPrunerConf,
     "successive_halving": SuccessiveHalvingPrunerConf,
     "patient": PatientPrunerConf,
+    "promotion": PromotionPrunerConf,
 }

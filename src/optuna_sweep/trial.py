@@ -23,7 +23,7 @@ RESULT_FILE = "result.json"
 
 
 class TrialPruned(Exception):  # noqa: N818  named as in Optuna
-    """Raised by a task to end its trial as PRUNED; optuna.TrialPruned does the same."""
+    """Raised by a task to end its trial as PRUNED, or to leave it PAUSED; optuna.TrialPruned does the same."""
 
     end_state: EndState = "pruned"
 
@@ -53,15 +53,18 @@ class CurrentTrial(Protocol):
     number: int | None  # None outside a sweep, like the next two
     run_name: str | None  # for the job's MLflow run: 007 τ=0.083 λ=0.21
     parent_run_id: str | None  # the sweep's MLflow run
-    pruned: bool  # whether should_prune has said True
-    continues: bool  # whether it was interrupted, and its folder has what it had written until then
+    pruned: bool  # whether should_prune has said True, for good
+    paused: bool  # whether it has said True for now: what the trial leaves in its folder, it may continue from
+    continues: bool  # whether it was interrupted or paused, and its folder has what it had written until then
 
     def report(self, value: float, step: int) -> None:
         """Tell the pruner and the live table the objective after a step. Steps count up."""
         ...
 
     def should_prune(self) -> bool:
-        """Whether the pruner gives the trial up. After True it ends as PRUNED, whatever the task returns."""
+        """Whether the pruner gives the trial up, or pauses it. It then ends as PRUNED, or waits as PAUSED, whatever the
+        task returns. Ask only if there is more to train: a trial that has had all of it is COMPLETE.
+        """
         ...
 
     def set_constraint(self, name: str, value: float) -> None:
@@ -87,6 +90,7 @@ class NoTrial:
     run_name: str | None = None
     parent_run_id: str | None = None
     pruned = False
+    paused = False
     continues = False
 
     def report(self, value: float, step: int) -> None:
@@ -112,7 +116,7 @@ class SweepTrial:
         self.number: int | None = conf["trial_number"]
         self.run_name: str | None = conf["trial_name"]
         self.parent_run_id: str | None = conf["parent_run_id"]
-        self.pruned = False
+        self.pruned = self.paused = False
         self.doubt = ""
         self.continues: bool = conf["trial_continues"]
         self._conf = conf
@@ -124,8 +128,9 @@ class SweepTrial:
 
     def should_prune(self) -> bool:
         if self._may_report and self._reports.should_prune():
-            self.pruned = True
-        return self.pruned
+            self.paused = self._reports.pauses
+            self.pruned = not self.paused
+        return self.pruned or self.paused
 
     def set_constraint(self, name: str, value: float) -> None:
         if self._conf["trial_reports"]:
@@ -172,7 +177,8 @@ class RecordedTask:
         try:
             with _time_limit(conf["trial_alarm"]):
                 value = self.task(config)
-            result = {"state": "pruned" if trial.pruned else "ok", "value": _plain(value)}
+            state = "paused" if trial.paused else "pruned" if trial.pruned else "ok"
+            result = {"state": state, "value": _plain(value)}
             result |= {"doubt": trial.doubt} if trial.doubt else {}
         except KeyboardInterrupt:
             raise
@@ -181,7 +187,7 @@ class RecordedTask:
                 raise  # to the launcher
             if (interrupt := _interrupt_behind(error)) is not None:
                 raise interrupt from error
-            result = _failure(error)
+            result = _failure(error, is_paused=trial.paused)
         finally:
             _Current.trial = NoTrial()
         if not _is_follower():
@@ -201,10 +207,10 @@ def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
     return error
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
+def _failure(error: BaseException, *, is_paused: bool) -> dict[str, Any]:
     state = end_state_of(error) or "failed"
     if state == "pruned":
-        return {"state": state, "value": None}
+        return {"state": "paused" if is_paused else state, "value": None}
     cause = innermost(error)
     reason = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(cause).__name__}: {cause}"
     reason = str(error) if state == "refused" else reason

@@ -25,6 +25,12 @@ PRUNING = (
     "hydra.sweeper.pruner.n_warmup_steps=0",
     "epochs=4",
 )
+PROMOTION = (
+    "hydra/sweeper/pruner=promotion",
+    "hydra.sweeper.continue_interrupted=true",
+    "hydra.sweeper.discard=app.discard",
+    "epochs=9",
+)
 LAUNCHERS = {"basic": ("hydra/launcher=basic",), "local": LOCAL}
 
 
@@ -75,6 +81,11 @@ class Sweeps:
         file = self.folder / "started.log"
         lines = file.read_text().splitlines() if file.exists() else []
         return [line.split() for line in lines]
+
+    def epochs(self):
+        """(trial, epoch) of each epoch that was trained, in their order."""
+        file = self.folder / "epochs.log"
+        return [tuple(map(int, line.split())) for line in file.read_text().splitlines()] if file.exists() else []
 
     def children(self, name="s"):
         """The sweep's parent run and its children, from MLflow."""

@@ -7,13 +7,14 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from hydra.types import HydraContext
 from hydra.utils import get_method
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from optuna_sweep.errors import SweepError
 from optuna_sweep.plan.known_conflicts import check_conflicts
@@ -22,11 +23,11 @@ from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.points import check_points, points_to_check
 from optuna_sweep.plan.samplers import check_sampler, is_grid, sampler_name
 from optuna_sweep.plan.space import Point, Space, parse_space
-from optuna_sweep.plan.task_config import base_of
+from optuna_sweep.plan.task_config import base_of, compose
 from optuna_sweep.plan.warm_start import first_points, learn, narrowed
 from optuna_sweep.settings import ConfirmConf, OptunaSweeperConf
 from optuna_sweep.study.ledger import free_name
-from optuna_sweep.study.pruner import prunes
+from optuna_sweep.study.pruner import promotion_of, prunes
 from optuna_sweep.study.storage import check_apart, resolve
 
 DEFAULT_TRIALS = 20
@@ -36,11 +37,7 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     """arguments: the overrides of the command line. Raises SweepError with what a person must change."""
     space = parse_space(settings.params or {}, settings.search_space or {}, arguments, context.config_loader)
     objective = objective_of(settings.direction, settings.metric)
-    _check_one_objective(settings, objective)
-    _check_confirm(settings.confirm)
-    _check_choose(settings, objective)
-    if settings.race and (len(settings.seeds) < 2 or len(objective.directions) > 1):
-        raise SweepError("hydra.sweeper.race needs several hydra.sweeper.seeds, and one objective")
+    _check_settings(settings, objective)
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(objective.directions), custom=custom)
     check_sampler(sampler, space)
@@ -60,8 +57,6 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     check_apart(storage, settings.mlflow_uri)
     extend = find_function("custom_search_space", settings.custom_search_space)
     find_function("report", settings.report)  # a misspelt one costs no trial
-    if settings.soup not in (None, "greedy"):
-        raise SweepError(f"hydra.sweeper.soup must be greedy or null, got {settings.soup}")
     name = _study_name(settings, config, storage, [base, space.describe(), objective.metrics, objective.directions])
     with read_write(config), open_dict(config):
         config.hydra.sweeper.study_name = name  # for ${hydra.sweeper.study_name} in the sweep's folder
@@ -80,6 +75,8 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
         config=config,
         sweep_dir=Path(str(config.hydra.sweep.dir)).absolute(),
         overrides=space.overrides,
+        promotion=promotion_of(settings.pruner),
+        discard=_discarding(settings, context, config, space),
     )
 
 
@@ -115,6 +112,27 @@ def find_function(key: str, path: str | None) -> Callable[..., Any] | None:
         return get_method(path.lstrip("."))
     except (HydraException, ValueError, ImportError) as error:
         raise SweepError(f"{key}: {error}") from error
+
+
+def _discarding(
+    settings: OptunaSweeperConf, context: HydraContext, config: DictConfig, space: Space
+) -> Callable[[Path], None]:
+    """What hydra.sweeper.discard names, with the configuration that all trials have in common."""
+    discard = find_function("discard", settings.discard)
+    common = cache(lambda: OmegaConf.create(compose(context, config, space.fixed)))
+    return lambda folder: None if discard is None else discard(common(), folder)
+
+
+def _check_settings(settings: OptunaSweeperConf, objective: Objective) -> None:
+    _check_one_objective(settings, objective)
+    _check_confirm(settings.confirm)
+    _check_choose(settings, objective)
+    if settings.race and (len(settings.seeds) < 2 or len(objective.directions) > 1):
+        raise SweepError("hydra.sweeper.race needs several hydra.sweeper.seeds, and one objective")
+    if promotion_of(settings.pruner) is not None and not settings.continue_interrupted:
+        raise SweepError("hydra/sweeper/pruner=promotion needs a task that continues, and continue_interrupted=true")
+    if settings.soup not in (None, "greedy"):
+        raise SweepError(f"hydra.sweeper.soup must be greedy or null, got {settings.soup}")
 
 
 def _check_confirm(confirm: ConfirmConf) -> None:

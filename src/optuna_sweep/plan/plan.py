@@ -14,6 +14,7 @@ from optuna_sweep.plan.objective import Objective
 from optuna_sweep.plan.space import Point, Space, quote, text
 from optuna_sweep.readable import compact
 from optuna_sweep.settings import OptunaSweeperConf
+from optuna_sweep.study.promotion import PromotionPruner
 
 DEFAULT_SUBDIR = "${hydra.job.num}"
 
@@ -44,6 +45,8 @@ class Plan:
     sweep_dir: Path
     overrides: Callable[[Mapping[str, Any]], list[str]]  # of the task, for a trial's parameters
     reports: bool = True  # whether jobs report to the study and can be pruned
+    promotion: PromotionPruner | None = None  # the pruner, if it pauses trials
+    discard: Callable[[Path], None] = lambda folder: None  # deletes the checkpoints of a trial in its folder
     folder_prefix: str = ""
     answered: Callable[[Sequence[FrozenTrial]], str | None] = lambda trials: None  # why no further trial is needed
 

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from optuna_sweep.errors import SweepError
 from optuna_sweep.plan.objective import Objective
 from optuna_sweep.plan.space import Axis, Point, Space
-from optuna_sweep.study.ledger import IDENTITY
+from optuna_sweep.study.identity import IDENTITY
 from optuna_sweep.study.storage import open_storage
 
 BEST_SHARE, FEWEST_BEST = 0.25, 3  # of a study's trials; one alone may be luck

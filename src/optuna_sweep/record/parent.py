@@ -15,7 +15,7 @@ from optuna_sweep.outcome import Outcome, TrialResult
 from optuna_sweep.patience import Patience
 from optuna_sweep.record.note import describe
 from optuna_sweep.record.show import base_address, show
-from optuna_sweep.states import SweepState
+from optuna_sweep.states import SweepState, paused_at, state_of
 
 MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
 
@@ -33,11 +33,11 @@ class Record(Protocol):
         ...
 
     def close_trial(self, trial: FrozenTrial) -> None:
-        """Close the children of a finished trial, and tag them with its state."""
+        """Close the children of a finished or paused trial, and tag them with its state."""
         ...
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
-        """The same for all finished trials, for what an outage or a killed sweep has left open."""
+        """The same for all finished and paused trials, for what an outage or a killed sweep has left open."""
         ...
 
     def finish(self, state: SweepState, best: TrialResult | None, files: Sequence[Path]) -> None:
@@ -116,7 +116,7 @@ class MlflowRecord:
         for run in self._children(""):
             runs.setdefault(run.data.tags.get("sweep.trial", ""), []).append(run)
         for trial in trials:
-            if trial.state.is_finished():
+            if trial.state.is_finished() or paused_at(trial) is not None:
                 self._close(trial, runs.get(str(trial.number), []))
 
     def finish(self, state: SweepState, best: TrialResult | None, files: Sequence[Path]) -> None:
@@ -193,14 +193,17 @@ class MlflowRecord:
     def _mirror(self, run: Any, trial: FrozenTrial) -> None:
         run_id, tags = run.info.run_id, run.data.tags
         reason = trial.user_attrs.get("reason")
-        if tags.get("sweep.state") != trial.state.name:
-            self._client.set_tag(run_id, "sweep.state", trial.state.name)
+        rung = paused_at(trial)
+        if tags.get("sweep.state") != state_of(trial):
+            self._client.set_tag(run_id, "sweep.state", state_of(trial))
+        if rung is not None and tags.get("sweep.rung") != str(rung):
+            self._client.set_tag(run_id, "sweep.rung", str(rung))
         if reason and tags.get("sweep.reason") != reason:
             self._client.set_tag(run_id, "sweep.reason", reason)
             if trace := trial.user_attrs.get("trace"):
                 self._client.log_text(run_id, trace, "traceback.txt")
         if run.info.status in ("RUNNING", "SCHEDULED"):
-            is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or rung is not None
             self._client.set_terminated(run_id, "FINISHED" if is_done else "KILLED")
 
 

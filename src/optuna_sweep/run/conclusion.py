@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.types import HydraContext
 from omegaconf import OmegaConf
@@ -24,7 +24,7 @@ from optuna_sweep.record.pictures import draw_study
 from optuna_sweep.record.results import write_files
 from optuna_sweep.run.choice import Choice, choose, estimates_of
 from optuna_sweep.run.command import this_command
-from optuna_sweep.states import SweepState, TrialStateName
+from optuna_sweep.states import SweepState, state_of
 from optuna_sweep.study.ledger import Ledger, is_feasible
 
 
@@ -104,7 +104,7 @@ def _result(plan: Plan, trial: FrozenTrial, estimate: Estimate | None = None) ->
     return TrialResult(
         number=trial.number,
         name=plan.label(trial.number, trial.params),
-        state=cast(TrialStateName, trial.state.name),
+        state=state_of(trial),
         params=trial.params,
         values=trial.values or (),
         last_step=trial.last_step,

@@ -69,6 +69,7 @@ def confirm_plan(plan: Plan, arms: Sequence[Arm]) -> Plan:
         extend=None,
         overrides=_overrides(plan, arms),
         reports=False,
+        promotion=None,
         folder_prefix=f"confirm-{key}/",
         answered=partial(_answered, plan, arms) if plan.settings.confirm.stop_early else plan.answered,
     )

@@ -3,17 +3,19 @@
 recover what a killed sweep has left RUNNING
 while trials are left, or jobs run:
     for each free slot:
-        under the lock, claim a trial: a queued one, else one that the sampler proposes
+        under the lock, claim a trial: a paused one that may continue, else a queued one, else one of the sampler
         complete it at once if its result is known; else start its first job
     for each job that has ended:
         send the study the reports that the job could not send
         start the job of the trial's next seed; after the last, tell the study the mean of the values
-        (or PRUNED or FAIL; a trial whose process died is enqueued again), and close its MLflow run
+        (or PRUNED or FAIL; a trial whose process died is enqueued again), and close its MLflow run;
+        a trial that pauses waits for its promotion
+tell the study that the trials which are still paused are PRUNED
 """
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
@@ -24,12 +26,12 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_sweep.errors import SweepError, warn_instead
 from optuna_sweep.plan.job import Job
 from optuna_sweep.plan.plan import Plan
-from optuna_sweep.race import cannot_win
 from optuna_sweep.record.parent import Record
 from optuna_sweep.run.left_behind import Done, first_ending, saved_runs, send_late_reports
 from optuna_sweep.run.limits import Limits
 from optuna_sweep.run.progress import Progress
 from optuna_sweep.run.queue import Queue
+from optuna_sweep.run.seed_race import is_out_of_the_race
 from optuna_sweep.run.slots import Ending, Slots
 from optuna_sweep.study.ledger import Ledger
 from optuna_sweep.study.reports import UNSENT_FILE
@@ -94,13 +96,18 @@ class Loop:
                     (job.folder / file).unlink(missing_ok=True)
                 self.slots.start(job)
             if not self.slots.running:
-                break
+                if not self._waits_for_others(stop):
+                    break
+                time.sleep(POLL_SECONDS)
             for job, ending in self.slots.wait(POLL_SECONDS):
                 self._on_job_end(job, ending)
             with self.ledger.storage.patience.unless_away():
                 self.progress.update(self.ledger, list(self._open))
         if self.limits.broken is not None:
             raise SweepError(f"stopped: {self.limits.broken}; the first error was: {self.limits.first_error}")
+        with self.ledger.locked():
+            if not self.ledger.running_here():  # else another command may promote them
+                self._give_up(self._queue.paused())
         return stop
 
     def abandon(self, reason: str) -> None:
@@ -119,10 +126,11 @@ class Loop:
     def _next_job(self, stop: str | None) -> Job | None:
         if self._next_seeds:
             return self._next_seeds.popleft()
-        while stop is None and self._queue.has_next():
+        while self.limits.broken is None and self._queue.has_next(ended=stop is not None):
             self.record.wait()  # a job that cannot open its MLflow run would fail
             with self.ledger.locked():  # the next command that asks sees these parameters, and proposes others
-                trial = self._queue.claim() if self._queue.has_next() else None
+                ended = stop is not None
+                trial = self._queue.claim(ended=ended) if self._queue.has_next(ended=ended) else None
                 if trial is None:
                     return None
                 try:
@@ -132,8 +140,14 @@ class Loop:
                     raise
                 if not self._finished_without_a_job(trial):
                     return self._opened(trial, params)
-            stop = self.limits.reason_to_stop(self.ledger)
+            stop = stop or self.limits.reason_to_stop(self.ledger)
         return None
+
+    def _waits_for_others(self, stop: str | None) -> bool:
+        """Whether what other commands on this machine run now may yet let a paused trial continue here."""
+        if self.plan.promotion is None or not self.ledger.running_here():
+            return False
+        return stop is None or self.ledger.best() is None
 
     def _finished_without_a_job(self, trial: optuna.Trial) -> bool:
         """Finish the trial here if this command need not, or cannot, run it. Returns whether it did."""
@@ -153,7 +167,7 @@ class Loop:
 
     def _opened(self, trial: optuna.Trial, params: Mapping[str, Any]) -> Job:
         continues = "continues" in trial.user_attrs
-        is_retry = continues or "retry_of" in trial.user_attrs
+        is_retry = "retry_of" in trial.user_attrs or trial.user_attrs.get("retries", 0) > 0
         done = saved_runs(self.plan, trial.number) if continues else []
         self._open[trial.number] = OpenTrial(params, is_retry, continues, done=done)
         return self._job(trial.number, len(done))
@@ -183,7 +197,7 @@ class Loop:
             except ValueError as error:
                 ending = Ending("failed", reason=str(error))
         if ending.state == "ok" and len(trial.done) < len(self.plan.seeds):
-            if not self._is_out_of_the_race(trial):
+            if not is_out_of_the_race(self.plan, self.ledger.trials, trial.done):
                 self._next_seeds.append(self._job(job.trial_number, len(trial.done)))
                 return
             reason = f"after {len(trial.done)} of {len(self.plan.seeds)} seeds it can hardly become the best"
@@ -192,23 +206,14 @@ class Loop:
         self._finish_trial(job.trial_number, trial, ending)
         del self._open[job.trial_number]
 
-    def _is_out_of_the_race(self, trial: OpenTrial) -> bool:
-        """Whether further seeds are not worth it (`hydra.sweeper.race`). Runs in doubt say nothing."""
-        if not self.plan.settings.race:
-            return False
-        seeds = [int(seed) for seed in self.plan.seeds if seed is not None]
-        values = {seed: done.values[0] for seed, done in zip(seeds, trial.done, strict=False) if not done.doubt}
-        rivals = [
-            dict(zip(seeds, (value for value, *_ in other.user_attrs["seed_values"]), strict=True))
-            for other in self.ledger.trials
-            if other.state == TrialState.COMPLETE and not {"seed_doubts", "reused_from"} & other.user_attrs.keys()
-        ]
-        return cannot_win(values, rivals, seeds, self.plan.objective.directions[0])
-
     def _finish_trial(self, number: int, trial: OpenTrial, ending: Ending) -> None:
         study = self.ledger.study
         folder = str(self.plan.job(number, trial.params, 0, parent=None, alarm=False).folder)
-        self._note(number, output_dir=folder, seconds=round(time.time() - trial.started, 3))
+        before = self.ledger.trials[number].user_attrs.get("seconds", 0.0)  # of a trial that was paused
+        self._note(number, output_dir=folder, seconds=round(before + time.time() - trial.started, 3))
+        if ending.state == "paused":
+            self._pause(number)
+            return
         values, doubts = [done.values for done in trial.done], [done.doubt for done in trial.done]
         if len(self.plan.seeds) > 1 and values:
             self._note(number, seed_values=values)
@@ -231,11 +236,32 @@ class Loop:
             self.limits.stop_as_misconfigured(reason)
         if ending.state != "lost":
             self.limits.count(failed=ending.state not in ("ok", "pruned"), reason=reason)
-        finished = self.ledger.trials[number]
+        self._record_end(number)
+
+    def _pause(self, number: int) -> None:
+        assert self.plan.promotion is not None
+        with self.ledger.locked():
+            trial = self.ledger.trials[number]
+            self.ledger.pause(trial, self.plan.promotion.rungs.reached(trial.intermediate_values) or 0)
+            self._record_end(number)
+            self._give_up(self._queue.surplus())
+        self.limits.count(failed=False, reason="")
+
+    def _give_up(self, trials: Iterable[FrozenTrial]) -> None:
+        """Make paused trials PRUNED. A trial loses its checkpoints first: a kill between the two leaves none behind."""
+        for trial in trials:
+            with warn_instead(f"the checkpoints of trial {trial.number} stay"):
+                self.plan.discard(self.plan.sweep_dir / self.plan.folder(trial.number, 0))
+            self.ledger.give_up(trial)
+            self._record_end(trial.number)
+
+    def _record_end(self, number: int) -> None:
+        """Mirror the state of a trial that has ended or paused in the record, and tell it."""
+        trial = self.ledger.trials[number]
         # locked, because MLflow fails if two processes set a new tag of a run at once; `reconcile` repeats what failed
         with self.ledger.locked(), warn_instead(f"trial {number} is not recorded yet"):
-            self.record.close_trial(finished)
-        self.progress.finished(self.ledger, finished)
+            self.record.close_trial(trial)
+        self.progress.finished(self.ledger, trial)
 
     def _recover_abandoned(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Finish a trial without a process from what its jobs have left, or have it run again.
@@ -250,7 +276,7 @@ class Loop:
         first = first_ending(self.plan, trial.number) if has_params else None
         if len(done) == len(self.plan.seeds):
             self._finish_trial(trial.number, OpenTrial(trial.params, done=done), Ending("ok"))
-        elif first is not None and first.state == "pruned":
+        elif first is not None and (first.state == "pruned" or (first.state == "paused" and self.plan.promotion)):
             self._finish_trial(trial.number, OpenTrial(trial.params), first)
         elif has_params and self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
             self.ledger.put_back(trial, counts=counts)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.readable import compact
+from optuna_sweep.states import paused_at
 from optuna_sweep.study.ledger import DONE, Ledger
 
 RECENT = 8  # finished trials in the live table
@@ -45,7 +46,8 @@ class Progress:
             self._live.update(self._table(ledger, running), refresh=True)
 
     def finished(self, ledger: Ledger, trial: FrozenTrial) -> None:
-        self.num_finished += 1
+        """Tell the end of a trial, or that it pauses."""
+        self.num_finished += trial.state.is_finished()
         if self._live is not None:
             return
         parts = [f"trial {self._plan.label(trial.number, trial.params)}", self._outcome(trial), self._seconds(trial)]
@@ -54,6 +56,9 @@ class Progress:
     def _outcome(self, trial: FrozenTrial) -> str:
         if trial.state == TrialState.FAIL:
             return f"FAIL {trial.user_attrs.get('reason', '')}".splitlines()[0]
+        if paused_at(trial) is not None:
+            value = trial.intermediate_values[trial.last_step or 0]
+            return f"{_state(trial)} {self._plan.metrics[0]} {value:.4g} after {trial.last_step}"
         values = _numbers(trial.values) if trial.values else "-"
         outcome = f"{trial.state.name} {', '.join(self._plan.metrics)} {values}"
         return outcome + (f" as {trial.user_attrs['reused_from']}" if "reused_from" in trial.user_attrs else "")
@@ -70,7 +75,9 @@ class Progress:
     def _count(self, ledger: Ledger) -> str:
         done = ledger.count(*DONE)
         left = max(0, self._plan.num_trials - done)
-        if not left or not self.num_finished:
+        if paused := sum(paused_at(trial) is not None for trial in ledger.trials):
+            return f"{done}/{self._plan.num_trials}, {paused} paused"
+        if not left or not self.num_finished or self._plan.promotion is not None:
             return f"{done}/{self._plan.num_trials}"
         eta = (time.monotonic() - self._started) / self.num_finished * left
         return f"{done}/{self._plan.num_trials}, about {_duration(eta)} left"
@@ -83,13 +90,19 @@ class Progress:
         for heading in ("trial", *map(self._plan.short, names), "epoch", self._plan.metrics[0], "state"):
             table.add_column(heading, justify="right")
         finished = [trial for trial in trials if trial.state.is_finished()][-RECENT:]
-        for trial in (*finished, *(trials[number] for number in running)):
+        paused = [trial for trial in trials if paused_at(trial) is not None]
+        for trial in (*finished, *paused, *(trials[number] for number in running)):
             step = trial.last_step
             value = trial.values[0] if trial.values else trial.intermediate_values.get(step if step is not None else -1)
             cells = [compact(trial.params.get(name, "-")) for name in names]
             shown = "-" if value is None else f"{value:.4f}"
-            table.add_row(f"{trial.number:03d}", *cells, "-" if step is None else str(step), shown, trial.state.name)
+            table.add_row(f"{trial.number:03d}", *cells, "-" if step is None else str(step), shown, _state(trial))
         return table
+
+
+def _state(trial: FrozenTrial) -> str:
+    rung = paused_at(trial)
+    return trial.state.name if rung is None else f"PAUSED at rung {rung}"
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -11,13 +11,12 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mlflow_stores import redact
-from optuna_sweep.errors import SweepError
 from optuna_sweep.patience import Patience
-from optuna_sweep.states import Direction
+from optuna_sweep.states import PAUSED_AT, Direction
+from optuna_sweep.study.identity import IDENTITY, Identity, check_identity
 from optuna_sweep.study.patient_storage import PatientStorage
-from optuna_sweep.study.storage import Lock, held, is_alive, open_storage, storage_lock, this_owner
+from optuna_sweep.study.storage import Lock, held, is_alive, open_storage, runs_here, storage_lock, this_owner
 
-IDENTITY = "identity"
 NOBODY = ""  # the owner of a trial whose sweep, of an earlier version, was killed while it claimed the trial
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 RESULT_ATTRIBUTES = ("output_dir", "seconds", "seed_values", "seed_doubts")
@@ -25,7 +24,6 @@ OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 Params = dict[str, Any]
 Key = tuple[tuple[str, str], ...]
-Identity = dict[str, Any]  # what all trials of a study share
 
 
 @dataclass
@@ -87,6 +85,8 @@ class Ledger:
         else:
             trial_id = waiting._trial_id
             self.storage.set_trial_user_attr(trial_id, "owner", self.owner)  # first: a RUNNING trial has an owner
+            if PAUSED_AT in waiting.user_attrs:
+                self.storage.set_trial_user_attr(trial_id, PAUSED_AT, None)
             self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         self.study._thread_local.cached_all_trials = None  # as study.ask() does, which would take any WAITING trial
         return optuna.Trial(self.study, trial_id)
@@ -102,6 +102,18 @@ class Ledger:
         self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
         self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def pause(self, trial: FrozenTrial, rung: int) -> None:
+        """Have the trial wait at the rung until the sweeper promotes it."""
+        self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
+        self.storage.set_trial_user_attr(trial._trial_id, PAUSED_AT, rung)
+        self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+    def give_up(self, trial: FrozenTrial) -> None:
+        """Make a paused trial PRUNED, with its last value."""
+        last = trial.intermediate_values.get(trial.last_step or 0, math.nan)
+        values = [last] if math.isfinite(last) else None
+        self.storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED, values)
 
     def find_complete(self, params: Mapping[str, Any]) -> FrozenTrial | None:
         """A COMPLETE trial with the same parameters, whose result can be reused."""
@@ -125,6 +137,11 @@ class Ledger:
         """RUNNING trials whose sweep is gone. Call it with the lock held, under which trials are claimed."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in running if not is_alive(trial.user_attrs.get("owner", NOBODY))]
+
+    def running_here(self) -> list[FrozenTrial]:
+        """RUNNING trials of this process and of others on this machine: of those elsewhere nothing is known."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if runs_here(trial.user_attrs.get("owner", NOBODY))]
 
     def own(self) -> list[FrozenTrial]:
         """RUNNING trials of this process."""
@@ -175,7 +192,7 @@ def open_ledger(
     with held(lock):
         names = optuna.get_all_study_names(storage)
         if name in names:
-            _check_identity(optuna.load_study(study_name=name, storage=storage), identity)
+            check_identity(optuna.load_study(study_name=name, storage=storage), identity)
         study = optuna.create_study(
             study_name=name,
             storage=storage,
@@ -259,36 +276,3 @@ def _key(params: Mapping[str, Any], names: Collection[str]) -> Key:
 def _as_stored(value: Any) -> Any:
     """1 as 1.0, which it is once it is a point of an interval."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
-    stored = study.user_attrs.get(IDENTITY)
-    if stored is None:
-        return
-    changes = [
-        (part, f"{label}: {old} -> {new}")
-        for part in stored.keys() | identity.keys()
-        for label, old, new in _differences(part, stored.get(part), identity.get(part))
-    ]
-    trials = study.get_trials(deepcopy=False, states=(*DONE, TrialState.RUNNING))
-    if changes and (
-        trials or any(part == "direction" for part, _ in changes)
-    ):  # a study's directions cannot be changed
-        raise SweepError(
-            f"study {study.study_name} has trials of something else, and mixing them would mislead: "
-            f"{'; '.join(sorted(change for _, change in changes))}. "
-            "Choose another hydra.sweeper.study_name, or hydra.sweeper.fresh=true for the next free one"
-        )
-    if changes:  # the queued points belong to the former space
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-
-def _differences(part: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
-    if part == "data" and old and new and old != new:
-        return [("the data have changed, fingerprint", old[:12], new[:12])]
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = old.keys() | new.keys()
-        return [item for key in keys for item in _differences(f"{part} {key}", old.get(key), new.get(key))]
-    same = old == new or (isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new))
-    return [] if same else [(part, old, new)]

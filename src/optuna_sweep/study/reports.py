@@ -42,8 +42,15 @@ class Reports:
                 write_atomically(self._path, json.dumps(self._unsent))
 
     def should_prune(self) -> bool:
-        """Whether the pruner would stop the trial; False while the storage is away."""
+        """Whether the pruner would stop or pause the trial; False while the storage is away."""
         return not self._unsent and self._unless_away(lambda trial: trial.should_prune())
+
+    @property
+    def pauses(self) -> bool:
+        """Whether what should_prune stops may continue later."""
+        from optuna_sweep.study.promotion import PromotionPruner
+
+        return self._opened is not None and isinstance(self._opened.study.pruner, PromotionPruner)
 
     def _send(self, trial: "optuna.Trial") -> bool:
         while self._unsent:

@@ -216,11 +216,14 @@ def this_owner() -> str:
 
 def is_alive(owner: str) -> bool:
     """Whether the process of `this_owner()` runs. One on another machine counts as alive: nothing is known of it."""
-    if not owner:
-        return False
-    host, pid, started = owner.rsplit(":", 2)
+    return bool(owner) and (owner.rsplit(":", 2)[0] != socket.gethostname() or runs_here(owner))
+
+
+def runs_here(owner: str) -> bool:
+    """Whether the process of `this_owner()` runs on this machine."""
+    host, pid, started = owner.rsplit(":", 2) if owner else ("", "0", "0")
     if host != socket.gethostname():
-        return True
+        return False
     try:
         return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 1)
     except psutil.NoSuchProcess:

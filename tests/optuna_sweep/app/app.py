@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from optuna.storages import JournalStorage
 
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError, current_trial
@@ -71,11 +72,16 @@ def main(config):
         time.sleep(config.long_seconds)
     with run(config) as client:
         trial = current_trial()
-        for epoch in range(1, config.epochs + 1):
+        checkpoint = Path(HydraConfig.get().runtime.output_dir, "checkpoint")  # the number of epochs that are done
+        done = int(checkpoint.read_text()) if trial.continues and checkpoint.exists() else 0
+        for epoch in range(done + 1, config.epochs + 1):
             time.sleep(config.epoch_seconds)
             trial.report(value + config.slope * (config.epochs - epoch), epoch)
             client.log(epoch, value)
-            if trial.should_prune():
+            checkpoint.write_text(str(epoch))
+            with Path("epochs.log").open("a") as log:
+                log.write(f"{trial.number} {epoch}\n")
+            if epoch < config.epochs and trial.should_prune():
                 return value
         client.log_final(value)
         if config.x == config.killed_x:
@@ -99,10 +105,18 @@ class run:  # noqa: N801  reads as in `with run(config)`
 
             self.client = MlflowClient(tracking_uri=self.uri)
             experiment = self.client.get_experiment_by_name("app").experiment_id
-            trial = current_trial()
+            trial, file = current_trial(), Path(HydraConfig.get().runtime.output_dir, "run_id")
+            if trial.continues and file.exists():
+                self.run_id = file.read_text()
+                self.client.update_run(self.run_id, status="RUNNING")
+                for name, value in trial.tags().items():
+                    self.client.set_tag(self.run_id, name, value)
+                return self
             self.run_id = self.client.create_run(experiment, run_name=trial.run_name, tags=trial.tags()).info.run_id
             for name in ("x", "y", "name"):
                 self.client.log_param(self.run_id, name, self.config[name])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self.run_id)
         return self
 
     def log(self, epoch, value):
@@ -117,6 +131,18 @@ class run:  # noqa: N801  reads as in `with run(config)`
         if self.uri is not None:
             status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
             self.client.set_terminated(self.run_id, status)
+
+
+class KilledStorage(JournalStorage):
+    """kill -9 of this process just before it writes for the time that `KILLED_BEFORE` says, if it does."""
+
+    writes = 0
+
+    def _write_log(self, *arguments):
+        KilledStorage.writes += 1
+        if str(self.writes) == os.environ.get("KILLED_BEFORE"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._write_log(*arguments)
 
 
 class InterruptedStorage(JournalStorage):
@@ -144,6 +170,11 @@ def configure(config, trial):
     x = trial.params["x"]
     trial.suggest_float("y", x - 1, x + 1)
     trial.suggest_float("+w", 0.0, 1.0)
+
+
+def discard(config, folder):
+    assert config.name == "a"
+    (folder / "checkpoint").unlink(missing_ok=True)
 
 
 def report(config, outcome, folder):
