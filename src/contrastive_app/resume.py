@@ -124,6 +124,14 @@ def has_checkpoint(output: Path) -> bool:
     return (output / "checkpoints" / INDEX).exists()
 
 
+def discard(config: DictConfig, output: Path) -> None:
+    """Delete the checkpoints of a trial that will not continue, unless the configuration keeps those of ended runs."""
+    from contrastive_learning.training.checkpoints import delete_checkpoints
+
+    if not config.trainer.keep_checkpoints:
+        delete_checkpoints(output / "checkpoints")
+
+
 def fixed_options(config: DictConfig) -> dict[str, Any]:
     """The options that a resumed run must repeat, as dotted key -> value without credentials."""
     from contrastive_learning.tracking.provenance import flatten

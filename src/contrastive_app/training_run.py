@@ -117,11 +117,12 @@ class TrainingRun:
             *([] if damage is None else [damage]),
         )
         self._pictures = build_pictures(self._parts, self._data, self._output, self._names[0])
-        hooks = Hooks(self._progress.on_step, log=self._log)
+        hooks = Hooks(self._progress.on_step, log=self._log, on_saved=self._pause)
         if not is_follower():
             hooks = hooks._replace(on_evaluation=self._picture)
         self._trainer = build_trainer(config, self._parts, self._data, training, self._output, hooks)
         self._logged: set[str] = set()  # the metrics of the epochs
+        self._pauses = False
 
     def run(self) -> RecordedRun:
         """Train, record and tell."""
@@ -145,7 +146,7 @@ class TrainingRun:
                 record_start(run, self._config, self._data, trainer)
             result = self._fit()
             leave_processes()
-            if is_follower():
+            if is_follower() or self._pauses:
                 return RecordedRun(result.objective, run.location(), self._output)
             self._record(run, result)
             self._record_pictures(run, result)
@@ -172,11 +173,11 @@ class TrainingRun:
             try:
                 self._trainer.fit()
             except TrialPruned:
-                self._say(f"pruned after epoch {self._trainer.epoch}")
+                self._say(f"{'paused' if self._pauses else 'pruned'} after epoch {self._trainer.epoch}")
             metrics, evaluations, epoch = self._trainer.result()
         return Result(metrics, evaluations, epoch, objectives_of(metrics, self._names))
 
-    # the trainer calls these two within `fit`
+    # the trainer calls these three within `fit`
 
     def _picture(self, evaluations: Mapping[str, Evaluation], metrics: Mapping[str, float], epoch: int) -> None:
         png = self._pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, self._names)[0])
@@ -195,13 +196,23 @@ class TrainingRun:
         if epoch > 0:
             self._report(metrics[self._names[0]], epoch)
 
+    def _pause(self, epoch: int) -> None:
+        """Leave the trial PAUSED, now that there is a checkpoint from which it can continue."""
+        if self._pauses:
+            raise TrialPruned
+
     def _report(self, value: float, epoch: int) -> None:
-        """Report a value to the study, which only rank 0 talks to. Raises TrialPruned in all processes if it prunes."""
-        pruned = False
+        """Report a value to the study, which only rank 0 talks to. Raises TrialPruned in all processes if it prunes.
+
+        After the last epoch there is nothing to save by that.
+        """
+        trial = self._trial
         if not is_follower():
-            self._trial.report(value, epoch)
-            pruned = self._trial.should_prune()
-        if broadcast_from_main(pruned):
+            trial.report(value, epoch)
+            if epoch < self._parts.settings.epochs:
+                trial.should_prune()
+        pruned, self._pauses = broadcast_from_main((trial.pruned, trial.paused))
+        if pruned:
             raise TrialPruned
 
     def _record(self, run: Run, result: Result) -> None:

@@ -1,4 +1,4 @@
-"""A sweep that is interrupted in mid-trial: the same command goes on with the same trial and the same MLflow run."""
+"""A trial that is interrupted, or pauses at a rung, goes on as itself, in the same MLflow run."""
 
 import signal
 
@@ -15,9 +15,9 @@ SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer
 ENDS = [(signal.SIGKILL, 1), (signal.SIGTERM, 2), *([(signal.SIGTERM, 1)] if NIGHTLY else [])]
 
 
-def start(folder, processes):
+def start(folder, processes, *overrides):
     provide_store(folder)
-    return start_command(*TRAIN, *SWEEP, f"hydra.launcher.processes_per_trial={processes}", cwd=folder)
+    return start_command(*TRAIN, *SWEEP, f"hydra.launcher.processes_per_trial={processes}", *overrides, cwd=folder)
 
 
 @pytest.mark.slow
@@ -44,3 +44,35 @@ def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
     assert {point.step for point in points} == set(range(1, 5))
     assert trial.value == child.data.metrics["final/val/macro_f1"]
     assert trial.user_attrs["retries"] == (0 if signum == signal.SIGTERM else 1)
+
+
+def swept(folder, *overrides):
+    """The trials, and by trial the run of it, of a sweep in `folder`; what it printed, and (epoch, value) of curves."""
+    folder.mkdir()
+    process = start(folder, 1, "hydra.sweeper.report=null", *overrides)
+    _, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors
+    study = optuna.load_study(
+        study_name="s", storage=JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+    )
+    client, found = runs(folder)
+    children = {int(run.data.tags["sweep.trial"]): run for run in found if "mlflow.parentRunId" in run.data.tags}
+    run_id = children[study.best_trial.number].info.run_id
+    curves = [client.get_metric_history(run_id, name) for name in ("train/total_loss", "val/auroc")]
+    return study, children, errors, [[(point.step, point.value) for point in curve] for curve in curves]
+
+
+@pytest.mark.slow
+def test_a_paused_trial_ends_with_the_same_bits_as_one_that_never_paused(tmp_path):
+    """Of two trials none is among the best third of its rung, so the better one pauses after the epochs 1 and 3."""
+    pruner = ("loss.temperature=0.1,0.2", "hydra/sweeper/pruner=promotion", "hydra.sweeper.n_trials=2")
+    study, children, errors, curves = swept(tmp_path / "paused", *pruner)
+    best = study.best_trial
+    assert errors.count(f"trial {best.number:03d} τ={best.params['loss.temperature']}  PAUSED at rung ") == 2
+    assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", "PRUNED"]
+    for number, run in children.items():
+        assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", study.trials[number].state.name)
+    assert not list(tmp_path.glob("paused/multirun/s/*/checkpoints"))
+    whole, _, _, expected = swept(tmp_path / "whole", f"loss.temperature=choice({best.params['loss.temperature']})")
+    assert (best.value, curves) == (whole.best_value, expected)
+    assert [step for step, _ in curves[0]] == [1, 2, 3, 4]

@@ -25,6 +25,7 @@ class Hooks(NamedTuple):
     on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
     on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
     log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
+    on_saved: Callable[[int], None] = _ignore  # epoch, after its checkpoint, from which a run that ends here can resume
 
     def also(self, on_step: Callable[[int, int, Metrics], None], log: Callable[[Metrics, int], None]) -> "Hooks":
         """These hooks, and two more that are called before them."""

@@ -163,6 +163,7 @@ class ContrastiveTrainer:
                 self._remember(metrics[self.settings.monitor])
             self._running = None
             history.append(metrics)
+            self.context.hooks.on_saved(self.epoch)
         if self.best is not None:
             self._restore_best()
         self._finished = True
