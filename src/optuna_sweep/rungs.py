@@ -83,6 +83,15 @@ class Rungs:
             return None
         return next(rung for rung in itertools.count(1) if not self._rank_differently(curves, rung))
 
+    def observed(self, curves: Curves, enough: int) -> dict[int, float]:
+        """What a sampler may compare: values at the highest rung that `enough` trials have reached, else at the first.
+
+        Falkner et al. 2018, "BOHB: Robust and Efficient Hyperparameter Optimization at Scale".
+        """
+        highest = max((rung for curve in curves.values() if (rung := self.reached(curve)) is not None), default=0)
+        by_rung = [self._values(curves, rung) for rung in range(highest + 1)]
+        return next((values for values in by_rung[::-1] if len(values) >= enough), by_rung[0])
+
     def _promise(self, curve: Curve, number: int) -> tuple[int, float, int]:
         rung = self.reached(curve)
         return (1, 0.0, number) if rung is None else (-rung, -self._value(curve, rung), number)

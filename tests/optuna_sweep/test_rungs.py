@@ -107,6 +107,13 @@ def test_only_the_percentile_of_the_gaps_counts():
     assert PASHA._noise(far, 3) == pytest.approx(0.09)
 
 
+def test_a_sampler_compares_values_at_the_highest_rung_that_enough_trials_have_reached():
+    found = curves([0.5, 0.6, 0.7], [0.4], [0.6, 0.7, 0.65], [])
+    assert ASHA.observed(found, 2) == {0: 0.7, 2: 0.65}
+    assert ASHA.observed(found, 3) == ASHA.observed(found, 4) == {0: 0.5, 1: 0.4, 2: 0.6}
+    assert ASHA.observed(curves([], []), 1) == {}
+
+
 @pytest.mark.parametrize(("name", "value", "least"), [("min_resource", 0, 1), ("reduction_factor", 1, 2)])
 def test_impossible_rungs_are_refused(name, value, least):
     with pytest.raises(ValueError, match=f"{name} must be at least {least}, got {value}"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from optuna_sweep.plan.plan import Plan
-from optuna_sweep.plan.proposals import propose_unseen
+from optuna_sweep.plan.proposals import learns_from_values, propose
 from optuna_sweep.plan.samplers import make_sampler
 from optuna_sweep.states import paused_at
 from optuna_sweep.study.ledger import DONE, Ledger
@@ -42,13 +42,19 @@ class Queue:
             self._make_sampler()
         trials = ledger.trials
         next_one = self._promoted(trials, ended=ended) or self._waiting(trials)
-        if next_one is None and plan.points is None and plan.extend is None and plan.space.is_listed:
-            point = propose_unseen(ledger.study, plan.space)
+        if next_one is None and self._proposes():
+            point = propose(ledger.study, plan.space, None if plan.promotion is None else plan.promotion.rungs)
             if point is None:
                 return None
             ledger.study.enqueue_trial(point)
             next_one = self._waiting(ledger.trials)
         return ledger.claim(next_one)
+
+    def _proposes(self) -> bool:
+        """Whether a new trial's point is proposed in a study of its own, not drawn as the trial begins."""
+        plan = self._plan
+        learns_from_paused = plan.promotion is not None and learns_from_values(plan.sampler)
+        return plan.points is None and plan.extend is None and (plan.space.is_listed or learns_from_paused)
 
     def paused(self) -> list[FrozenTrial]:
         """The paused trials whose folders are on this machine, the most promising first."""

@@ -1,11 +1,16 @@
 """Promotion with pause, as a pruner of Optuna: jobs ask it whether a trial pauses, the sweeper which one continues."""
 
+import copy
 from collections.abc import Iterable
+from math import isfinite
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_sweep.rungs import Curve, Rungs
+
+ENOUGH = 10  # trials at a rung for a sampler to learn from, as many as its n_startup_trials
 
 
 class PromotionPruner(optuna.pruners.BasePruner):
@@ -36,11 +41,33 @@ class PromotionPruner(optuna.pruners.BasePruner):
         return not self.rungs.continues(curves, trial.number)
 
 
-def curves_of(trials: Iterable[FrozenTrial], direction: optuna.study.StudyDirection) -> dict[int, Curve]:
+def as_observed(trials: Iterable[FrozenTrial], rungs: Rungs, direction: StudyDirection) -> list[FrozenTrial]:
+    """The trials for a sampler, which would not learn from paused ones: COMPLETE, with their values at one rung.
+
+    Those that have not come to that rung are left out. See Rungs.observed.
+    """
+    by_number = {trial.number: trial for trial in trials}
+    values = rungs.observed(curves_of(by_number.values(), direction), ENOUGH)
+    return [
+        _complete(by_number[number], _sign(direction) * value) for number, value in values.items() if isfinite(value)
+    ]
+
+
+def _complete(trial: FrozenTrial, value: float) -> FrozenTrial:
+    complete = copy.copy(trial)
+    complete.state, complete.values = TrialState.COMPLETE, [value]
+    complete.datetime_complete = trial.datetime_complete or trial.datetime_start
+    return complete
+
+
+def curves_of(trials: Iterable[FrozenTrial], direction: StudyDirection) -> dict[int, Curve]:
     """What the trials have reported, the higher the better. Failed ones are left out: another one repeats them."""
-    sign = 1 if direction == optuna.study.StudyDirection.MAXIMIZE else -1
     return {
-        trial.number: {step: sign * value for step, value in trial.intermediate_values.items()}
+        trial.number: {step: _sign(direction) * value for step, value in trial.intermediate_values.items()}
         for trial in trials
         if trial.state != TrialState.FAIL
     }
+
+
+def _sign(direction: StudyDirection) -> int:
+    return 1 if direction == StudyDirection.MAXIMIZE else -1
