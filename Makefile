@@ -72,6 +72,7 @@ bench: $(TOOLS)  ## the measured comparisons, half an hour; close other programs
 	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py
 	$(BIN)/python tests/benchmarks/training_throughput.py
 	$(BIN)/python tests/benchmarks/sweep_speed.py
+	$(BIN)/python tests/benchmarks/pruners.py
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/waiting_threads.py
 

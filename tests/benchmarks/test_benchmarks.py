@@ -26,6 +26,14 @@ def test_training_throughput_prints_every_form():
     assert re.search(r"contrastive term at batch 256: \d+\.\d+% of a step", out)
 
 
+def test_pruners_prints_each_pruner_and_promotion_costs_least():
+    out = run("pruners.py", "--epochs=9", "--trials=9", "--seeds=2")
+    shares = {name.strip(): float(share) for name, share in re.findall(r"^(.{24}) +([\d.]+)%", out, re.MULTILINE)}
+    assert len(shares) == 8
+    assert shares["no pruning"] == 100
+    assert shares["promotion, progressive"] <= shares["promotion"] < min(shares["median"], shares["hyperband"])
+
+
 @nightly
 @pytest.mark.slow
 def test_large_data_is_read_once():
