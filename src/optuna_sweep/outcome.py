@@ -72,6 +72,7 @@ class TrialResult:
     is_feasible: bool = True  # meets the constraints that its task set
     folder: Path | None = None  # of its first run; None if it never ran
     retry_of: int | None = None  # number of the failed trial whose parameters it repeats
+    rung: int | None = None  # at which it is paused
     reused_from: str | None = None  # study/number of the trial whose result it took, instead of a run of its own
     estimate: Estimate | None = None  # what it is worth, going by all trials; if hydra.sweeper.choose=estimate
 
@@ -192,7 +193,7 @@ class Outcome:
             return ""
         more_seeds = max(0, len(self.seeds) - 1)  # they only run in trials that come to their end
         later = sum(whole * more_seeds for trial in self.complete if trial.reused_from is None)
-        trained = later + sum(trial.last_step or 0 for trial in self.by_number)
+        trained = later + sum(trial.last_step or 0 for trial in begun)
         full = whole * (1 + more_seeds) * len(begun)
         return f"{trained} of the {full} epochs of a full search ({trained / full:.0%})"
 

@@ -27,6 +27,11 @@ def describe(outcome: Outcome, links: str = "") -> str:
     ]
     if outcome.chance:
         parts.append(f"**How sure**: {outcome.chance}")
+    if paused := [trial for trial in outcome.unfinished if trial.rung is not None]:
+        waiting = ", ".join(f"{trial.number:03d} at rung {trial.rung}, epoch {trial.last_step}" for trial in paused)
+        parts.append(f"**Paused**, to continue if they deserve it: {waiting}")
+    if outcome.epochs:
+        parts.append(f"**Trained**: {outcome.epochs}")
     if outcome.doubts:
         parts.append(f"**In doubt**: {outcome.doubts}")
     if outcome.findings is not None:
@@ -47,7 +52,9 @@ def _answer(outcome: Outcome) -> list[str]:
 
 def _counts(outcome: Outcome) -> str:
     counts = outcome.counts
-    text = ", ".join(f"{counts[state]} {state}" for state in ("COMPLETE", "PRUNED", "FAIL") if state in counts)
+    text = ", ".join(
+        f"{counts[state]} {state}" for state in ("COMPLETE", "PRUNED", "PAUSED", "FAIL") if state in counts
+    )
     reused = sum(trial.reused_from is not None for trial in outcome.trials)
     return (text or "Nothing finished") + (f" ({reused} reused from runs of the same point)" if reused else "")
 

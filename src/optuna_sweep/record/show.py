@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from optuna_sweep.outcome import Outcome
 from optuna_sweep.record.view import MAX_COMPARED, View, compare_address
 
+PAUSE_TAGS = ("sweep.state", "sweep.rung")  # columns of a sweep whose trials pause
 FINAL = "final/"  # what a job may log its objective under, once
 
 
@@ -58,6 +59,7 @@ def show(
         [
             *(f"metrics.`{name}`" for name in columns if name in known and name not in curves),
             *(f"params.`{name}`" for name in columns if any(name in run.data.params for run in some)),
+            *(f"tags.`{name}`" for name in PAUSE_TAGS if any("sweep.rung" in run.data.tags for run in some)),
         ],
     )
     tag = view.tag()

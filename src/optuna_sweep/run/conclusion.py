@@ -24,7 +24,7 @@ from optuna_sweep.record.pictures import draw_study
 from optuna_sweep.record.results import write_files
 from optuna_sweep.run.choice import Choice, choose, estimates_of
 from optuna_sweep.run.command import this_command
-from optuna_sweep.states import SweepState, state_of
+from optuna_sweep.states import SweepState, paused_at, state_of
 from optuna_sweep.study.ledger import Ledger, is_feasible
 
 
@@ -114,6 +114,7 @@ def _result(plan: Plan, trial: FrozenTrial, estimate: Estimate | None = None) ->
         is_feasible=is_feasible(trial),
         folder=Path(attributes["output_dir"]) if "output_dir" in attributes else None,
         retry_of=attributes.get("retry_of"),
+        rung=paused_at(trial),
         reused_from=attributes.get("reused_from"),
         estimate=estimate,
     )

@@ -37,6 +37,15 @@ def test_a_sweep_without_a_complete_trial_has_no_table(outcome):
     assert "|" not in note
 
 
+def test_paused_trials_are_named_with_their_rungs_and_what_was_trained_is_told(outcome):
+    (waiting,) = outcome.unfinished
+    paused = [replace(waiting, number=4 + rung, state="PAUSED", rung=rung, last_step=3**rung) for rung in range(2)]
+    note = describe(replace(outcome, unfinished=paused))
+    assert "2 COMPLETE, 1 PRUNED, 2 PAUSED, 1 FAIL" in note
+    assert "**Paused**, to continue if they deserve it: 004 at rung 0, epoch 1, 005 at rung 1, epoch 3\n" in note
+    assert "**Trained**: 16 of the 20 epochs of a full search (80%)" in note  # three trials for four epochs each, 3, 1
+
+
 def test_what_the_confirm_stage_said(outcome):
     found = Findings("trial 2", {"trial 2": ArmMean(0.5, 0.1, 6)}, None, None)
     assert "**Confirmed on fresh seeds**: trial 2\n" in describe(replace(outcome, findings=found))
