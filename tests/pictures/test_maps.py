@@ -117,7 +117,7 @@ def test_a_text_that_is_too_wide_loses_its_middle():
 
 @pytest.mark.parametrize("num_runs", [1, 7])
 def test_a_grid_has_a_row_for_three_runs(shown, num_runs):
-    picture = pixels(draw_grid([Panel(shown)] * num_runs, "safe"))
+    picture = pixels(draw_grid([Panel(shown)] * num_runs, "safe", subtitle="runs"))
     assert picture.shape[:2] == (156 + 254 * -(-num_runs // 3), 800)
 
 
@@ -180,7 +180,7 @@ def test_without_a_hangul_font_names_are_numbered_and_one_line_says_so(shown, no
 def test_titles_of_a_grid_that_no_font_draws_keep_their_number(shown, no_fonts):
     """filterwarnings = error, as above."""
     titled = [Panel(replace(shown, title=title)) for title in ("000 τ=0.07", "001 topic=여행", "001")]
-    assert draw_grid(titled[:2], "safe") == draw_grid([titled[0], titled[2]], "safe")
+    assert draw_grid(titled[:2], "safe", subtitle="2") == draw_grid([titled[0], titled[2]], "safe", subtitle="2")
 
 
 @pytest.mark.skipif(fonts.hangul_family() is None, reason="needs a font with Hangul, such as fonts-nanum")

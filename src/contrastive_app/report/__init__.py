@@ -72,10 +72,11 @@ def _embeddings(evidence: "Evidence", criterion: str | None, folder: Path) -> It
     from contrastive_app.report.runs_side_by_side import runs_side_by_side
     from contrastive_learning.pictures import draw_grid
 
-    panels, columns = panels_of(evidence, criterion)
+    panels, columns, order = panels_of(evidence, criterion)
     if criterion is not None and any(panels):
         grid = folder / "embedding_grid.png"
-        grid.write_bytes(draw_grid(panels, criterion, columns=columns))
+        num_runs = sum(panel is not None for panel in panels)
+        grid.write_bytes(draw_grid(panels, criterion, columns=columns, subtitle=f"{num_runs} runs: {order}"))
         yield grid
     if before_after := before_and_after(evidence, criterion):
         assert criterion is not None

@@ -43,7 +43,9 @@ def _difference(
     if found is None or not found.says_something:
         return f"{words}, with too few seeds to tell"
     interval = f"({100 * confidence:.3g} % interval {signed(found.low, 4)} to {signed(found.high, 4)})"
-    return f"{words} {interval}" if found.is_decided else f"no difference in {measure} is shown {interval}"
+    if not found.is_decided:
+        return f"no difference in {measure} is shown {interval}"
+    return f"{'a hint that ' * found.is_hint}{words} {interval}"
 
 
 def of_temperature(evidence: Evidence) -> str:

@@ -1,8 +1,10 @@
 """The maps of a sweep's runs in one picture, ordered by what was swept: λ down, τ across, λ = 0 first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from contrastive_app.record import METRICS_FILE
 from contrastive_app.report.evidence import Arm, Evidence, read_json
@@ -12,9 +14,13 @@ from hydra_plugins.contrastive_sweeper.outcome import TrialResult
 
 MAX_GRID = 120  # runs in one picture
 MOST_COLUMNS = 6
+COLUMNS = 3  # where runs only follow each other
 MAP = "embedding_map.parquet"
 MAP_BEFORE = "embedding_map_before.parquet"
 LAMBDA = "loss.lambda_contrastive"
+
+Row = Sequence[Panel | None]
+Drawn = tuple[Mapping[str, Any], Panel]  # the parameters of a run, and its panel
 
 
 def criterion_of(evidence: Evidence, chosen: str | None) -> str | None:
@@ -32,29 +38,64 @@ def criterion_of(evidence: Evidence, chosen: str | None) -> str | None:
     return clearest or main_criterion(shown.criteria, shown.yes_votes, shown.num_votes)
 
 
-def panels_of(evidence: Evidence, criterion: str | None) -> tuple[list[Panel | None], int]:
-    """The panels, row by row, and the number of columns; None is an empty place.
+class Grid(NamedTuple):
+    """The panels row by row, None for an empty place."""
+
+    panels: Sequence[Panel | None]
+    columns: int
+    order: str  # in words
+
+
+def panels_of(evidence: Evidence, criterion: str | None) -> Grid:
+    """Where each run of the sweep has its panel.
 
     A grid over two numbers has a row for each λ (or else the second number) and a column for each value of the other.
-    Any other sweep over numbers is in the order of the same; one over choices has its best run first.
+    A search over several has rows of runs with similar λ, and in each row the other rises. One over a single number is
+    in its order, and one over choices has its best run first.
 
     criterion: whose silhouette the panels give.
     """
-    baseline = _baseline(evidence, criterion)
     trials = [trial for trial in evidence.outcome.trials if trial.state != "FAIL" and trial.runs]
     found = [(trial, _panel(evidence, trial, criterion)) for trial in trials[:MAX_GRID]]
-    drawn = [(trial, panel) for trial, panel in found if panel is not None]
-    axes = _axes(evidence, [trial for trial, _ in drawn])
+    drawn = [(trial.params, panel) for trial, panel in found if panel is not None]
+    rows, order = _rows(evidence, drawn, _axes(evidence, [trial for trial, panel in found if panel is not None]))
+    rows = [*filter(None, [_baseline(evidence, criterion)]), *rows]
+    columns = max(map(len, rows), default=COLUMNS)
+    return Grid([panel for row in rows for panel in [*row, *[None] * (columns - len(row))]], columns, order)
+
+
+def _rows(evidence: Evidence, drawn: Sequence[Drawn], axes: Sequence[str] | None) -> tuple[list[Row], str]:
+    """The panels of each row, and their order in words."""
     if axes is None:
-        return [*baseline, *(panel for _, panel in drawn)], 3
-    drawn.sort(key=lambda item: [item[0].params[name] for name in axes])
-    rows = sorted({trial.params[axes[0]] for trial, _ in drawn}) if len(axes) == 2 else []
-    across = sorted({trial.params[axes[-1]] for trial, _ in drawn})
-    at = {tuple(trial.params[name] for name in axes): panel for trial, panel in drawn}
-    if len(axes) != 2 or len(across) > MOST_COLUMNS or len(at) < len(drawn) or len(rows) * len(across) > 2 * len(drawn):
-        return [*baseline, *(panel for _, panel in drawn)], 3
-    first = [*baseline, *[None] * (len(across) - 1)] if baseline else []
-    return [*first, *(at.get((row, column)) for row in rows for column in across)], len(across)
+        return _cut(drawn, range(COLUMNS, len(drawn), COLUMNS)), "the best first"
+    drawn = sorted(drawn, key=lambda item: [item[0][name] for name in axes])
+    down, across = (evidence.outcome.labels.get(name, name) for name in (axes[0], axes[-1]))
+    if len(axes) == 1:
+        return _cut(drawn, range(COLUMNS, len(drawn), COLUMNS)), f"{across} rises from run to run"
+    if (exact := _exact(drawn, axes)) is not None:
+        return exact, f"{down} rises from row to row, {across} from left to right"
+    num_rows = max(round(len(drawn) ** 0.5), math.ceil(len(drawn) / MOST_COLUMNS))
+    ends = [round(index * len(drawn) / num_rows) for index in range(1, num_rows)]
+    words = f"similar {down} in a row, higher ones below; in each row {across} rises"
+    return _cut(drawn, ends, axes[-1]), words
+
+
+def _cut(drawn: Sequence[Drawn], ends: Iterable[int], across: str | None = None) -> list[Row]:
+    """Rows that end before these places, each in the order of a parameter, or else as it is."""
+    bands = [drawn[start:end] for start, end in pairwise([0, *ends, len(drawn)])]
+    if across is not None:
+        bands = [sorted(band, key=lambda item: item[0][across]) for band in bands]
+    return [[panel for _, panel in band] for band in bands]
+
+
+def _exact(drawn: Sequence[Drawn], axes: Sequence[str]) -> list[Row] | None:
+    """A row for each value of the first number and a column for each of the second; None if that has too many holes."""
+    rows, across = (sorted({params[name] for params, _ in drawn}) for name in (axes[0], axes[-1]))
+    at = {tuple(params[name] for name in axes): panel for params, panel in drawn}
+    is_sparse = len(across) > MOST_COLUMNS or len(rows) * len(across) > 2 * len(drawn)
+    if len(axes) != 2 or is_sparse or len(at) < len(drawn):
+        return None
+    return [[at.get((row, column)) for column in across] for row in rows]
 
 
 def before_and_after(evidence: Evidence, criterion: str | None) -> list[Panel]:
@@ -122,8 +163,8 @@ def _drawn(arm: Arm, title: str, criterion: str | None, *, is_faint: bool) -> Pa
 
 
 def _geometry(metrics: Mapping[str, Any], criterion: str | None) -> Iterator[str]:
-    silhouette = metrics.get(f"val/embedding/silhouette/{criterion}", metrics.get("val/embedding/silhouette"))
-    if silhouette is not None:
-        yield f"silhouette {silhouette:.2f}"
+    """The silhouette is that of the criterion."""
+    if (name := f"val/embedding/silhouette/{criterion}") in metrics:
+        yield f"silhouette {metrics[name]:.2f}"
     if "val/embedding/effective_rank" in metrics:
         yield f"effective rank {metrics['val/embedding/effective_rank']:.1f}"

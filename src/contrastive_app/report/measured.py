@@ -11,8 +11,8 @@ from hydra_plugins.contrastive_sweeper.outcome import noise_width
 
 MOST_NUMBERS = 4
 GEOMETRY = {
-    "val/embedding/silhouette": "silhouette, valid,\nmean over criteria",
-    "val/embedding/effective_rank": "effective rank, valid",
+    "val/embedding/silhouette": "silhouette, mean over criteria",
+    "val/embedding/effective_rank": "effective rank",
 }
 
 

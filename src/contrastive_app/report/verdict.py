@@ -122,7 +122,9 @@ def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     elif gain.high < 0:
         headline = f"{word} from the contrastive term: keep λ = 0."
     else:
-        headline = f"No gain beyond seed noise: keep λ = 0, the simpler; a gain up to {gain.high:.4f} is not ruled out."
+        headline = (
+            f"No gain in {outcome.metrics[0]} beyond seed noise: keep λ = 0; up to {gain.high:+.4f} stays possible."
+        )
     if gain.is_hint:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
     if not evidence.is_fresh:

@@ -110,19 +110,14 @@ class Panel(NamedTuple):
     is_faint: bool = False
 
 
-def draw_grid(
-    panels: Sequence[Panel | None], criterion: str, *, columns: int = COLUMNS, subtitle: str | None = None
-) -> bytes:
-    """A PNG of one criterion in several runs on the same data, row by row; None leaves a place empty.
-
-    subtitle: None = how many runs there are.
-    """
+def draw_grid(panels: Sequence[Panel | None], criterion: str, *, subtitle: str, columns: int = COLUMNS) -> bytes:
+    """A PNG of one criterion in several runs on the same data, row by row; None leaves a place empty."""
     drawn = [panel for panel in panels if panel is not None]
     rows, width = math.ceil(len(panels) / columns), 20 + 260 * max(columns, COLUMNS)
     titles = [panel.shown.title for panel in drawn]
     page = _Page(drawn[0].shown, height=156 + 254 * rows, width=width, titles=titles)
     fit(page.text(16, 30, page.name(criterion), 24, weight="bold"), width - 32)
-    page.text(16, 60, subtitle or f"{len(drawn)} run{'s' * (len(drawn) > 1)}", 18, FAINT)
+    fit(page.text(16, 60, subtitle, 18, FAINT), width - 32)
     page.legend(top=76)
     for index, panel in enumerate(panels):
         if panel is None:
@@ -133,7 +128,7 @@ def draw_grid(
         fit(page.text(left, top + 40, f"{shown.subtitle}, {shown.when}", 15, FAINT), 249)
         fit(page.text(left, top + 60, note, 15, FAINT), 249)
         page.scatter(shown, criterion, (left, top + 68, 249, 166), size=8, alpha=0.3 if is_faint else 1.0)
-    page.foot(ALIGNMENT.capitalize())
+    page.foot(f"{ALIGNMENT.capitalize()}; silhouettes are those of this criterion")
     return page.png(width=width)
 
 

@@ -42,8 +42,8 @@ def test_a_grid_has_a_row_for_each_lambda_and_a_column_for_each_temperature(swee
         for temperature in (0.1, 0.05):
             if (weight, temperature) != (0, 0.1):
                 sweep.trial(temperature, weight, 0.7 + temperature)
-    panels, columns = panels_of(gather(mapped().outcome()), "safe")
-    assert columns == 2
+    panels, columns, order = panels_of(gather(mapped().outcome()), "safe")
+    assert (columns, order) == (2, "λ rises from row to row, τ from left to right")
     assert titles(panels) == ["002 τ=0.05 λ=0", None, "001 τ=0.05 λ=0.3", "000 τ=0.1 λ=0.3"]
     assert panels[0].note == "silhouette 0.02, effective rank 2.5"
 
@@ -65,22 +65,42 @@ def test_before_and_after_training_are_of_one_seed_that_left_all_maps(sweep, map
     assert before_and_after(evidence, "no such criterion") == []
 
 
-def test_a_search_is_ordered_by_lambda_and_a_confirmed_baseline_comes_first(sweep, mapped):
-    for temperature, weight in ((0.07, 0.4), (0.11, 0.2), (0.05, 0.1), (0.09, 0.3)):
+def test_a_search_has_rows_of_similar_lambda_in_which_the_temperature_rises(sweep, mapped):
+    for temperature, weight in ((0.07, 0.1), (0.11, 0.45), (0.05, 0.1003), (0.09, 0.3)):
         sweep.trial(temperature, weight, 0.7)
     sweep.trial(0.2, 0.15, 0.5, state="PRUNED")
     confirmation = sweep.confirmation(0, [0.8] * 4, [0.7] * 4)
-    panels, columns = panels_of(gather(mapped().outcome(confirmation, chosen=0)), "safe")
-    assert columns == 3
+    panels, columns, order = panels_of(gather(mapped().outcome(confirmation, chosen=0)), "safe")
+    assert (columns, order) == (3, "similar λ in a row, higher ones below; in each row τ rises")
     assert titles(panels) == [
-        "λ = 0",
-        "002 τ=0.05 λ=0.1",
-        "004 τ=0.2 λ=0.15 (pruned)",
-        "001 τ=0.11 λ=0.2",
-        "003 τ=0.09 λ=0.3",
-        "000 τ=0.07 λ=0.4",
+        *("λ = 0", None, None),
+        *("002 τ=0.05 λ=0.1", "000 τ=0.07 λ=0.1", None),
+        *("003 τ=0.09 λ=0.3", "001 τ=0.11 λ=0.45", "004 τ=0.2 λ=0.15 (pruned)"),
     ]
-    assert [panel.is_faint for panel in panels] == [False, False, True, False, False, False]
+    assert [panel.is_faint for panel in panels if panel is not None] == [False] * 5 + [True]
+
+
+def test_a_large_search_has_more_rows_rather_than_more_than_six_columns(sweep, mapped):
+    for index in range(50):
+        sweep.trial(0.05 + index * 7 % 50 / 1000, 0.1 + index / 100, 0.7, seeds=(0,))
+    panels, columns, _ = panels_of(gather(mapped().outcome()), "safe")
+    assert (columns, len(panels)) == (6, 54)
+
+
+def test_one_number_is_in_its_order_and_choices_have_the_best_first(sweep, mapped):
+    for temperature in (0.2, 0.05, 0.1, 0.15):
+        sweep.trial(temperature, 0.1, 0.7 + temperature)
+    one = replace(mapped().outcome(), trials=[_without_lambda(trial) for trial in sweep.trials])
+    panels, columns, order = panels_of(gather(one), "safe")
+    assert (columns, order) == (3, "τ rises from run to run")
+    assert titles(panels) == ["001 τ=0.05", "002 τ=0.1", "003 τ=0.15", "000 τ=0.2", None, None]
+    sweep.trial("learned", 0.1, 0.95)
+    panels, _, order = panels_of(gather(mapped().outcome()), "safe")
+    assert (titles(panels)[0], order) == ("004 τ=learned λ=0.1", "the best first")
+
+
+def _without_lambda(trial):
+    return replace(trial, params={"loss.temperature": trial.params["loss.temperature"]})
 
 
 def test_the_criterion_is_the_chosen_one_or_that_of_the_most_even_votes(sweep, mapped):

@@ -33,7 +33,7 @@ def test_search_and_fresh_seeds_are_apart_and_lambda_0_is_no_point(sweep):
         ({"τ": 0.1, "λ": 0.4}, False),
         ({"τ": 0.05, "λ": 0.1}, True),
     ]
-    assert drawn[0].values == {"val/macro_f1": [0.8], SILHOUETTE: [0.0], "effective rank, valid": [0.5]}
+    assert drawn[0].values == {"val/macro_f1": [0.8], SILHOUETTE: [0.0], "effective rank": [0.5]}
     assert drawn[2].values["val/macro_f1"] == [0.75, 0.77]
 
 
@@ -59,10 +59,16 @@ def test_choices_and_a_single_point_have_no_picture(sweep):
 @pytest.mark.parametrize(("spread", "widest"), [((), 0.0201), ((0.79, 0.81), 0.2)])
 def test_no_axis_is_narrower_than_noise_nor_has_an_offset(spread, widest):
     """Two runs .00006 apart: without several seeds the axis is .02 wide, else four standard deviations."""
-    drawn = [Measured({"τ": 0.05}, {"F1": [0.79692, *spread]}), Measured({"τ": 0.1}, {"F1": [0.79698, *spread]})]
-    least = 4 * (stdev(drawn[0].values["F1"]) if spread else 0.005)
-    figure = draw_measured(drawn, None, numbers=["τ"], measures=["F1"], least_widths={"F1": least}, baseline_name="")
+    drawn = [
+        Measured({"τ": 0.05}, {SILHOUETTE: [0.79692, *spread]}),
+        Measured({"τ": 0.1}, {SILHOUETTE: [0.79698, *spread]}),
+    ]
+    least = 4 * (stdev(drawn[0].values[SILHOUETTE]) if spread else 0.005)
+    figure = draw_measured(
+        drawn, None, numbers=["τ"], measures=[SILHOUETTE], least_widths={SILHOUETTE: least}, baseline_name=""
+    )
     (axes,) = figure.axes
+    assert axes.get_ylabel() == SILHOUETTE
     low, high = axes.get_ylim()
     assert least <= high - low + 1e-9 <= widest
     figure.canvas.draw()
