@@ -1,10 +1,10 @@
 """Builds what a run is made of from its configuration: model, loss, optimizer, sampler, data, tracking, objective."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from hydra.errors import HydraException
 from hydra.utils import instantiate
@@ -103,18 +103,18 @@ def preflight(config: DictConfig) -> str:
     if num_launched() > 1:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
     wants_report(config, in_sweep=True)
-    parts = build_parts(config)
+    parts = _parts_of(config, _built_once)
     objective_names(config)
     check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
-    fingerprint = parts.source.fingerprint()
+    fingerprint = _fingerprint(cast("Hashable", parts.source))
     close_first()
     return fingerprint
 
 
 def check_point(config: DictConfig) -> None:
-    """Check a configuration of a sweep as far as neither its data nor a store are needed. Quick for similar ones.
+    """Check a configuration of a sweep: options, whether encoder and data are there. Quick for similar ones.
 
     Raises ValueError, or what Hydra raises for a node that cannot be built.
     """
@@ -123,6 +123,8 @@ def check_point(config: DictConfig) -> None:
     if str(config.sampler.get("_target_", "")).startswith("contrastive_learning."):
         _check_sampler(parts)
     objective_names(config)
+    _check_encoder(parts.recipe.encoder, config.data.max_length)
+    _fingerprint(cast("Hashable", parts.source))
 
 
 def _check_sampler(parts: Parts) -> None:
@@ -133,6 +135,16 @@ def _check_sampler(parts: Parts) -> None:
 
     votes, two = np.array([[0], [1]]), np.arange(2)
     parts.make_sampler(Examples(votes, np.ones_like(votes), lengths=two, texts=two, domains=two))
+
+
+@cache
+def _check_encoder(encoder: Any, max_length: int) -> None:
+    encoder.check(max_length)
+
+
+@cache
+def _fingerprint(source: Hashable) -> str:
+    return cast("DataSource", source).fingerprint()
 
 
 def _built_once(node: DictConfig) -> Any:

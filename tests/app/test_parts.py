@@ -2,8 +2,9 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 
-from contrastive_app.parts import build_parts, load_data, training_set
+from contrastive_app.parts import build_parts, check_point, load_data, training_set
 from contrastive_app.places import CONF
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 from support.rows import write_rows
@@ -67,3 +68,19 @@ def test_otherwise_they_are_left_out(training, overrides, remark):
     assert [line[: len(remark or "")] for line in found.remarks] == ([] if remark is None else [remark])
     assert len(found.responses) == 16
     assert sorted(index for batch in found.batches for index in batch) == list(range(16))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("model.encoder.hidden_size=130",), "model.encoder.hidden_size must be a multiple of the 4 of"),
+        (("data.max_length=600",), "data.max_length=600 is more than the 512 positions of the encoder"),
+        (("data=votes", "data.path=/nope.jsonl"), "/nope.jsonl"),
+    ],
+)
+def test_a_point_of_a_sweep_is_checked_as_far_as_nothing_is_trained(overrides, message):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["tracking=none", *overrides])
+    with pytest.raises((ValueError, InstantiationException)) as refused:
+        check_point(config)
+    assert message in str(refused.value)

@@ -95,6 +95,11 @@ def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
     assert "| 000 | 1 | 0 | 1.0000 |" in note
     assert note.count("\n| 00") == 3
     assert "app.py" in note
+    assert "**Failed**: 2 of 6 trials failed: 004 RuntimeError: boom, 005 RuntimeError: boom" in note
+    failed = [run for run in children if run.data.tags["sweep.state"] == "FAIL"]
+    assert {(run.info.status, run.data.tags["mlflow.note.content"]) for run in failed} == {
+        ("FAILED", "**FAIL**: RuntimeError: boom")
+    }
     found = artifacts(sweeps.folder, parent.info.run_id)
     assert {"history.png", "contour.png", "parallel_coordinates.png", "report.txt"} <= found
     assert "importance.png" not in found

@@ -102,6 +102,11 @@ class ScratchEncoder:
     def __init__(
         self, *, vocab_size: int, hidden_size: int, num_layers: int, num_heads: int, max_positions: int, dropout: float
     ) -> None:
+        if hidden_size % num_heads:
+            raise ValueError(
+                f"model.encoder.hidden_size must be a multiple of the {num_heads} of model.encoder.num_heads, got "
+                f"{hidden_size}"
+            )
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers

@@ -48,6 +48,7 @@ class Plan:
     promotion: PromotionPruner | None = None  # the pruner, if it pauses trials
     discard: Callable[[Path], None] = lambda folder: None  # deletes the checkpoints of a trial in its folder
     folder_prefix: str = ""
+    named: Callable[[int, Mapping[str, Any]], str] | None = None  # a trial's name, if it is not made of its parameters
     answered: Callable[[Sequence[FrozenTrial]], str | None] = lambda trials: None  # why no further trial is needed
 
     @property
@@ -73,6 +74,8 @@ class Plan:
 
     def label(self, number: int, params: Mapping[str, Any]) -> str:
         """007 τ=0.083 λ=0.21"""
+        if self.named is not None:
+            return self.named(number, params)
         return " ".join([f"{number:03d}", *(f"{self.short(name)}={compact(value)}" for name, value in params.items())])
 
     def short(self, name: str) -> str:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna_sweep.errors import SweepError, innermost
 from optuna_sweep.plan.space import Point, Space
 
+MOST_REASONS = 5  # in one line
 MOST_CHECKED = 1000  # points; more would keep a person waiting for longer than a trial that fails costs
 
 
@@ -33,9 +34,10 @@ def check_points(
     points: Sequence[Point],
     check: Callable[[DictConfig], Any] | None,
 ) -> None:
-    """Raises SweepError with the first point that cannot be composed, or that `check` refuses, and how many there are.
+    """Raises SweepError with what cannot be composed, or what `check` refuses: each reason once, with its first point
+    and the number of points.
 
-    Without the point if all are refused for the same reason: that is not in what is swept.
+    Without a point if all are refused for the same reason: that is not in what is swept.
 
     check: raises ValueError, or what Hydra raises for a node that cannot be built.
     """
@@ -50,14 +52,22 @@ def check_points(
             refused.append((point, error))
     if not refused:
         return
-    first, cause = refused[0]
-    reason = str(innermost(cause))
-    if len(refused) == len(points) and all(str(innermost(other)) == reason for _, other in refused):
+    cause = refused[0][1]
+    reasons: dict[str, list[Point]] = {}
+    for point, why in refused:
+        reasons.setdefault(str(innermost(why)), []).append(point)
+    if len(refused) == len(points) and len(reasons) == 1:
         if isinstance(cause, HydraException):
             raise cause
-        raise SweepError(reason) from cause
-    swept = " ".join(space.overrides(first)[len(space.fixed) :])
-    raise SweepError(f"{swept}: {reason} ({len(refused)} of {len(points)} points are refused)") from cause
+        raise SweepError(next(iter(reasons))) from cause
+    named = [
+        " ".join(space.overrides(found[0])[len(space.fixed) :])
+        + f": {reason}"
+        + f" ({len(found)} such points)" * (len(found) > 1)
+        for reason, found in list(reasons.items())[:MOST_REASONS]
+    ]
+    more = f"; and {len(reasons) - MOST_REASONS} more reasons" if len(reasons) > MOST_REASONS else ""
+    raise SweepError(f"{len(refused)} of {len(points)} points are refused: {'; '.join(named)}{more}") from cause
 
 
 class _Composed:

@@ -10,6 +10,31 @@ from optuna_sweep.plan.space import Point
 FIRST = 5  # trials shown of an adaptive search
 
 
+def announcement(plan: Plan, num_done: int) -> list[str]:
+    """What a sweep is about to do, before its first trial ends."""
+    how = "a grid" if plan.points is not None else plan.sampler.rsplit(".", 1)[-1]
+    aim = " and ".join(f"{aim} {name}" for aim, name in zip(plan.objective.directions, plan.metrics, strict=True))
+    done = f"; {num_done} are done" if num_done else ""
+    seeds = f" x {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
+    first = f"study {plan.study_name}: {plan.num_trials} trials{seeds} by {how}, to {aim}{done}"
+    return [first, *(f"  {name}: {what}" for name, what in plan.space.describe().items()), *_confirm_cost(plan)]
+
+
+def num_to_confirm(plan: Plan) -> int:
+    """The runs of the confirm stage, at most."""
+    confirm = plan.settings.confirm
+    return (confirm.top_k + int(confirm.baseline is not None)) * confirm.num_seeds if confirm.is_wanted else 0
+
+
+def _confirm_cost(plan: Plan) -> list[str]:
+    if not (runs := num_to_confirm(plan)):
+        return []
+    confirm = plan.settings.confirm
+    at_most = "at most " * confirm.stop_early
+    off = "none with hydra.sweeper.confirm.num_seeds=0"
+    return [f"then {at_most}{runs} runs of {runs // confirm.num_seeds} configurations to confirm ({off})"]
+
+
 def print_preview(plan: Plan) -> None:
     adaptive = plan.points is None
     points = _first_points(plan) if adaptive else plan.points
@@ -50,16 +75,9 @@ def _first_points(plan: Plan) -> list[Point]:
 def _cost(plan: Plan) -> str:
     settings = plan.settings
     runs = plan.num_trials * len(plan.seeds)
-    arms = settings.confirm.top_k + int(settings.confirm.baseline is not None)
-    confirm = arms * settings.confirm.num_seeds if settings.confirm.is_wanted else 0
-    parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs"]
-    if confirm:
-        at_most = "at most " * settings.confirm.stop_early
-        parts.append(
-            f"{at_most}{confirm} runs of {arms} configurations to confirm (none with hydra.sweeper.confirm.num_seeds=0)"
-        )
+    parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs", *_confirm_cost(plan)]
     if settings.trial_timeout is not None:
-        parts.append(f"at most {settings.trial_timeout * (runs + confirm):g} s of trials")
+        parts.append(f"at most {settings.trial_timeout * (runs + num_to_confirm(plan)):g} s of trials")
     if settings.timeout is not None:
         parts.append(f"no trial starts after {settings.timeout:g} s")
     return "estimate: " + "; ".join(parts)

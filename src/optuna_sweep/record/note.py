@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from optuna_sweep.outcome import Outcome, TrialResult
+from optuna_sweep.outcome import Outcome, TrialResult, failures
 from optuna_sweep.readable import compact
 
 BEST = 3
@@ -25,6 +25,9 @@ def describe(outcome: Outcome, links: str = "") -> str:
         "\n".join(["**Swept**", "", *swept]),
         *_best(outcome, outcome.complete[:BEST]),
     ]
+    if outcome.failed:
+        reasons = {trial.number: trial.reason for trial in outcome.failed}
+        parts.append(f"**Failed**: {failures(reasons, len(outcome.trials))}")
     if outcome.chance:
         parts.append(f"**How sure**: {outcome.chance}")
     if paused := [trial for trial in outcome.unfinished if trial.rung is not None]:

@@ -20,6 +20,7 @@ from optuna_sweep.states import SweepState, paused_at, state_of
 MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
 
 Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
+NOTE = "mlflow.note.content"
 STATUS: Mapping[SweepState, str] = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -137,8 +138,8 @@ class MlflowRecord:
         assert parent is not None
         shown = {"images": self._images, "columns": self._columns}
         addresses = show(self._client, self._experiment_id, parent, outcome, **shown)
-        note = describe(outcome, addresses.markdown())
-        self._client.set_tag(parent, "mlflow.note.content", note[:MAX_NOTE_LENGTH])
+        if outcome.answer or NOTE not in self._client.get_run(parent).data.tags:  # an interrupted command has none
+            self._client.set_tag(parent, NOTE, describe(outcome, addresses.markdown())[:MAX_NOTE_LENGTH])
         self._client.set_tag(parent, "sweep.view", addresses.view)
         places = {"Comparison": addresses.view, "Best runs": addresses.compare}
         return {name: self._ui + place for name, place in places.items() if place is not None}
@@ -188,6 +189,7 @@ class MlflowRecord:
         run = self._client.create_run(self._experiment_id, run_name=self._label(trial.number, trial.params), tags=tags)
         for name, value in trial.params.items():
             self._client.log_param(run.info.run_id, metric_name(name), value)
+        self._client.set_terminated(run.info.run_id, "FAILED")
         return run
 
     def _mirror(self, run: Any, trial: FrozenTrial) -> None:
@@ -200,6 +202,8 @@ class MlflowRecord:
             self._client.set_tag(run_id, "sweep.rung", str(rung))
         if reason and tags.get("sweep.reason") != reason:
             self._client.set_tag(run_id, "sweep.reason", reason)
+            note = f"**{trial.state.name}**: {reason}"
+            self._client.set_tag(run_id, NOTE, "\n\n".join(filter(None, [note, tags.get(NOTE)])))
             if trace := trial.user_attrs.get("trace"):
                 self._client.log_text(run_id, trace, "traceback.txt")
         if run.info.status in ("RUNNING", "SCHEDULED"):

@@ -17,6 +17,7 @@ from optuna_sweep.plan.make_plan import digest
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.space import Axis, Space, text
 from optuna_sweep.run.choice import ranked
+from optuna_sweep.settings import ConfirmConf
 from optuna_sweep.study.ledger import Ledger
 
 BASELINE = "baseline"
@@ -57,7 +58,9 @@ def confirm_plan(plan: Plan, arms: Sequence[Arm]) -> Plan:
     space = Space(axes, plan.space.fixed)
     key = digest([[arm.name, arm.overrides] for arm in arms] + seeds)[:8]
     points = list(space.points())
-    settings = replace(plan.settings, timeout=None, target=None, patience=None, enqueue=[])
+    settings = replace(
+        plan.settings, timeout=None, target=None, patience=None, enqueue=[], warm_start=[], confirm=ConfirmConf()
+    )
     return replace(
         plan,
         settings=settings,
@@ -71,8 +74,17 @@ def confirm_plan(plan: Plan, arms: Sequence[Arm]) -> Plan:
         reports=False,
         promotion=None,
         folder_prefix=f"confirm-{key}/",
+        named=partial(_label, plan, arms),
         answered=partial(_answered, plan, arms) if plan.settings.confirm.stop_early else plan.answered,
     )
+
+
+def _label(plan: Plan, arms: Sequence[Arm], number: int, params: Mapping[str, Any]) -> str:
+    """confirm 003 τ=0.083 λ=0.21 seed=1, or confirm baseline seed=1"""
+    del number
+    arm = next(arm for arm in arms if arm.name == params["arm"])
+    name = BASELINE if arm.name == BASELINE else plan.label(arm.trial.number, arm.trial.params)
+    return f"confirm {name} seed={params['seed']}"
 
 
 def fresh_seeds(plan: Plan) -> list[int]:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from optuna_sweep.plan.plan import Plan
+from optuna_sweep.plan.preview import num_to_confirm
 from optuna_sweep.readable import compact
 from optuna_sweep.states import paused_at
 from optuna_sweep.study.ledger import DONE, Ledger
@@ -80,7 +81,9 @@ class Progress:
         if not left or not self.num_finished or self._plan.promotion is not None:
             return f"{done}/{self._plan.num_trials}"
         eta = (time.monotonic() - self._started) / self.num_finished * left
-        return f"{done}/{self._plan.num_trials}, about {_duration(eta)} left"
+        confirm = num_to_confirm(self._plan)
+        then = f", then {confirm} runs to confirm" if confirm else ""
+        return f"{done}/{self._plan.num_trials}, about {_duration(eta)} left{then}"
 
     def _table(self, ledger: Ledger, running: Sequence[int]) -> Table:
         trials = ledger.trials

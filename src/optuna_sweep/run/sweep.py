@@ -18,14 +18,14 @@ from optuna_sweep.outcome import Outcome, failures
 from optuna_sweep.patience import AwayError, Patience
 from optuna_sweep.plan.make_plan import find_function, make_plan
 from optuna_sweep.plan.plan import Plan
-from optuna_sweep.plan.preview import print_preview
+from optuna_sweep.plan.preview import announcement, print_preview
 from optuna_sweep.plan.task_config import compose
 from optuna_sweep.record.parent import MlflowRecord, NoRecord, Record
 from optuna_sweep.record.results import print_summary
 from optuna_sweep.run.choice import Choice, choose
 from optuna_sweep.run.command import this_command
 from optuna_sweep.run.conclusion import close_record, conclude
-from optuna_sweep.run.confirm import arms_of, confirm_plan, confirmation_of, findings
+from optuna_sweep.run.confirm import arms_of, confirm_plan, confirmation_of, findings, fresh_seeds
 from optuna_sweep.run.interrupts import ignore_further_signals, interruptible
 from optuna_sweep.run.loop import Loop
 from optuna_sweep.run.progress import Progress
@@ -99,7 +99,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
     choice: Choice | None = None
     failed_before = {trial.number for trial in ledger.trials if trial.state == TrialState.FAIL}
     try:
-        _complete(plan, ledger, record, slots)
+        _complete(plan, ledger, record, slots, announcement(plan, ledger.count(*DONE)))
         choice = choose(plan, ledger)
         if choice is not None and plan.settings.confirm.is_wanted:
             choice = _confirm(plan, ledger, record, slots)
@@ -125,9 +125,14 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         raise SweepError(failures(failed, len(outcome.trials)))
 
 
-def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> None:
-    """Run what is left of the plan. However it ends, no trial of this command is left RUNNING."""
+def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots, announced: Sequence[str]) -> None:
+    """Run what is left of the plan. However it ends, no trial of this command is left RUNNING.
+
+    announced: lines that say what is about to run.
+    """
     with Progress(plan, slots.num_slots, live=slots.streams) as progress:
+        for line in announced:
+            progress.say(line)
         loop = Loop(plan, ledger, record, slots, progress)
         try:
             loop.recover()
@@ -157,7 +162,9 @@ def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice
     arms = arms_of(plan, ledger)
     stage = confirm_plan(plan, arms)
     stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}}, ledger.storage)
-    _complete(stage, stage_ledger, record.of_study(stage.study_name, stage.label), slots)
+    seeds = ", ".join(map(str, fresh_seeds(plan)))
+    announced = f"confirm: {stage.num_trials} runs, {' and '.join(arm.name for arm in arms)} with seeds {seeds}"
+    _complete(stage, stage_ledger, record.of_study(stage.study_name, stage.label), slots, [announced])
     confirmation = confirmation_of(plan, arms, stage_ledger.trials)
     found = findings(confirmation, plan.objective.directions[0])
     if found is None:

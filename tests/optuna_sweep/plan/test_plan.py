@@ -4,7 +4,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 
 from optuna_sweep.errors import SweepError
-from optuna_sweep.plan.preview import print_preview
+from optuna_sweep.plan.preview import announcement, print_preview
 from support.plans import planned
 
 INTERVAL = "x=interval(0,1)"
@@ -161,6 +161,21 @@ def test_names_for_tables():
         assert plan.label(12, {"x": 0.123456, "+loss.other": "a"}) == "012 λ=0.123 other=a"
 
 
+def test_a_sweep_says_first_what_it_will_do():
+    confirm = (
+        "hydra.sweeper.confirm.top_k=1",
+        "hydra.sweeper.confirm.num_seeds=5",
+        "hydra.sweeper.confirm.baseline={x:9}",
+    )
+    early = "hydra.sweeper.confirm.stop_early=true"
+    with planned("x=1,2,3", "hydra.sweeper.study_name=s", "hydra.sweeper.seeds=[1,2]", *confirm, early) as (plan, _):
+        assert announcement(plan, 2) == [
+            "study s: 3 trials x 2 seeds by a grid, to minimize value; 2 are done",
+            "  x: 1, 2, 3",
+            "then at most 10 runs of 2 configurations to confirm (none with hydra.sweeper.confirm.num_seeds=0)",
+        ]
+
+
 def test_a_dry_run_prints_the_plan(capsys):
     confirm = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=3")
     with planned(INTERVAL, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=9", *confirm) as (plan, _):
@@ -173,6 +188,6 @@ def test_a_dry_run_prints_the_plan(capsys):
     ]
     assert lines[-2:] == [
         "  4 more depend on the results",
-        "estimate: 9 trials x 1 seeds = 9 runs; 6 runs of 2 configurations to confirm "
+        "estimate: 9 trials x 1 seeds = 9 runs; then 6 runs of 2 configurations to confirm "
         "(none with hydra.sweeper.confirm.num_seeds=0)",
     ]

@@ -41,8 +41,17 @@ def test_of_a_search_the_corners_and_the_starting_points_are_checked():
 
 
 def test_a_bad_point_is_named_with_the_innermost_reason():
-    message = r"^x=-1 y=3: x must be positive, got -1 \(2 of 4 points are refused\)$"
+    message = r"^2 of 4 points are refused: x=-1 y=3: x must be positive, got -1 \(2 such points\)$"
     with pytest.raises(SweepError, match=message), planned("x=1,-1", "y=3,4", CHECK):
+        pass
+
+
+def test_every_reason_is_named_once():
+    message = r"^2 of 3 points are refused: x=-1: x must be positive, got -1; x=-2: x must be positive, got -2$"
+    with pytest.raises(SweepError, match=message), planned("x=1,-1,-2", CHECK):
+        pass
+    message = r"; x=-5: x must be positive, got -5; and 2 more reasons$"
+    with pytest.raises(SweepError, match=message), planned("x=1,-1,-2,-3,-4,-5,-6,-7", CHECK):
         pass
 
 

@@ -57,6 +57,10 @@ def test_the_best_distinct_points_and_the_baseline_are_run_with_every_fresh_seed
     assert stage.num_trials == 9
     assert stage.study_name.startswith("s-confirm-")
     assert stage.settings.timeout is None
+    assert [stage.label(number, stage.points[number]) for number in (1, 2)] == [
+        "confirm 003 x=2 seed=1",
+        "confirm baseline seed=1",
+    ]
     job = stage.job(8, stage.points[8], 0, parent=None, alarm=False)
     assert job.overrides[:4] == ("y=5", "x=9", "w=null", "seed=3")
     assert job.folder == plan.sweep_dir / stage.folder_prefix / "008"
