@@ -74,6 +74,7 @@ bench: $(TOOLS)  ## the measured comparisons, half an hour; close other programs
 	$(BIN)/python tests/benchmarks/sweep_speed.py
 	$(BIN)/python tests/benchmarks/pruners.py
 	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/serving.py
 	$(BIN)/python tests/benchmarks/waiting_threads.py
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001

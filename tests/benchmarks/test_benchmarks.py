@@ -68,3 +68,15 @@ def test_waiting_threads_prints_each_run_of_each_policy():
         ("PASSIVE", "two at once"),
     ]
     assert [len(seconds.split()) for _, _, seconds in lines] == [1, 2, 1, 2]
+
+
+@nightly
+@pytest.mark.slow
+def test_serving_prints_each_way_to_ask_and_checks_bad_requests():
+    out = run("serving.py", "--clients=4", "--requests=8", "--seconds=1")
+    rates = re.findall(r"^(in one process, [\w ]+?|server, 4 clients, +\d rows each) +(\d+\.\d) ", out, re.MULTILINE)
+    ways = ["one row per call", "at once"]
+    assert [way for way, _ in rates[:2]] == [f"in one process, {way}" for way in ways]
+    assert len(rates) == 5
+    assert all(float(rate) > 0 for _, rate in rates)
+    assert out.count("bad request: 400 ") == 4
