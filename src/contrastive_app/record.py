@@ -86,7 +86,7 @@ def _tell_what_waits(output: Path) -> None:
     from contrastive_learning.tracking.outbox import OUTBOX
 
     if (output / OUTBOX).exists():
-        sync = shlex.join([*command("sync").split(), str(output)])
+        sync = shlex.join([*shlex.split(command("sync")), str(output)])
         logger.warning("part of the record is not sent yet; once the server answers, send it with: %s", sync)
 
 
@@ -97,7 +97,7 @@ def how_to_look(config: DictConfig) -> str | None:
     if file is None:
         return None
     is_default = file.expanduser().resolve() == Path(DEFAULT_STORE).resolve()
-    return shlex.join([*command("ui").split(), *([] if is_default else ["--store", str(file)])])
+    return shlex.join([*shlex.split(command("ui")), *([] if is_default else ["--store", str(file)])])
 
 
 def record_embeddings(

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_stores import check_store
+from support.commands import typed
 from support.servers import MlflowServer
 from support.sweeps import ROOT, Sweeps, wait_for
 
@@ -75,7 +76,7 @@ def test_two_machines_share_a_study_and_its_record(tmp_path, postgres, server):
     for machine in machines:
         for waiting in machine.folder.glob("multirun/*/*/**/outbox.jsonl"):
             assert (
-                f"once the server answers, send it with: python -m src.sync {waiting.parent}"
+                f"once the server answers, send it with: {typed('sync', machine.folder)} {waiting.parent}"
                 in (waiting.parent / "job.log").read_text()
             )
         num_waiting = left(machine, "outbox.jsonl")  # that of the best trial is sent before it is registered

@@ -7,7 +7,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from support.commands import SMALL, TRAIN, provide_store, run, runs, start, train, wait_while_running
+from support.commands import SMALL, TRAIN, provide_store, run, runs, start, train, typed, wait_while_running
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_run_is_recorded_whole(finished):
     printed = done.stderr.removeprefix("loading …\n").splitlines()
     assert [line for line in printed if line not in log.splitlines()] == []
     assert re.search(r"\nBest epoch [012] of 2, per criterion: mean F1 of yes and no / AUROC\n", done.stderr)
-    assert printed[-1] == "Next:     python -m src.ui"
+    assert printed[-1] == f"Next:     {typed('ui', folder)}"
 
 
 @pytest.mark.slow

@@ -8,10 +8,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from contrastive_app.places import command
 from contrastive_app.ui import latest_page, shows
 from support.chromium import needs_chromium, page  # noqa: F401  a fixture
-from support.commands import provide_store, run, start, wait_while_running
+from support.commands import provide_store, run, start, typed, wait_while_running
 from support.ports import free_port
 from support.sweeps import Sweeps, wait_for
 
@@ -114,5 +113,5 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = run(*UI, port, cwd=tmp_path, **HEADLESS)
-    told = f"port {port} is taken, and not by the UI of mlflow.db; another: {command('ui')} --port {port + 1}"
+    told = f"port {port} is taken, and not by the UI of mlflow.db; another: {typed('ui', tmp_path)} --port {port + 1}"
     assert done.stderr.strip() == told

@@ -1,6 +1,7 @@
 """Commands under test, and the runs that they record."""
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from contrastive_app.places import command
 from local_slots.devices import THREAD_VARIABLES
 from support.ports import free_port
 
@@ -152,6 +154,12 @@ def wait_while_running(command, condition):
     while not condition():
         assert command.poll() is None, command.errors()
         time.sleep(0.05)
+
+
+def typed(name, folder):
+    """How a command that works in `folder` tells a person to start "train", "judge", "sync" or "ui"."""
+    with contextlib.chdir(folder):
+        return command(name)
 
 
 def train(folder, *overrides, check=True):

@@ -1,4 +1,4 @@
-"""The command line of this process, for messages that ask a person to repeat it."""
+"""Command lines in messages that ask a person to type them."""
 
 import shlex
 import shutil
@@ -7,15 +7,26 @@ from pathlib import Path
 
 
 def this_command() -> str:
-    """The command line as a shell takes it: "python -m src.train -m 'loss.temperature=0.1,0.2'"."""
+    """The command line of this process as a shell takes it: "python -m src.train -m 'loss.temperature=0.1,0.2'"."""
     return shlex.join([*_program(Path(sys.argv[0])), *sys.argv[1:]])
+
+
+def as_typed(program: Path) -> str:
+    """What a person types to start `program`: its name if that finds it, else its path, from the working directory.
+
+    python, in an activated environment; .venv/bin/python beside one that is not.
+    """
+    found = shutil.which(program.name)
+    if found is not None and Path(found).parent.samefile(program.parent):
+        return program.name
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 def _program(script: Path) -> list[str]:
     module = getattr(sys.modules["__main__"], "__spec__", None)
     if module is not None:
-        return ["python", "-m", module.name]
+        return [as_typed(Path(sys.executable)), "-m", module.name]
     if script.suffix == ".py":
-        return ["python", str(script)]
-    found = shutil.which(script.name)  # a console command, such as contrastive-train
-    return [script.name if found is not None and Path(found).samefile(script) else str(script)]
+        return [as_typed(Path(sys.executable)), str(script)]
+    return [as_typed(script.absolute())]  # a console command, such as contrastive-train

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 
 from contrastive_app.judge.unfinished import ROWS_PER_PART
-from support.commands import run, start, start_together, wait_while_running
+from support.commands import run, start, start_together, typed, wait_while_running
 from support.judges import export
 from support.rows import as_jsonl, write_rows
 
@@ -211,4 +211,4 @@ def test_a_killed_command_goes_on_in_two_processes_and_each_row_is_there_once(tr
 def test_from_a_new_interpreter_the_command_explains_itself(trained):
     done = run(*JUDGE, "--help", cwd=trained.folder, new_interpreter=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: python -m src.judge ")
+    assert done.stdout.startswith(f"usage: {typed('judge', trained.folder)} ")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contrastive_app.places import command
 from contrastive_app.report.evidence import gather
 from contrastive_app.report.verdict import verdict_of
 from contrastive_app.report.wording import signed
@@ -34,13 +35,13 @@ def test_without_a_baseline_one_seed_names_the_best_and_no_more(sweep):
 
 def test_an_open_question_ends_with_the_command_that_decides_it(sweep):
     sweep.trial(0.07, 0.1, 0.8)
-    command = "python -m src.train -m x=1,2"
+    asked = "python -m src.train -m x=1,2"
     stage = "hydra.sweeper.confirm.top_k=1 hydra.sweeper.confirm.num_seeds=8"
     baseline = "'hydra.sweeper.confirm.baseline={loss.lambda_contrastive:0}'"
-    found = verdict(replace(sweep.outcome(), command=command))
-    assert found.next_step == f"To decide it with 16 runs on fresh seeds: {command} {stage} {baseline}"
+    found = verdict(replace(sweep.outcome(), command=asked))
+    assert found.next_step == f"To decide it with 16 runs on fresh seeds: {asked} {stage} {baseline}"
     few = sweep.confirmation(0, shifted(0.1, noise=0.01)[:3], BASE[:3])
-    confirmed = f"{command} hydra.sweeper.confirm.num_seeds=3"
+    confirmed = f"{asked} hydra.sweeper.confirm.num_seeds=3"
     assert verdict(replace(sweep.outcome(few), command=confirmed)).next_step == found.next_step
 
 
@@ -48,7 +49,7 @@ def test_a_decided_question_ends_with_the_command_that_trains_the_best_again(swe
     sweep.trial(0.07, 0.1, 0.8)
     outcome = replace(sweep.outcome(sweep.confirmation(0, shifted(0.05), BASE)), sweep_dir=Path("multirun/s t"))
     assert verdict(outcome).next_step == (
-        "To train the best again: python -m src.train --config-dir 'multirun/s t' --config-name best_config"
+        f"To train the best again: {command('train')} --config-dir 'multirun/s t' --config-name best_config"
     )
 
 
