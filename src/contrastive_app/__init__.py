@@ -2,5 +2,5 @@
 
 In: a composed Hydra configuration. Out: the objective of one training run, its output folder, its record; for a sweep,
 its report. It joins the library with the sweep engine; both know nothing of it, and nobody imports it but the entry
-points and the configuration (`contrastive_app.parts.preflight`, `contrastive_app.report.report`).
+points and the configuration (`contrastive_app.sweep_checks.preflight`, `contrastive_app.report.report`).
 """

@@ -1,19 +1,14 @@
 """Builds what a run is made of from its configuration: model, loss, optimizer, sampler, data, tracking, objective."""
 
-import json
-from collections.abc import Callable, Hashable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from contrastive_app.checks import check_before_data
-from contrastive_app.command_line import check_arguments, check_keys
-from contrastive_app.interrupts import close_first
-from contrastive_app.launched import num_launched
+from contrastive_app.command_line import check_arguments
 from contrastive_app.places import CONF
 from contrastive_app.values import check_values
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
@@ -56,11 +51,12 @@ class Parts(NamedTuple):
     judge: "Judge"
 
 
-def build_parts(config: DictConfig) -> Parts:
-    return _parts_of(config, lambda node: instantiate(node, _convert_="all"))
+def _instantiated(node: DictConfig) -> Any:
+    return instantiate(node, _convert_="all")
 
 
-def _parts_of(config: DictConfig, build: Callable[[DictConfig], Any]) -> Parts:
+def build_parts(config: DictConfig, build: Callable[[DictConfig], Any] = _instantiated) -> Parts:
+    """build: makes the object of a node."""
     from contrastive_learning.data.cutoff import check_share
 
     check_values(config)
@@ -92,71 +88,6 @@ def wants_report(config: DictConfig, *, in_sweep: bool) -> bool:
     if wanted and in_sweep:
         raise ValueError("data.report=true prints what is read of one data set and trains nothing: leave out -m")
     return wanted is True
-
-
-def preflight(config: DictConfig) -> str:
-    """Check the configuration of a sweep's first trial. Returns the fingerprint of its data. After it, trials run.
-
-    Raises ValueError, or what Hydra raises for a node that cannot be built: the sweep then ends before its first trial.
-    """
-    check_keys(config, CONF)
-    if num_launched() > 1:
-        raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
-    wants_report(config, in_sweep=True)
-    parts = _parts_of(config, _built_once)
-    objective_names(config)
-    check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)
-    if parts.loss.weights:
-        load_data(config, parts)  # only the data tell whether there is one weight per criterion
-    fingerprint = _fingerprint(cast("Hashable", parts.source))
-    close_first()
-    return fingerprint
-
-
-def check_point(config: DictConfig) -> None:
-    """Check a configuration of a sweep: options, whether encoder and data are there. Quick for similar ones.
-
-    Raises ValueError, or what Hydra raises for a node that cannot be built.
-    """
-    check_keys(config, CONF)
-    parts = _parts_of(config, _built_once)
-    if str(config.sampler.get("_target_", "")).startswith("contrastive_learning."):
-        _check_sampler(parts)
-    objective_names(config)
-    _check_encoder(parts.recipe.encoder, config.data.max_length)
-    _fingerprint(cast("Hashable", parts.source))
-
-
-def _check_sampler(parts: Parts) -> None:
-    """Have the sampler check its options on two responses; one of somebody else's may need other ones."""
-    import numpy as np
-
-    from contrastive_learning.samplers import Examples
-
-    votes, two = np.array([[0], [1]]), np.arange(2)
-    parts.make_sampler(Examples(votes, np.ones_like(votes), lengths=two, texts=two, domains=two))
-
-
-@cache
-def _check_encoder(encoder: Any, max_length: int) -> None:
-    encoder.check(max_length)
-
-
-@cache
-def _fingerprint(source: Hashable) -> str:
-    return cast("DataSource", source).fingerprint()
-
-
-def _built_once(node: DictConfig) -> Any:
-    try:
-        return _built(json.dumps(OmegaConf.to_container(node, resolve=True), ensure_ascii=False))
-    except HydraException:
-        return instantiate(node, _convert_="all")  # fails too, and names the node's place
-
-
-@cache
-def _built(node: str) -> Any:
-    return instantiate(json.loads(node), _convert_="all")
 
 
 def objective_names(config: DictConfig) -> tuple[str, ...]:

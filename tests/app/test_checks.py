@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 
-from contrastive_app.parts import preflight
+from contrastive_app.sweep_checks import preflight
 from optuna_sweep.errors import SweepError
 from optuna_sweep.study.ledger import open_ledger, open_patiently
 from optuna_sweep.study.storage import storage_lock

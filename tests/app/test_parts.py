@@ -4,8 +4,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 
-from contrastive_app.parts import build_parts, check_point, load_data, training_set
+from contrastive_app.parts import build_parts, load_data, training_set
 from contrastive_app.places import CONF
+from contrastive_app.sweep_checks import check_point
 from hydra_plugins.contrastive_sweeper.trial import ConfigurationError
 from support.rows import write_rows
 
