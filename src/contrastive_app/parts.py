@@ -1,7 +1,7 @@
 """Builds what a run is made of from its configuration: model, loss, optimizer, sampler, data, tracking, objective."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a sweep checks before its first trial, and in dry runs: every point, then the first configuration with its stores.
+"""What a sweep checks before its first trial, and in dry runs: every point; then the first one with its stores.
 
 `hydra.sweeper.check` and `hydra.sweeper.preflight` of conf/train.yaml name the two functions.
 """
