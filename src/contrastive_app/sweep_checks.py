@@ -34,7 +34,7 @@ def check_point(config: DictConfig) -> None:
         _check_sampler(parts)
     objective_names(config)
     _check_encoder(parts.recipe.encoder, config.data.max_length)
-    _fingerprint(cast("Hashable", parts.source))
+    _check_data(cast("Hashable", parts.source))
 
 
 def preflight(config: DictConfig) -> str:
@@ -46,12 +46,12 @@ def preflight(config: DictConfig) -> str:
     if num_launched() > 1:
         raise ValueError("a sweep starts its processes itself: run it without torchrun and accelerate launch")
     wants_report(config, in_sweep=True)
-    parts = build_parts(config, _built_once)
+    parts = build_parts(config)
     objective_names(config)
     check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
-    fingerprint = _fingerprint(cast("Hashable", parts.source))
+    fingerprint = parts.source.fingerprint()  # anew: a notebook may sweep again, when the data have changed
     close_first()
     return fingerprint
 
@@ -72,8 +72,8 @@ def _check_encoder(encoder: Any, max_length: int) -> None:
 
 
 @cache
-def _fingerprint(source: Hashable) -> str:
-    return cast("DataSource", source).fingerprint()
+def _check_data(source: Hashable) -> None:
+    cast("DataSource", source).fingerprint()
 
 
 def _built_once(node: DictConfig) -> Any:
