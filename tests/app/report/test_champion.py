@@ -80,7 +80,7 @@ def test_the_champion_is_asked_what_the_best_has_recorded(registry, sweep):
     assert case.said.heading == ["", "yes votes", "the champion", "the best", "right"]
     page = next(report(whole(registry.config), sweep.outcome(), sweep.folder)).read_text(encoding="utf-8")
     assert ">Against the champion<" in page
-    assert "On test, 1 of 8 decisions of the best differ from its." in page
+    assert "On test, 1 of 8 decisions of the best differ from the champion's." in page
     assert RESPONSES[0].response in page
 
 
