@@ -61,7 +61,7 @@ def test_where_lambda_0_is_kept_the_next_command_trains_it(sweep):
     folder.mkdir()
     (folder / "config.yaml").write_text("loss: {lambda_contrastive: 0}", encoding="utf-8")
     assert verdict(outcome).next_step == (
-        f"To train λ = 0 again: python -m src.train --config-dir {folder} --config-name config"
+        f"To train λ = 0 again: {command('train')} --config-dir {folder} --config-name config"
     )
 
 
