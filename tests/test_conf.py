@@ -1,11 +1,14 @@
 """Every YAML of every group composes and builds."""
 
+from inspect import Parameter, signature
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
+
+from contrastive_learning.data.tokenized import tokenize
 
 CONF = Path(__file__).parents[1] / "conf"
 CHOICES = sorted((file.parent.name, file.stem) for file in CONF.glob("*/*.yaml"))
@@ -28,6 +31,25 @@ def test_every_choice_builds(group, choice, tmp_path, monkeypatch):
     assert OmegaConf.to_container(config, resolve=True)
     node = config[group].source if group == "data" else config[group]
     assert instantiate(node, _convert_="all") is not None
+
+
+@pytest.mark.parametrize("choice", ["aihub", "sample", "votes"])
+def test_a_source_in_python_has_the_defaults_of_its_file(choice):
+    file = OmegaConf.load(CONF / "data" / f"{choice}.yaml")
+    source = OmegaConf.to_container(file.source)
+    defaults = {
+        name: list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        for name, parameter in signature(get_object(source.pop("_target_"))).parameters.items()
+    }
+    linked = {"path": Parameter.empty, "unjudged_path": file.get("unjudged")}
+    assert defaults == source | {name: value for name, value in linked.items() if name in source}
+
+
+def test_what_is_tokenised_in_python_has_the_defaults_of_your_own_data():
+    file = OmegaConf.load(CONF / "data" / "votes.yaml")
+    parameters = signature(tokenize).parameters
+    for name in ("max_length", "prefix", "cache_dir"):
+        assert str(parameters[name].default) == str(file[name])
 
 
 def test_groups_compose_freely():

@@ -11,6 +11,7 @@ from hashlib import sha256
 import pytest
 import yaml
 
+from contrastive_learning.model import ScratchEncoder
 from local_slots.settings import LocalLauncherConf
 from optuna_sweep.settings import PRUNERS, SAMPLERS, ConfirmConf, OptunaSweeperConf
 from support.commands import ROOT, SMALL, train
@@ -223,6 +224,27 @@ def test_the_file_map_shows_every_folder():
         folder = folder if line.startswith(" ") else path
     rooms = [*SRC.iterdir(), *(SRC / "contrastive_learning").iterdir()]
     assert {path for path in rooms if path.is_dir() and path.name != "__pycache__"} <= shown
+
+
+def test_the_example_of_the_library_runs_as_printed(tmp_path, monkeypatch):
+    """Only its size is changed: fewer responses, and a small encoder that is not downloaded."""
+    (script,) = (content for language, content in blocks(read(ROOT / "README.md")) if language == "python")
+    small = ScratchEncoder(vocab_size=300, hidden_size=16, num_layers=1, num_heads=2, max_positions=256, dropout=0.0)
+    tokenizer = small.tokenizer(["안녕하세요 오늘 날씨 어때요"])
+    tokenizer.save_pretrained(tmp_path)
+    small.encoder(tokenizer).save_pretrained(tmp_path)
+    for printed, smaller in {
+        "SampleData()": "SampleData(train_size=64, valid_size=32, test_size=0, test_ood_size=0)",
+        '"klue/roberta-base"': repr(str(tmp_path)),
+        '"epochs": 5': '"epochs": 1',
+    }.items():
+        assert printed in script
+        script = script.replace(printed, smaller)
+    monkeypatch.chdir(tmp_path)
+    made = {}
+    exec(script, made)
+    assert made["trainer"].epoch == 1
+    assert "macro_f1" in made["trainer"].evaluate()
 
 
 @pytest.mark.slow

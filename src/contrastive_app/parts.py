@@ -198,16 +198,9 @@ def build_trainer(
     check_servable(model)
     if rank() > 0:
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
-    train = data.splits["train"]
     on_gpu = resolve_device(parts.settings.device) == "cuda"
-
-    def by_length(split: "TokenizedSplit") -> "DataLoader[int]":
-        return DataLoader(split, batch_sampler=split.batches_by_length(EVAL_BATCH_SIZE), collate_fn=split.collate)
-
     held_out = {
-        prefix: by_length(split)
-        for prefix, split in ((prefix, data.splits.get(name)) for name, prefix in METRIC_PREFIXES.items())
-        if split is not None
+        prefix: data.loader(name, EVAL_BATCH_SIZE) for name, prefix in METRIC_PREFIXES.items() if name in data.splits
     }
     return ContrastiveTrainer(
         model,
@@ -229,7 +222,7 @@ def build_trainer(
             checkpoint_dir=output / "checkpoints",
             hooks=hooks,
             judge=parts.judge,
-            training=by_length(train),
+            training=data.loader("train", EVAL_BATCH_SIZE),
         ),
         cutoff=_cutoff(config, data),
     )

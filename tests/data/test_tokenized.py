@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from contrastive_learning.data import tokenized as tokenized_module
+from contrastive_learning.data import token_files
 from contrastive_learning.data.inputs import encode
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 from contrastive_learning.data.tokenized import tokenize
@@ -161,7 +161,7 @@ def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path):
 
 def test_writing_in_many_pieces_changes_nothing(tmp_path, monkeypatch):
     whole = tokenized(tmp_path / "whole", FewResponses()).splits["train"]
-    monkeypatch.setattr(tokenized_module, "ROWS_AT_A_TIME", 3)
+    monkeypatch.setattr(token_files, "ROWS_AT_A_TIME", 3)
     pieces = tokenized(tmp_path / "pieces", FewResponses()).splits["train"]
     assert {name: pieces.column(name) for name in TEXTS} == {name: whole.column(name) for name in TEXTS}
     expected, found = (split.collate(range(8)) for split in (whole, pieces))

@@ -2,7 +2,8 @@
 
 In: files or settings. Out: `Splits` of checked `RatedResponse`s (a class here is a `DataSource`: all checks on outside
 data happen in this package), then `tokenized.TokenizedData`, cached on disk, whose splits collate batches.
-Only `inputs.py` and `tokenized.py` import other rooms: `model.encoders` for the tokenizer and `samplers.examples`.
+Only `inputs.py`, `token_files.py` and `tokenized.py` import other rooms: `model.encoders` for the tokenizer, and
+`samplers.examples`.
 Every other room may import `responses.py`, `batches.py` and `tokenized.py`.
 """
 

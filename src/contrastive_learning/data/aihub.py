@@ -51,11 +51,11 @@ class AIHubData:
         self,
         path: str | Path,
         *,
-        criteria: Sequence[str] | None,
-        valid_fraction: float,
-        test_fraction: float,
-        held_out_domains: Sequence[str],
-        split_seed: int,
+        criteria: Sequence[str] | None = None,
+        valid_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        held_out_domains: Sequence[str] = (),
+        split_seed: int = 0,
     ) -> None:
         self._path = path
         self._rules = SplitRules(criteria, valid_fraction, test_fraction, held_out_domains, split_seed)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,29 +16,17 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
-from contrastive_learning.data.inputs import encode, tokenizer_for
-from contrastive_learning.data.responses import SPLITS, UNJUDGED, DataSource, RatedResponse, Splits
+from contrastive_learning.choices import check_choice
+from contrastive_learning.data.responses import SPLITS, UNJUDGED, DataSource
 from contrastive_learning.data.rows import composed
+from contrastive_learning.data.token_files import digest_of, write
 from contrastive_learning.model.encoders import PretrainedEncoder, ScratchEncoder
 from contrastive_learning.samplers.examples import Examples, IntArray
 
-ROWS_AT_A_TIME = 4096  # tokenised and written together, so that memory does not grow with the data
-MOST_UNKNOWN = 0.1  # share of unknown tokens in a split above which a remark says so
 CACHE_VERSION = 3  # raise when the layout of the files or the form of the input changes
-SCHEMA = pa.schema(
-    {
-        "id": pa.string(),
-        "domain": pa.string(),
-        "context": pa.list_(pa.string()),
-        "response": pa.string(),
-        "first_token": pa.int64(),
-        "num_tokens": pa.int32(),
-        "text_number": pa.int64(),  # equal for equal inputs
-    }
-)  # and the votes
 
 
 class TokenizedSplit(Dataset[int]):
@@ -128,6 +115,16 @@ class TokenizedData:
     fingerprint: str  # of the data, not of the tokenizer
     unjudged: TokenizedSplit | None = None  # responses without votes; None if there are none
 
+    def loader(self, split: str, batch_size: int, *, shuffle: bool = False) -> "DataLoader[int]":
+        """Batches of `batch_size` responses for ContrastiveTrainer: of similar lengths or, if `shuffle`, at random.
+
+        Raises ValueError if the data have no such split.
+        """
+        part = self.splits[check_choice("split", split, self.splits)]
+        if shuffle:
+            return DataLoader(part, batch_size, shuffle=True, collate_fn=part.collate)
+        return DataLoader(part, batch_sampler=part.batches_by_length(batch_size), collate_fn=part.collate)
+
     def with_training_subset(self, num_responses: int | None, seed: int) -> "TokenizedData":
         """The same data with a random subset of `num_responses` training responses; None = all of them."""
         if num_responses is None:
@@ -146,16 +143,21 @@ class TokenizedData:
 
 def tokenize(
     source: DataSource,
-    encoder: PretrainedEncoder | ScratchEncoder,
+    encoder: PretrainedEncoder | ScratchEncoder | str,
     *,
-    max_length: int,
-    prefix: str,
-    cache_dir: Path,
+    max_length: int = 256,
+    prefix: str = "",
+    cache_dir: Path = Path(".cache/tokenized"),
 ) -> TokenizedData:
     """Read, check and tokenise `source`, or map what an earlier run wrote to `cache_dir`.
 
-    max_length: tokens per response with its context. prefix: text before each input, "" for none.
+    encoder: whose tokenizer is used; or its hub id or folder. max_length: tokens per response with its context.
+    prefix: text before each input, "" for none. Raises ValueError for what is wrong with options or data.
+
+    >>> tokenize(VotesData("judged.jsonl"), "klue/roberta-base").loader("train", 32, shuffle=True)  # doctest: +SKIP
     """
+    if isinstance(encoder, str):
+        encoder = PretrainedEncoder(encoder)
     if max_length < 8:
         raise ValueError(f"data.max_length must be at least 8, got {max_length}")
     prefix = composed(prefix)  # as the texts are
@@ -166,7 +168,7 @@ def tokenize(
     _make_writable(cache_dir)
     with FileLock(f"{folder}.lock"):
         if not _is_whole(folder):
-            _write(folder, source.load(), encoder, max_length, prefix)
+            write(folder, source.load(), encoder, max_length, prefix)
     return _map(folder, fingerprint)
 
 
@@ -177,103 +179,6 @@ def _make_writable(cache_dir: Path) -> None:
         raise ValueError(f"data.cache_dir must be a folder, got {cache_dir}: {error.strerror}") from error
     if not os.access(cache_dir, os.W_OK):
         raise ValueError(f"data.cache_dir must be a folder that can be written, got {cache_dir}")
-
-
-def _write(
-    folder: Path, data: Splits, encoder: PretrainedEncoder | ScratchEncoder, max_length: int, prefix: str
-) -> None:
-    tokenizer = tokenizer_for(encoder, data.train)
-    temporary = folder.with_name(f".writing-{folder.name}")  # one at a time: the caller holds the folder's lock
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
-    temporary.mkdir()
-    try:
-        tokenizer.save_pretrained(temporary / "tokenizer")
-        numbers: dict[str, dict[bytes, int]] = {name: {} for name in SPLITS}
-        numbers[UNJUDGED] = numbers["train"]  # they share batches
-        for name, numbers_of_split in numbers.items():
-            if responses := getattr(data, name):
-                path = temporary / f"{name}.arrow"
-                _write_split(
-                    path,
-                    responses,
-                    data.criteria,
-                    tokenizer,
-                    numbers_of_split,
-                    max_length=max_length,
-                    prefix=prefix,
-                )
-        meta = {"criteria": data.criteria, "remarks": [*data.remarks, *_unknown_tokens(temporary, tokenizer)]}
-        digests = {path.name: _digest(path) for path in temporary.glob("*.*") if path.is_file()}
-        (temporary / "meta.json").write_text(
-            json.dumps(meta | {"digests": digests}, ensure_ascii=False), encoding="utf-8"
-        )
-        shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted or damaged write
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _unknown_tokens(folder: Path, tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """A remark per split of which the tokenizer does not know more than MOST_UNKNOWN of the tokens."""
-    remarks = []
-    for path in (folder / f"{name}.tokens" for name in (*SPLITS, UNJUDGED)):
-        if not path.exists() or tokenizer.unk_token_id is None:
-            continue
-        tokens = np.fromfile(path, dtype=np.int32)
-        of_text = tokens[~np.isin(tokens, [tokenizer.cls_token_id, tokenizer.sep_token_id])]
-        share = float(np.mean(of_text == tokenizer.unk_token_id)) if len(of_text) > 0 else 0.0
-        if share > MOST_UNKNOWN:
-            remarks.append(
-                f"{path.stem}: {share:.0%} of the tokens are unknown to the encoder ({tokenizer.unk_token}), so it "
-                "cannot read them: choose an encoder of the language and script of the data"
-            )
-    return remarks
-
-
-def _write_split(
-    path: Path,
-    responses: Sequence[RatedResponse],
-    criteria: Sequence[str],
-    tokenizer: PreTrainedTokenizerFast,
-    numbers: dict[bytes, int],
-    *,
-    max_length: int,
-    prefix: str,
-) -> None:
-    """Write the columns to `path`, and the tokens of all rows to the file .tokens next to it.
-
-    numbers: of each distinct input of what is written before; this adds its own.
-    """
-    counts, schema = pa.list_(pa.int16(), len(criteria)), SCHEMA
-    for name in ("yes_votes", "num_votes"):
-        schema = schema.append(pa.field(name, counts))
-    first_token = 0
-    with (
-        path.with_suffix(".tokens").open("wb") as tokens,
-        pa.OSFile(str(path), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        for start in range(0, len(responses), ROWS_AT_A_TIME):
-            some = responses[start : start + ROWS_AT_A_TIME]
-            encoded = encode(some, tokenizer, max_length=max_length, prefix=prefix)
-            rows = [np.array(row, dtype=np.int32).tobytes() for row in encoded]
-            tokens.write(b"".join(rows))
-            lengths = np.array([len(row) for row in encoded])
-            keys = [hashlib.blake2b(row, digest_size=16).digest() for row in rows]
-            votes = [[item.votes.get(criterion, (0, 0)) for criterion in criteria] for item in some]
-            columns = {
-                "id": [item.id for item in some],
-                "domain": [item.domain for item in some],
-                "context": [item.context for item in some],
-                "response": [item.response for item in some],
-                "first_token": first_token + np.cumsum(lengths) - lengths,
-                "num_tokens": lengths,
-                "text_number": [numbers.setdefault(key, len(numbers)) for key in keys],
-                "yes_votes": [[yes for yes, _ in row] for row in votes],
-                "num_votes": [[total for _, total in row] for row in votes],
-            }
-            writer.write_batch(pa.record_batch(columns, schema))
-            first_token += int(lengths.sum())
 
 
 def _map(folder: Path, fingerprint: str) -> TokenizedData:
@@ -294,14 +199,9 @@ def _is_whole(folder: Path) -> bool:
     """Whether every file has its recorded digest; a power failure can leave holes in a file of the right size."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return all(_digest(folder / name) == digest for name, digest in meta["digests"].items())
+        return all(digest_of(folder / name) == digest for name, digest in meta["digests"].items())
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tokenizer_key(encoder: PretrainedEncoder | ScratchEncoder) -> str:

@@ -34,28 +34,33 @@ class VotesData:
     Each may be mlflow:EXPERIMENT instead, the judged traces of an experiment in `store` (see traces).
     A missing valid or test is drawn from train (see splits.draw_groups).
 
+    The defaults are those of conf/data/votes.yaml, which says what each option means.
+
     Responses of train without any votes, and all of `unjudged_path` (its votes, if there are any, are not used), become
     `Splits.unjudged`; see splits.make_splits for those that are left out.
+
+    >>> splits = VotesData("judged.jsonl").load()  # doctest: +SKIP
+    >>> len(splits.train), splits.criteria  # doctest: +SKIP
+    (800, ('consistency', 'specificity'))
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        valid_path: str | Path | None,
-        test_path: str | Path | None,
-        test_ood_path: str | Path | None,
-        # these five have defaults for recorded configurations that are older than they are
+        valid_path: str | Path | None = None,
+        test_path: str | Path | None = None,
+        test_ood_path: str | Path | None = None,
         unjudged_path: str | Path | None = None,
         format: str = "auto",
         yes_from: float | None = None,
         hash_annotators: bool = False,
         store: str = "sqlite:///mlflow.db",
-        criteria: Sequence[str] | None,
-        valid_fraction: float,
-        test_fraction: float,
-        held_out_domains: Sequence[str],
-        split_seed: int,
+        criteria: Sequence[str] | None = None,
+        valid_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        held_out_domains: Sequence[str] = (),
+        split_seed: int = 0,
     ) -> None:
         self._path = path
         self._given = {"valid": valid_path, "test": test_path, "test_ood": test_ood_path, UNJUDGED: unjudged_path}

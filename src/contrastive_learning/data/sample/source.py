@@ -24,17 +24,20 @@ class SampleData:
 
     Nothing is read or downloaded, and equal settings give equal data on every machine. Only `held_out_topic`
     occurs in `test_ood`, and only there; no other topic shares its vocabulary.
+
+    >>> SampleData(train_size=2).load().train[0].domain
+    '기술과학'
     """
 
     def __init__(
         self,
         *,
-        train_size: int,
-        valid_size: int,
-        test_size: int,
-        test_ood_size: int,
-        held_out_topic: str,
-        seed: int,
+        train_size: int = 2000,
+        valid_size: int = 400,
+        test_size: int = 400,
+        test_ood_size: int = 400,
+        held_out_topic: str = "여행, 여가, 취미",
+        seed: int = 0,
     ) -> None:
         self.sizes = {"train": train_size, "valid": valid_size, "test": test_size, "test_ood": test_ood_size}
         self.held_out_topic = check_choice("data.source.held_out_topic", held_out_topic, TOPICS)
