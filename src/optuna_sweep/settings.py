@@ -193,6 +193,18 @@ class NSGAIISamplerConf:
 
 
 @dataclass
+class HubSamplerConf:
+    """A sampler of OptunaHub; needs the package optunahub."""
+
+    _target_: str = "optuna_sweep.plan.hub.hub_sampler"
+    name: str = MISSING  # of its package: samplers/hebo
+    class_name: str | None = None  # null: the package's first sampler
+    registry: str | None = None  # a folder with packages; null: the hub
+    arguments: dict[str, Any] = field(default_factory=dict)  # of the class
+    seed: int | None = None
+
+
+@dataclass
 class NopPrunerConf:
     _target_: str = "optuna.pruners.NopPruner"
 
@@ -253,6 +265,7 @@ SAMPLERS = {
     "qmc": QMCSamplerConf,
     "nsgaii": NSGAIISamplerConf,
     "grid": GridSamplerConf,
+    "hub": HubSamplerConf,
 }
 PRUNERS = {
     "none": NopPrunerConf,

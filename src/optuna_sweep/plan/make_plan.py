@@ -40,7 +40,7 @@ def make_plan(settings: OptunaSweeperConf, context: HydraContext, config: DictCo
     _check_settings(settings, objective)
     custom = settings.custom_search_space is not None
     sampler = sampler_name(settings.sampler, space, len(objective.directions), custom=custom)
-    check_sampler(sampler, space)
+    check_sampler(settings.sampler, sampler, space)
     points, num_trials = points_of(settings, space, custom=custom)
     settings = replace(settings, enqueue=[space.without_fixed(point) for point in settings.enqueue])
     for point in settings.enqueue:

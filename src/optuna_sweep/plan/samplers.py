@@ -8,6 +8,7 @@ import optuna
 from hydra.utils import instantiate
 
 from optuna_sweep.errors import SweepError
+from optuna_sweep.plan.hub import hub_sampler
 from optuna_sweep.plan.space import Space
 
 GP_DIMENSIONS = 6  # with more of them, TPE is the better bet
@@ -33,8 +34,10 @@ def sampler_name(conf: Mapping[str, Any], space: Space, num_objectives: int, *, 
     return "optuna.samplers.GPSampler" if use_gp else "optuna.samplers.TPESampler"
 
 
-def check_sampler(target: str, space: Space) -> None:
+def check_sampler(conf: Mapping[str, Any], target: str, space: Space) -> None:
     """Raises SweepError if the sampler needs a package that is not installed, or a space that this one is not."""
+    if target.endswith(".hub_sampler"):
+        hub_sampler(**_arguments(conf))
     if not target.endswith(".CmaEsSampler"):
         return
     if find_spec("cmaes") is None:
@@ -50,11 +53,14 @@ def check_sampler(target: str, space: Space) -> None:
 
 def make_sampler(conf: Mapping[str, Any], target: str, num_trials: int) -> optuna.samplers.BaseSampler:
     """num_trials: how many the study has, which moves the seed: a resumed study must not repeat its first points."""
-    arguments = {key: value for key, value in conf.items() if value is not None and key not in ("_target_", "seed")}
-    arguments.pop("_partial_", None)
     seed = conf.get("seed") or 0
     if not target.endswith("QMCSampler"):  # its place in the sequence is in the study; the seed scrambles all of it
         seed += num_trials
-    sampler = instantiate({"_target_": target, "seed": seed, **arguments})
+    sampler = instantiate({"_target_": target, "seed": seed, **_arguments(conf)})
     assert isinstance(sampler, optuna.samplers.BaseSampler)
     return sampler
+
+
+def _arguments(conf: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = ("_target_", "_partial_", "seed")
+    return {key: value for key, value in conf.items() if value is not None and key not in hidden}
