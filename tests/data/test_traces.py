@@ -68,6 +68,8 @@ def test_the_last_answer_is_the_response(outputs):
         ("x", None, "outputs must be"),
         ("x", " ", "response must not be empty"),
         ("x", {"choices": []}, "choices must be a list of objects"),
+        ({"messages": 3}, "z", "^messages must be a list of turns or one text, got 3"),
+        ({"context": [3]}, "z", r"^context\[0\] must be text, got 3"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(inputs, outputs, told):
@@ -174,7 +176,7 @@ def test_traces_in_a_file_are_read_alike(experiment, tmp_path):
         assert items[0] == items[1]
 
 
-def test_what_is_wrong_with_traces_is_one_line(experiment):
+def test_what_is_wrong_with_traces_is_one_line(experiment, tmp_path):
     with pytest.raises(
         ValueError, match=r"^mlflow:suport: there is no experiment suport in sqlite:.*did you mean support"
     ):
@@ -187,5 +189,8 @@ def test_what_is_wrong_with_traces_is_one_line(experiment):
         ValueError, match=rf"^mlflow:support, trace {trace_id}: votes.clear: a vote must be .* got 'perhaps'"
     ):
         experiment.data().load()
+    file = write_rows(tmp_path / "traces.jsonl", [{"trace_id": "tr-1", "response": "네", "assessments": [3]}])
+    with pytest.raises(ValueError, match=r"traces.jsonl, line 1: assessments must be a list as MLflow writes it, got"):
+        VotesData(file, **DEFAULTS).load()
     with pytest.raises(ValueError, match="^data.source.store: "):
         VotesData("mlflow:support", store="http://127.0.0.1:9", **DEFAULTS).load()

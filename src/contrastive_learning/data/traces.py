@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 IN_STORE = "mlflow:"  # before the name of an experiment, as a path
 ASKED = ("context", "prompt", *CHATS)  # fields of inputs
 SESSION = "mlflow.trace.session"  # in the metadata of a trace: the conversation that it belongs to
+KEYS = {"assessment_name", "source"}  # of an assessment
 PAGE = 500  # the most traces that a store returns at a time
 
 
@@ -31,13 +32,17 @@ def traces_in(address: str, store: str) -> Traces:
     name, uri = address.removeprefix(IN_STORE), absolute(store)
     check_store(uri, name, option="data.source.store")
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         names = sorted(found.name for found in client.search_experiments())
         raise ValueError(f"{address}: there is no experiment {name} in {redact(uri)}{did_you_mean(name, names)}")
-    rows = [_row(client.get_trace(trace_id)) for trace_id in _judged(client, experiment.experiment_id)]
+    try:
+        rows = [_row(client.get_trace(trace_id)) for trace_id in _judged(client, experiment.experiment_id)]
+    except MlflowException as error:
+        raise ValueError(redact(f"{address} cannot be read from {uri}: {' '.join(error.message.split())}")) from error
     if not rows:
         raise ValueError(f"{address}: no trace in {redact(uri)} has feedback of people (source_type HUMAN)")
     return Traces(address, rows)
@@ -83,14 +88,22 @@ def trace_row(row: Row, notes: Notes) -> Row:
     Feedback that was overridden, is no longer valid, or is an error is left out; so is that of machines. The session is
     the conversation, the tag `domain` the domain.
     """
-    metadata, tags = ({} if is_missing(row.get(name)) else row[name] for name in ("trace_metadata", "tags"))
+    metadata, tags = (row[name] if isinstance(row.get(name), dict) else {} for name in ("trace_metadata", "tags"))
     votes = [
         Judgement(said["assessment_name"], _annotator(said["source"]), said["feedback"].get("value"))
-        for said in row["assessments"]
+        for said in _assessments(row)
         if _is_of_a_person(said)
     ]
-    about = {"id": row["trace_id"], "conversation_id": metadata.get(SESSION), "domain": tags.get("domain")}
+    about = {"id": row.get("trace_id"), "conversation_id": metadata.get(SESSION), "domain": tags.get("domain")}
     return about | _texts(row.get("request"), row.get("response")) | {"votes": votes}
+
+
+def _assessments(row: Row) -> list[Mapping[str, Any]]:
+    given = row.get("assessments")
+    found = [] if is_missing(given) else given
+    if not isinstance(found, list) or not all(isinstance(each, dict) and each.keys() >= KEYS for each in found):
+        raise ValueError(f"assessments must be a list as MLflow writes it, got {shown(given)}")
+    return found
 
 
 def _is_of_a_person(assessment: Mapping[str, Any]) -> bool:
@@ -133,10 +146,15 @@ def _asked(inputs: Any) -> Any:
     """Turns or messages, oldest first."""
     if not isinstance(inputs, Mapping):
         return inputs
-    known = [inputs[name] for name in ASKED if not is_missing(inputs.get(name))]
-    if not known and inputs:
-        known = [_only_text(inputs, f"inputs must have {', '.join(ASKED)}")]
-    return [turn for turns in known for turn in listed(turns)]
+    said: list[Any] = []
+    for name in ASKED:
+        turns = [] if is_missing(inputs.get(name)) else listed(inputs[name])
+        if not isinstance(turns, list):
+            raise ValueError(f"{name} must be a list of turns or one text, got {shown(turns)}")
+        said += turns
+    if not said and inputs and not set(ASKED) & inputs.keys():
+        return [_only_text(inputs, f"inputs must have {', '.join(ASKED)}")]
+    return said
 
 
 def _answered(outputs: Any) -> str:
