@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
+from contrastive_app.report.between_seeds import between_seeds
 from contrastive_app.report.champion import Challenge
 from contrastive_app.report.changed import changed_judgements
 from contrastive_app.report.chart import charts
@@ -69,6 +70,7 @@ def render(
         arms=arms_table(evidence),
         quality=quality_table(evidence),
         criteria=criteria_table(evidence),
+        steadiness=between_seeds(evidence),
         changed=changed_judgements(evidence),
         challenge=challenge,
         reviews=list(reviews(evidence.best.folder)),
