@@ -41,7 +41,7 @@ from contrastive_app.record import (
 from contrastive_app.resume import is_continued, output_folder
 from contrastive_app.secrets import append
 from contrastive_learning.data.outline import outline
-from contrastive_learning.metrics.evaluation import Evaluation
+from contrastive_learning.metrics.evaluation import FEW_JUDGED, Evaluation
 from contrastive_learning.runtime.devices import join_processes, leave_processes
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import broadcast_from_main
@@ -264,8 +264,16 @@ class TrainingRun:
 
     def _say_results(self, run: Run, result: Result, model: str | None) -> None:
         heading = f"Best epoch {result.epoch} of {self._trainer.epoch}"
-        table = results_table(result.metrics, self._data.criteria, result.evaluations, heading=heading)
+        criteria, valid = self._data.criteria, result.evaluations["val"]
+        intervals = {
+            f"{prefix}/{name}": interval
+            for prefix, evaluation in result.evaluations.items()
+            for name, interval in evaluation.f1_intervals(criteria, valid).items()
+        }
+        table = results_table(result.metrics, criteria, result.evaluations, heading=heading, intervals=intervals)
         self._progress.results(table)
+        if intervals:
+            self._say(f"95 %: had other responses been drawn, for criteria with fewer than {FEW_JUDGED} judged ones")
         if self._trainer.judge is not None:
             self._say(comparison_remark(result.metrics))
         self._say(f"Recorded: {run.location()}")

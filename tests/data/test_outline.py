@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from contrastive_learning.data.outline import outline
 from contrastive_learning.data.responses import RatedResponse, Splits, VoteCount
 from contrastive_learning.data.tokenized import tokenize
@@ -25,6 +27,13 @@ class Source:
         return RatedResponse(f"r{index}", "weather", (), f"맑고 따뜻해요 {index}", votes, f"g{index}")
 
 
+FEW = "warning: too few judged responses for steady thresholds and figures"
+
+
+def without_kind(response):
+    return replace(response, votes={"clear": response.votes["clear"]})
+
+
 def of(source, folder):
     encoder = ScratchEncoder(vocab_size=200, hidden_size=16, num_layers=1, num_heads=2, max_positions=64, dropout=0.0)
     return outline(tokenize(source, encoder, max_length=32, prefix="", cache_dir=folder))
@@ -47,7 +56,13 @@ def test_many_yes_rates_are_wrapped(tmp_path):
     assert " ".join(map(str.strip, lines)) == f"yes in train: {', '.join(rates)}"
 
 
-def test_a_split_too_small_for_thresholds_is_named_with_its_rarest_criterion(tmp_path):
+def test_a_split_too_small_for_thresholds_is_named(tmp_path):
     first, _, warning = of(Source(29, votes=1), tmp_path)
     assert first.endswith("; 1 vote each")
-    assert warning == "warning: too few judged responses for steady thresholds and figures: test has 29 of clear"
+    assert warning == f"{FEW}: test has 29 of each criterion"
+
+
+def test_every_criterion_with_too_few_is_named(tmp_path):
+    source = Source(40)
+    source.load = lambda: replace(Source(40).load(), test=[*map(without_kind, Source(40).load().test)])
+    assert of(source, tmp_path)[-1] == f"{FEW}: test has 0 of kind"

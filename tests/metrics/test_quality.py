@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import somersd
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from contrastive_learning.metrics import choose_thresholds, quality_metrics, reliability
+from contrastive_learning.metrics import choose_thresholds, f1_scores, quality_metrics, reliability
 from contrastive_learning.metrics.rated import f1_of_both
 from contrastive_learning.metrics.table import METRICS
 
@@ -332,3 +332,14 @@ def test_shapes_that_do_not_match_are_refused():
         choose_thresholds(np.ones(4), votes, votes)
     with pytest.raises(ValueError, match="as many criteria each, got 2, 1 and 2"):
         quality_metrics(votes, votes, votes, ["c"], [0.5, 0.5])
+
+
+@settings(max_examples=50, deadline=None)
+@given(rated())
+def test_f1_by_itself_is_that_of_all_metrics(data):
+    probabilities, yes_votes, num_votes = data
+    names = [str(index) for index in range(probabilities.shape[1])]
+    thresholds = [0.4] * len(names)
+    every = quality_metrics(probabilities, yes_votes, num_votes, names, thresholds)
+    expected = [every.get(f"f1/{name}", np.nan) for name in names]
+    np.testing.assert_allclose(f1_scores(probabilities, yes_votes, num_votes, thresholds), expected)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 
 from contrastive_app.judge.origin import Origin
-from contrastive_learning.metrics import quality_metrics
+from contrastive_learning.metrics import bootstrap_intervals, quality_metrics
 
 RESAMPLES = 200
 SHOWN = {"macro_f1": "macro F1", "auroc": "AUROC", "brier": "Brier score"}
@@ -138,13 +138,10 @@ def _with_intervals(
         found = quality_metrics(probabilities, yes_votes, num_votes, settings["criteria"], settings["thresholds"])
         return [found.get(name, np.nan) for name in SHOWN]
 
-    draw = np.random.default_rng(0)
-    size = len(split[0])
-    samples = np.array([metrics(draw.integers(size, size=size)) for _ in range(RESAMPLES)])
-    ends = np.nanpercentile(samples, [2.5, 97.5], axis=0)
+    intervals = bootstrap_intervals(metrics, len(split[0]), RESAMPLES)
     return [
         (value, None, None) if np.isnan(value) else (value, float(low), float(high))
-        for value, low, high in zip(metrics(slice(None)), *ends, strict=True)
+        for value, (low, high) in zip(metrics(slice(None)), intervals, strict=True)
     ]
 
 

@@ -25,7 +25,7 @@ def outline(data: TokenizedData) -> list[str]:
     more = f", and {len(rates) - MOST_NAMED} more" if len(rates) > MOST_NAMED else ""
     criteria = "1 criterion" if len(rates) == 1 else f"{len(rates)} criteria"
     small = [found for name, split in data.splits.items() if (found := _too_few(name, split, data.criteria))]
-    warning = f"warning: too few judged responses for steady thresholds and figures: {', '.join(small)}"
+    warning = f"warning: too few judged responses for steady thresholds and figures: {'; '.join(small)}"
     return [
         f"data: {sizes} responses; {criteria}; {each} {'vote' if each == '1' else 'votes'} each",
         *textwrap.wrap(f"yes in train: {', '.join(rates[:MOST_NAMED])}{more}", WIDTH, subsequent_indent=" " * 14),
@@ -33,9 +33,14 @@ def outline(data: TokenizedData) -> list[str]:
     ]
 
 
-def _too_few(name: str, split: TokenizedSplit, criteria: tuple[str, ...]) -> str:
-    """Of which criterion the split has fewest, if that is too few; else empty."""
-    judged = (split.num_votes > 0).sum(0)
-    if name == "train" or judged.min() >= FEW_JUDGED:
+def _too_few(split: str, responses: TokenizedSplit, criteria: tuple[str, ...]) -> str:
+    """How many responses the split has of the criteria of which it has too few; else empty."""
+    judged = (responses.num_votes > 0).sum(0)
+    few = [f"{count} of {name}" for count, name in zip(judged, criteria, strict=True) if count < FEW_JUDGED]
+    if split == "train" or not few:
         return ""
-    return f"{name} has {judged.min()} of {criteria[judged.argmin()]}"
+    if len(few) == len(criteria) > 1:
+        least, most = judged.min(), judged.max()
+        few = [f"{least if least == most else f'{least}-{most}'} of each criterion"]
+    more = f" and {len(few) - MOST_NAMED} more" if len(few) > MOST_NAMED else ""
+    return f"{split} has {', '.join(few[:MOST_NAMED])}{more}"

@@ -12,10 +12,12 @@ from contrastive_learning.metrics.embeddings import effective_rank, embedding_me
 from contrastive_learning.metrics.quality import (
     Reliability,
     choose_thresholds,
+    f1_scores,
     quality_metrics,
     reliability,
     vote_share_metrics,
 )
+from contrastive_learning.metrics.resampling import bootstrap_intervals
 from contrastive_learning.metrics.steadiness import Steadiness, steadiness
 from contrastive_learning.metrics.vote_shares import (
     fit_concentrations,
@@ -27,10 +29,12 @@ from contrastive_learning.metrics.vote_shares import (
 __all__ = [
     "Reliability",
     "Steadiness",
+    "bootstrap_intervals",
     "chances_of_error",
     "choose_thresholds",
     "effective_rank",
     "embedding_metrics",
+    "f1_scores",
     "fit_concentrations",
     "fit_vote_shares",
     "posterior_shares",

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from contrastive_learning.data.batches import Batch
 from contrastive_learning.metrics import (
+    bootstrap_intervals,
     choose_thresholds,
     effective_rank,
     embedding_metrics,
+    f1_scores,
     fit_concentrations,
     fit_vote_shares,
     quality_metrics,
@@ -25,6 +27,7 @@ from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.processes import gather_columns, num_processes, rank
 
 FloatArray = NDArray[np.floating[Any]]  # as the model computed it: mostly float32
+FEW_JUDGED = 100  # responses: figures of fewer are told with an interval
 MAX_EMBEDDING_SAMPLES = 1000  # the embedding metrics compare all pairs
 
 
@@ -67,6 +70,30 @@ class Evaluation:
         spread = slice(None, None, 1 + len(self.features) // MAX_EMBEDDING_SAMPLES)  # rows may be sorted by domain
         embedding["feature_effective_rank"] = effective_rank(self.features[spread])
         return {**quality, **{f"embedding/{name}": value for name, value in embedding.items()}}
+
+    def f1_intervals(self, criteria: Sequence[str], valid: "Evaluation") -> dict[str, tuple[float, float]]:
+        """95 % intervals of `f1/<criterion>` and `macro_f1` of `metrics`, where fewer than FEW_JUDGED are judged.
+
+        They leave out the chance of training, and of choosing the thresholds on `valid`.
+        """
+
+        def scores(rows: Any) -> FloatArray:
+            votes = self.yes_votes[rows], self.num_votes[rows]
+            found = f1_scores(self.probabilities[rows], *votes, valid.thresholds)
+            defined = found[np.isfinite(found)]
+            return np.append(found, defined.mean() if len(defined) else np.nan)
+
+        few = (self.num_votes > 0).sum(axis=0) < FEW_JUDGED
+        if not few.any():
+            return {}
+        intervals = bootstrap_intervals(scores, len(self.probabilities))
+        shown = np.append(few, True) & np.isfinite(scores(slice(None)))
+        names = (*(f"f1/{criterion}" for criterion in criteria), "macro_f1")
+        return {
+            name: (float(low), float(high))
+            for name, (low, high), is_shown in zip(names, intervals, shown, strict=True)
+            if is_shown
+        }
 
     def embedding_metrics(self, criteria: Sequence[str]) -> dict[str, float]:
         """Those of `embedding_metrics`, without a prefix, on at most MAX_EMBEDDING_SAMPLES responses."""

@@ -89,6 +89,24 @@ def quality_metrics(
     return metrics
 
 
+def f1_scores(
+    probabilities: ArrayLike, yes_votes: ArrayLike, num_votes: ArrayLike, thresholds: ArrayLike
+) -> FloatArray:
+    """`f1/<criterion>` of `quality_metrics` by itself, all criteria at once [criteria]; NaN where it is undefined.
+
+    The arrays [responses, criteria] and thresholds [criteria] are those of `quality_metrics`, and are not checked.
+
+    >>> f1_scores([[0.9, 0.4], [0.2, 0.3]], [[3, 3], [1, 3]], [[3, 3], [3, 3]], [0.5, 0.5])
+    array([ 1., nan])
+    """
+    total = np.asarray(num_votes)
+    judged, yes = total > 0, 2 * np.asarray(yes_votes).round(5) > total
+    no, predicted = judged & ~yes, judged & (np.asarray(probabilities) > np.asarray(thresholds))
+    f1_yes = f1((yes & predicted).sum(0), yes.sum(0), predicted.sum(0))
+    f1_no = f1((no & ~predicted).sum(0), no.sum(0), (judged & ~predicted).sum(0))
+    return np.where(yes.any(0) & no.any(0), (f1_yes + f1_no) / 2, np.nan)
+
+
 def vote_share_metrics(shares: ArrayLike, yes_votes: ArrayLike, num_votes: ArrayLike) -> dict[str, float]:
     """`brier_of_vote_share` and `borderline/brier_of_vote_share`: the Brier scores of the expected vote shares.
 

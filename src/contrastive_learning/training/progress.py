@@ -107,12 +107,20 @@ class TrainingProgress:
         self._say(f"{name}  {losses}  {self.monitor} {self._value:.4f}{seconds}")
 
 
-def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[str], *, heading: str) -> Table:
+def results_table(
+    metrics: Metrics,
+    criteria: Sequence[str],
+    splits: Iterable[str],
+    *,
+    heading: str,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> Table:
     """A table with one row per criterion: F1 and AUROC of each split; then their means and further metrics.
 
-    heading: of what; the title, on one line however narrow the table is, adds what the cells are.
+    heading: of what; the title, on one line however narrow the table is, adds what the cells are. intervals: of those
+    metrics of F1 that have one; they are shown below.
     """
-    splits = list(splits)
+    splits, intervals = list(splits), intervals or {}
     title = Text(f"{heading}, per criterion: mean F1 of yes and no / AUROC", no_wrap=True, overflow="ignore")
     table = Table(title=title, title_justify="left")
     table.add_column("criterion")
@@ -121,14 +129,23 @@ def results_table(metrics: Metrics, criteria: Sequence[str], splits: Iterable[st
     for criterion in criteria:
         keys = [(f"{split}/f1/{criterion}", f"{split}/auroc/{criterion}") for split in splits]
         table.add_row(criterion, *(_cell(metrics, *pair) for pair in keys))
+        _add_intervals(table, intervals, [f1 for f1, _ in keys])
     table.add_section()
     table.add_row("mean", *(_cell(metrics, f"{split}/macro_f1", f"{split}/auroc") for split in splits), style="bold")
+    _add_intervals(table, intervals, [f"{split}/macro_f1" for split in splits])
     shown = [metric.summary for metric in METRICS if metric.in_results]
     if any(f"{split}/{FLIPS}" in metrics for split in splits):
         shown.append(FLIPS)
     for name in shown:
         table.add_row(name, *(_cell(metrics, f"{split}/{name}") for split in splits))
     return table
+
+
+def _add_intervals(table: Table, intervals: Mapping[str, tuple[float, float]], names: Sequence[str]) -> None:
+    """A row below those of the metrics `names`, one per split, if one of them has an interval."""
+    if any(name in intervals for name in names):
+        cells = ("{:.3f}-{:.3f}".format(*intervals[name]) if name in intervals else "" for name in names)
+        table.add_row("  95 % of F1", *cells, style="dim")
 
 
 def _cell(metrics: Metrics, *names: str) -> str:
