@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from optuna_sweep.errors import SweepError
+from support.commands import NIGHTLY
 from support.plans import planned
 from support.sweeps import LOCAL, NAME, PROMOTION, TRACKING, assert_mirrored, wait_for
 
@@ -125,11 +126,12 @@ STORAGE += "file_path:optuna.journal}}"
 
 
 @pytest.mark.slow
-def test_ten_kills_lose_and_repeat_nothing(sweeps, monkeypatch):
+@pytest.mark.parametrize("seed", range(5 if NIGHTLY else 1))
+def test_ten_kills_lose_and_repeat_nothing(sweeps, monkeypatch, seed):
     """At any write to the study: of a claim, a report, a pause, a promotion, an end, or their recovery."""
     command = (NAME, *PROMOTION, TRACKING, ORDER, f"hydra.sweeper.storage={STORAGE}", "hydra.sweeper.max_retries=100")
     command += ("hydra.sweeper.pruner.max_paused=2",)
-    draw = random.Random(0)
+    draw = random.Random(seed)
     for _ in range(10):
         monkeypatch.setenv("KILLED_BEFORE", str(draw.randint(4, 24)))
         sweeps.run(*command, code=-signal.SIGKILL)
@@ -166,3 +168,12 @@ def test_two_commands_share_the_paused_trials(sweeps):
 def test_what_cannot_pause_is_refused(override, message):
     with pytest.raises(SweepError, match=message.replace(".", r"\.")), planned(*PROMOTION, "x=1,2", override):
         pytest.fail("it should be refused")
+
+
+@pytest.mark.slow
+def test_with_progressive_rungs_no_trial_goes_beyond_the_epoch_that_ranks_them(sweeps):
+    """Epoch 3 ranks the trials as epoch 1 does, so all pause there, until the best of them comes to its end."""
+    sweeps.run(NAME, *PROMOTION, "hydra.sweeper.pruner.progressive=true", "x=3,2,1")
+    assert sweeps.epochs()[:5] == [(0, 1), (1, 1), (2, 1), (2, 2), (2, 3)]
+    assert trained(sweeps) == {0: 1, 1: 1, 2: 9}
+    assert sweeps.states() == ["PRUNED", "PRUNED", "COMPLETE"]
