@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from optuna_sweep.comparison import CONFIDENCE, Comparison
+from optuna_sweep.comparison import CONFIDENCE, Comparison, noise_width
 from optuna_sweep.states import TrialStateName
 
 MAX_NAMED = 20  # trials in one line
@@ -169,6 +169,16 @@ class Outcome:
     def complete(self) -> list[TrialResult]:
         """COMPLETE trials, best first."""
         return [trial for trial in self.trials if trial.state == "COMPLETE"]
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether COMPLETE trials lie no further apart in the first objective than equal ones easily do by the seed."""
+        values = [trial.values[0] for trial in self.complete]
+        arms = [trial.runs for trial in self.complete]
+        if self.confirmation is not None:
+            arms += self.confirmation.arms.values()
+        seeds = ([run.values[0] for run in runs.values() if run.values] for runs in arms)
+        return bool(values) and max(values) - min(values) <= noise_width(seeds)
 
     @property
     def failed(self) -> list[TrialResult]:

@@ -18,8 +18,9 @@ TRACKING = "tracking=sqlite:///mlflow.db"
 REPORT = "hydra.sweeper.report=app.report"
 
 
-def view(params=("x", "y"), objectives=("final/value",), more=()):
-    return View("3", "abc", "s", params, params, objectives, True, ["value"], ["val/embedding"], 4, more)
+def view(params=("x", "y"), objectives=("final/value",), more=(), answer="", is_noise=False):
+    what = params, params, is_noise, objectives
+    return View("3", "abc", "s", answer, *what, True, ["value"], ["val/embedding"], 4, more)
 
 
 def state_of(tag):
@@ -52,6 +53,13 @@ def test_a_view_has_the_charts_of_its_parameters_and_objectives():
     _, tag = view(params=("x",), objectives=("final/a", "final/b")).tag()
     charts = [chart["type"] for chart in state_of(tag)["compareRunCharts"]]
     assert charts == ["PARALLEL", "SCATTER", "SCATTER", "LINE", "IMAGE"]
+
+
+def test_the_answer_is_a_heading_and_no_chart_stretches_noise():
+    _, tag = view(answer="No gain.", is_noise=True).tag()
+    assert [chart["type"] for chart in state_of(tag)["compareRunCharts"]] == ["BAR", "LINE", "IMAGE"]
+    assert state_of(tag)["compareRunSections"][0]["name"] == "No gain."
+    assert state_of(view().tag()[1])["compareRunSections"][0]["name"] == "Sweep"
 
 
 def test_further_columns_stand_beside_objectives_and_parameters_once():
@@ -106,6 +114,11 @@ def test_a_sweep_leaves_its_comparison_and_continuing_it_renews_it(sweeps):
     assert (sweeps.folder / "runs/s/report.txt").read_text().split()[:2] == ["000", "001"]
     sweeps.run(*command, code=1)
     assert list(saved_views(sweeps.folder)) == [key]
+    (_, children) = sweeps.children()
+    told = {run.info.run_name: run.data.tags.get("mlflow.note.content", "") for run in children}
+    assert told["001 x=1 y=1"].startswith("**In the sweep**: place 2 of 4, `value` ")
+    assert " behind trial 000." in told["001 x=1 y=1"]
+    assert told["000 x=1 y=0"].count("**In the sweep**") == 1
 
 
 @pytest.mark.slow

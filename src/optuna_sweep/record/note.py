@@ -1,4 +1,4 @@
-"""The description of the sweep's parent run, in markdown."""
+"""The descriptions of the sweep's parent run and, in a paragraph each, of its children; in markdown."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,8 @@ from optuna_sweep.outcome import Outcome, TrialResult, failures
 from optuna_sweep.readable import compact
 
 BEST = 3
+MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
+IN_THE_SWEEP = "**In the sweep**"  # begins the paragraph that a child's description gets when the sweep ends
 
 
 def describe(outcome: Outcome, links: str = "") -> str:
@@ -43,14 +45,45 @@ def describe(outcome: Outcome, links: str = "") -> str:
         parts.append(f"**Confirmed on fresh seeds**: {outcome.findings.chosen}{verdict}{''.join(arms)}")
     again = f"```\n{outcome.command}\n```"
     parts.append(f"**To continue** after a stop, or with a larger `hydra.sweeper.n_trials`:\n\n{again}")
-    return "\n\n".join(parts)
+    return "\n\n".join(parts)[:MAX_NOTE_LENGTH]
+
+
+def describe_child(outcome: Outcome, number: int | None, known: str) -> str:
+    """The description of a run with its trial's place in the sweep and the sweep's answer before what is `known`.
+
+    number: of its trial; None for a run of the confirm stage. Repeated, the paragraph is replaced.
+    """
+    told = [*([] if number is None else _place(outcome, number)), *outcome.answer[:1]]
+    if known.startswith(IN_THE_SWEEP):
+        known = known.partition("\n\n")[2]
+    return "\n\n".join(filter(None, [f"{IN_THE_SWEEP}: {' '.join(told)}" if told else "", known]))[:MAX_NOTE_LENGTH]
+
+
+def _place(outcome: Outcome, number: int) -> list[str]:
+    """Of a COMPLETE trial."""
+    complete = outcome.complete
+    place = next((place for place, trial in enumerate(complete) if trial.number == number), None)
+    if place is None:
+        return []
+    if len(outcome.metrics) > 1:
+        return ["on the Pareto front." if number in outcome.front else "not on the Pareto front."]
+    sign = 1 if outcome.directions[0] == "maximize" else -1
+    (value, *_), (best, *_) = complete[place].values, complete[0].values
+    words = f"place {place + 1} of {len(complete)}, `{outcome.metrics[0]}` {value:.4f}"
+    words += f", {sign * (best - value):.4f} behind trial {complete[0].number:03d}" * (place > 0)
+    if outcome.findings is not None and (baseline := outcome.findings.arms.get("baseline")) is not None:
+        apart = sign * (value - baseline.mean)
+        than = f"than the baseline on {baseline.num_seeds} fresh seeds"
+        words += f", {abs(apart):.4f} {'better' if apart > 0 else 'worse'} {than}"
+    return [f"{words}."]
 
 
 def _answer(outcome: Outcome) -> list[str]:
+    """One line per sentence: the page may be wider than its window, which would cut a long one."""
     if not outcome.answer:
         return []
-    headline, *lines = outcome.answer
-    return [" ".join([f"**{headline}**", *lines[:1]]), *lines[1:]]
+    headline, *lines = (text.replace(". ", ".  \n") for text in outcome.answer)
+    return ["  \n".join([f"**{headline}**", *lines])]
 
 
 def _counts(outcome: Outcome) -> str:

@@ -14,13 +14,10 @@ from mlflow_stores import creation_lock, experiment_id, metric_name, quiet_clien
 from optuna_sweep.outcome import Outcome, TrialResult
 from optuna_sweep.patience import Patience
 from optuna_sweep.record.note import describe
-from optuna_sweep.record.show import base_address, show
+from optuna_sweep.record.show import NOTE, base_address, show
 from optuna_sweep.states import SweepState, paused_at, state_of
 
-MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
-
 Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
-NOTE = "mlflow.note.content"
 STATUS: Mapping[SweepState, str] = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -139,7 +136,7 @@ class MlflowRecord:
         shown = {"images": self._images, "columns": self._columns}
         addresses = show(self._client, self._experiment_id, parent, outcome, **shown)
         if outcome.answer or NOTE not in self._client.get_run(parent).data.tags:  # an interrupted command has none
-            self._client.set_tag(parent, NOTE, describe(outcome, addresses.markdown())[:MAX_NOTE_LENGTH])
+            self._client.set_tag(parent, NOTE, describe(outcome, addresses.markdown()))
         self._client.set_tag(parent, "sweep.view", addresses.view)
         places = {"Comparison": addresses.view, "Best runs": addresses.compare}
         return {name: self._ui + place for name, place in places.items() if place is not None}

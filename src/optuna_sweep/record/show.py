@@ -1,12 +1,14 @@
 """Makes the comparison of a sweep in an MLflow store, and says where it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from optuna_sweep.outcome import Outcome
-from optuna_sweep.record.view import MAX_COMPARED, View, compare_address
+from optuna_sweep.record.note import describe_child
+from optuna_sweep.record.view import MAX_CHARTED, MAX_COMPARED, View, compare_address
 
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 PAUSE_TAGS = ("sweep.state", "sweep.rung")  # columns of a sweep whose trials pause
 FINAL = "final/"  # what a job may log its objective under, once
 
@@ -30,7 +32,8 @@ def show(
     images: Sequence[str],
     columns: Sequence[str],
 ) -> Addresses:
-    """Save the comparison of the parent's runs. Returns addresses from the `/#/` on.
+    """Save the comparison of the parent's runs, and tell those that it shows their place. Returns addresses from the
+    `/#/` on.
 
     images: names of series of pictures that the jobs have logged; columns: metrics and params to show in the table, if
     the jobs have logged them.
@@ -41,16 +44,19 @@ def show(
     objectives = [FINAL + name if FINAL + name in known or name not in known else name for name in outcome.metrics]
     ascending = outcome.directions[0] == "minimize"
     order = f"metrics.`{objectives[0]}` {'ASC' if ascending else 'DESC'}"
-    ranked = client.search_runs([experiment_id], children, order_by=[order], max_results=MAX_COMPARED)
+    ranked = client.search_runs([experiment_id], children, order_by=[order], max_results=MAX_CHARTED)
     best = [run.info.run_id for run in ranked if objectives[0] in run.data.metrics]
+    _tell_their_place(client, outcome, ranked)
     curves = [name for name in outcome.metrics if name in known and name not in objectives]
     values = _values(outcome)
     view = View(
         experiment_id,
         parent_run_id,
         outcome.study,
+        outcome.answer[0] if outcome.answer else "",
         list(values),
         [name for name, seen in values.items() if _is_axis(seen) and name != outcome.seed_key],
+        outcome.is_noise,
         objectives,
         ascending,
         curves,
@@ -65,7 +71,7 @@ def show(
     tag = view.tag()
     if tag is not None:
         client.set_experiment_tag(experiment_id, *tag)
-    compare = compare_address(experiment_id, best) if len(best) > 1 else None
+    compare = compare_address(experiment_id, best[:MAX_COMPARED]) if len(best) > 1 else None
     return Addresses(view.plain_address if tag is None else view.address, compare)
 
 
@@ -76,6 +82,17 @@ def base_address(tracking_uri: str, ui: str) -> str:
     parts = urlsplit(tracking_uri)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
+
+
+def _tell_their_place(client: Any, outcome: Outcome, runs: Iterable[Any]) -> None:
+    """Each run's place in the sweep begins its description."""
+    for run in runs:
+        tags = run.data.tags
+        number = int(tags["sweep.trial"]) if tags.get("sweep.id") == outcome.study and "sweep.trial" in tags else None
+        known = tags.get(NOTE, "")
+        note = describe_child(outcome, number, known)
+        if note != known:
+            client.set_tag(run.info.run_id, NOTE, note)
 
 
 def _values(outcome: Outcome) -> dict[str, set[Any]]:

@@ -27,8 +27,10 @@ class View:
     experiment_id: str
     parent_run_id: str
     name: str
+    answer: str  # what the sweep says, in a line; empty if it says nothing
     params: Sequence[str]
     numbers: Sequence[str]  # those params that are numbers, with a chart for each
+    is_noise: bool  # whether the runs differ less than seeds do: MLflow stretches what other charts are given
     objectives: Sequence[str]  # metrics; runs are sorted by the first
     ascending: bool
     curves: Sequence[str]  # metrics with a value per epoch
@@ -90,13 +92,24 @@ class View:
         }
 
     def _sections(self) -> Iterator[Json]:
-        yield _section(SWEEP, "Sweep") | {"columns": 2, "cardHeight": 360}
+        yield _section(SWEEP, self.answer or "Sweep") | {"columns": 2, "cardHeight": 360}
         if self.curves:
             yield _section(CURVES, "Curves") | {"columns": 1, "cardHeight": 360}
         if self.images:
             yield _section(IMAGES, "Embeddings") | {"columns": 1, "cardHeight": 720}
 
     def _charts(self) -> Iterator[Json]:
+        if self.is_noise:  # bars begin at zero, so that what differs by little looks alike
+            yield _chart("bars", "BAR", SWEEP) | {"metricKey": self.objectives[0]}
+        else:
+            yield from self._charts_of_values()
+        for name in self.curves:
+            yield _chart(f"curve-{name}", "LINE", CURVES) | _curve(name)
+        if self.images:
+            keys = {"imageKeys": list(self.images), "step": self.image_step, "showRunParams": False}
+            yield _chart("images", "IMAGE", IMAGES) | keys
+
+    def _charts_of_values(self) -> Iterator[Json]:
         first = self.objectives[0]
         if self.params:
             what = {"displayName": f"Swept parameters and {first}", "showAllRuns": False}
@@ -109,11 +122,6 @@ class View:
             yield _chart("contour", "CONTOUR", SWEEP) | _axes(x, y) | {"zaxis": _metric(first)}
         for name in self.numbers:
             yield _chart(f"scatter-{name}", "SCATTER", SWEEP) | _axes(_param(name), _metric(first))
-        for name in self.curves:
-            yield _chart(f"curve-{name}", "LINE", CURVES) | _curve(name)
-        if self.images:
-            keys = {"imageKeys": list(self.images), "step": self.image_step, "showRunParams": False}
-            yield _chart("images", "IMAGE", IMAGES) | keys
 
 
 def compare_address(experiment_id: str, run_ids: Sequence[str]) -> str:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from optuna_sweep.comparison import Comparison
 from optuna_sweep.outcome import ArmMean, Findings, SeedRun
-from optuna_sweep.record.note import describe
+from optuna_sweep.record.note import describe, describe_child
 
 
 def test_it_says_what_was_swept_what_is_best_and_how_to_continue(outcome):
@@ -18,8 +18,8 @@ def test_it_says_what_was_swept_what_is_best_and_how_to_continue(outcome):
 
 
 def test_the_answer_comes_first_then_the_links(outcome):
-    note = describe(replace(outcome, answer=["A gain.", "Six seeds agree.", "Next."]), "[the comparison](#/x)")
-    assert note.startswith("**A gain.** Six seeds agree.\n\nNext.\n\n[the comparison](#/x)\n\nStudy `s`: ")
+    note = describe(replace(outcome, answer=["A gain.", "Six agree. So do 0.5.", "Next."]), "[the comparison](#/x)")
+    assert note.startswith("**A gain.**  \nSix agree.  \nSo do 0.5.  \nNext.\n\n[the comparison](#/x)\n\nStudy `s`: ")
 
 
 def test_a_grid_with_seeds_and_two_objectives(pareto):
@@ -65,3 +65,23 @@ def test_runs_in_doubt(outcome):
     note = describe(found)
     assert "**In doubt**: 1 of 2 runs got stuck (trial 002)\n" in note
     assert "fresh seeds**: trial 2\n- trial 2; 2 of 6 runs got stuck; without them: 0.2500\n" in note
+
+
+def test_a_child_says_its_place_first_and_once(outcome):
+    told = replace(outcome, answer=["A gain.", "Six seeds agree."])
+    note = describe_child(told, 0, "**loss 0.6250**, of epoch 4\n\nmore")
+    place = "place 2 of 2, `loss` 0.6250, 0.1250 behind trial 002."
+    assert note == f"**In the sweep**: {place} A gain.\n\n**loss 0.6250**, of epoch 4\n\nmore"
+    assert describe_child(told, 0, note) == note
+    assert describe_child(told, 2, "") == "**In the sweep**: place 1 of 2, `loss` 0.5000. A gain."
+    assert describe_child(told, None, "of a confirm run") == "**In the sweep**: A gain.\n\nof a confirm run"
+    assert describe_child(outcome, 1, "pruned") == "pruned"
+
+
+def test_a_child_is_compared_with_the_baseline_of_the_confirm_stage(outcome, pareto):
+    findings = Findings("trial 2", {"trial 2": ArmMean(0.5, 0.1, 6), "baseline": ArmMean(0.5625, 0.1, 6)}, None, None)
+    told = replace(outcome, findings=findings)
+    assert describe_child(told, 2, "").endswith("0.5000, 0.0625 better than the baseline on 6 fresh seeds.")
+    assert describe_child(told, 0, "").endswith("002, 0.0625 worse than the baseline on 6 fresh seeds.")
+    assert describe_child(pareto, 0, "") == "**In the sweep**: on the Pareto front."
+    assert describe_child(pareto, 1, "") == "**In the sweep**: not on the Pareto front."

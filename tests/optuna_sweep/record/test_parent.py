@@ -24,7 +24,7 @@ def test_an_interrupted_command_leaves_the_answer_of_the_one_before_it(record, o
     record.show(outcome)
     first = note()
     record.show(replace(outcome, answer=["A gain.", "Over six seeds."]))
-    assert note().startswith("**A gain.** Over six seeds.")
+    assert note().startswith("**A gain.**  \nOver six seeds.")
     record.show(outcome)
-    assert note().startswith("**A gain.** Over six seeds.")
+    assert note().startswith("**A gain.**  \nOver six seeds.")
     assert "A gain" not in first

@@ -1,0 +1,26 @@
+"""What an outcome says of its trials."""
+
+from dataclasses import replace
+
+import pytest
+
+from optuna_sweep.outcome import Confirmation, SeedRun
+
+
+@pytest.mark.parametrize(
+    ("apart", "spread", "is_noise"),
+    [(0.019, None, True), (0.021, None, False), (0.021, 0.01, True), (0.1, 0.01, False)],
+)
+def test_trials_that_differ_less_than_seeds_are_noise(outcome, tmp_path, apart, spread, is_noise):
+    """Without several seeds .02 counts as noise; else four standard deviations, here those of the fresh seeds."""
+    two = [replace(trial, values=(value,)) for trial, value in zip(outcome.trials, (0.5, 0.5 + apart), strict=False)]
+    confirmation = None
+    if spread is not None:
+        seeds = {seed: SeedRun((0.5 + seed * spread,), tmp_path) for seed in (1, 2)}
+        confirmation = Confirmation({2: seeds, None: {}}, 1.0)
+    found = replace(outcome, trials=two, confirmation=confirmation)
+    assert found.is_noise == is_noise
+
+
+def test_nothing_is_no_noise(outcome):
+    assert not replace(outcome, trials=[]).is_noise
