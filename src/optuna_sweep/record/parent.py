@@ -3,7 +3,9 @@
 import copy
 import itertools
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 from mlflow_stores import creation_lock, experiment_id, metric_name, quiet_client_settings
 from optuna_sweep.outcome import Outcome, TrialResult
 from optuna_sweep.patience import Patience
-from optuna_sweep.record.note import describe
+from optuna_sweep.record.note import MAX_NOTE_LENGTH, describe
 from optuna_sweep.record.show import NOTE, base_address, show
 from optuna_sweep.states import SweepState, paused_at, state_of
 
 Label = Callable[[int, Mapping[str, Any]], str]  # a trial's number and parameters -> the name of its run
+TELL_EVERY = 10.0  # seconds, at most
 STATUS: Mapping[SweepState, str] = {"ok": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -32,6 +35,10 @@ class Record(Protocol):
 
     def close_trial(self, trial: FrozenTrial) -> None:
         """Close the children of a finished or paused trial, and tag them with its state."""
+        ...
+
+    def running(self, state: str) -> None:
+        """Say in the parent's description how far the search is, above what an earlier command has answered."""
         ...
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
@@ -60,6 +67,9 @@ class NoRecord:
         return None
 
     def close_trial(self, trial: FrozenTrial) -> None:
+        return None
+
+    def running(self, state: str) -> None:
         return None
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
@@ -101,6 +111,8 @@ class MlflowRecord:
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = experiment_id(self._client, uri, experiment)
             self.parent_run_id: str | None = self._open_parent(facts)
+        self._answer = str(self._client.get_run(self.parent_run_id).data.tags.get(NOTE, ""))  # of an earlier command
+        self._told = -math.inf
 
     def wait(self) -> None:
         parent = self.parent_run_id
@@ -108,6 +120,12 @@ class MlflowRecord:
 
     def close_trial(self, trial: FrozenTrial) -> None:
         self._close(trial, list(self._children(f" and tags.`sweep.trial` = '{trial.number}'")))
+
+    def running(self, state: str) -> None:
+        if time.monotonic() - self._told < TELL_EVERY:
+            return
+        self._told = time.monotonic()
+        self._describe("\n\n".join(filter(None, [f"**Running**: {state}", self._answer])))
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
         runs: dict[str, list[Any]] = {}
@@ -135,8 +153,9 @@ class MlflowRecord:
         assert parent is not None
         shown = {"images": self._images, "columns": self._columns}
         addresses = show(self._client, self._experiment_id, parent, outcome, **shown)
-        if outcome.answer or NOTE not in self._client.get_run(parent).data.tags:  # an interrupted command has none
-            self._client.set_tag(parent, NOTE, describe(outcome, addresses.markdown()))
+        if outcome.answer or not self._answer:  # an interrupted command has none
+            self._answer = describe(outcome, addresses.markdown())
+        self._describe(self._answer)
         self._client.set_tag(parent, "sweep.view", addresses.view)
         places = {"Comparison": addresses.view, "Best runs": addresses.compare}
         return {name: self._ui + place for name, place in places.items() if place is not None}
@@ -145,6 +164,9 @@ class MlflowRecord:
         other = copy.copy(self)
         other._study_name, other._label = name, label
         return other
+
+    def _describe(self, note: str) -> None:
+        self._client.set_tag(self.parent_run_id, NOTE, note[:MAX_NOTE_LENGTH])
 
     def _open_parent(self, facts: Mapping[str, str]) -> str:
         found = self._client.search_runs(

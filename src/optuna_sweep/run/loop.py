@@ -262,6 +262,8 @@ class Loop:
         with self.ledger.locked(), warn_instead(f"trial {number} is not recorded yet"):
             self.record.close_trial(trial)
         self.progress.finished(self.ledger, trial)
+        with self.ledger.locked(), warn_instead("the parent run does not say how far the search is"):
+            self.record.running(self.progress.state(self.ledger))
 
     def _recover_abandoned(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Finish a trial without a process from what its jobs have left, or have it run again.

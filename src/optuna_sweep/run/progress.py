@@ -52,7 +52,11 @@ class Progress:
         if self._live is not None:
             return
         parts = [f"trial {self._plan.label(trial.number, trial.params)}", self._outcome(trial), self._seconds(trial)]
-        self.say("  ".join(part for part in (*parts, self._best(ledger), self._count(ledger)) if part))
+        self.say("  ".join(filter(None, [*parts, self.state(ledger)])))
+
+    def state(self, ledger: Ledger) -> str:
+        """How far the search is, in a line."""
+        return "  ".join(filter(None, [self._best(ledger), self._count(ledger)]))
 
     def _outcome(self, trial: FrozenTrial) -> str:
         if trial.state == TrialState.FAIL:
@@ -88,7 +92,7 @@ class Progress:
     def _table(self, ledger: Ledger, running: Sequence[int]) -> Table:
         trials = ledger.trials
         names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-        title = "  ".join(part for part in (self._plan.study_name, self._best(ledger), self._count(ledger)) if part)
+        title = f"{self._plan.study_name}  {self.state(ledger)}"
         table = Table(title=title, title_justify="left")
         for heading in ("trial", *map(self._plan.short, names), "epoch", self._plan.metrics[0], "state"):
             table.add_column(heading, justify="right")

@@ -17,14 +17,17 @@ def record(tmp_path):
     return MlflowRecord(store, "e", "s", lambda number, params: "", {}, patience=Patience("store", 1.0), **names)
 
 
-def test_an_interrupted_command_leaves_the_answer_of_the_one_before_it(record, outcome):
-    def note():
-        return record._client.get_run(record.parent_run_id).data.tags["mlflow.note.content"]
+def note(record):
+    return record._client.get_run(record.parent_run_id).data.tags["mlflow.note.content"]
 
+
+def test_an_interrupted_command_leaves_the_answer_of_the_one_before_it(record, outcome):
     record.show(outcome)
-    first = note()
+    assert not note(record).startswith("**A gain.**")
     record.show(replace(outcome, answer=["A gain.", "Over six seeds."]))
-    assert note().startswith("**A gain.**  \nOver six seeds.")
+    record.running("4/9, about 3 min left")
+    assert note(record).startswith("**Running**: 4/9, about 3 min left\n\n**A gain.**  \nOver six seeds.")
+    record.running("5/9, about 2 min left")
+    assert "5/9" not in note(record)  # at most every ten seconds
     record.show(outcome)
-    assert note().startswith("**A gain.**  \nOver six seeds.")
-    assert "A gain" not in first
+    assert note(record).startswith("**A gain.**  \nOver six seeds.")
