@@ -1,9 +1,9 @@
 """Judges the responses of a file, from a checkout: python -m src.judge FILE
 
-What it does stands in contrastive_app/judge/command.py, which an installed wheel starts as `contrastive-judge`.
+It begins in contrastive_app/judge/start.py, which an installed wheel starts as `contrastive-judge`.
 """
 
-from contrastive_app.judge.command import main
+from contrastive_app.judge.start import main
 
 __all__ = ["main"]
 

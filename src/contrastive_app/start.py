@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from contrastive_app.command_help import help_text, version_text
 from contrastive_app.interrupts import listen
 from contrastive_app.launched import become_follower, is_follower
 
@@ -31,6 +30,8 @@ def main() -> Any:
 
 def _asked_for(arguments: Sequence[str]) -> str | None:
     """What --help or --version print; both answer without Hydra."""
+    from contrastive_app.command_help import help_text, version_text
+
     try:
         if any(argument in ("--help", "-h") for argument in arguments):
             return help_text(arguments)

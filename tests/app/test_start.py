@@ -35,6 +35,18 @@ def test_a_signal_at_any_moment_ends_in_one_line(argv, signum, code, after, tmp_
     assert command.returncode == code
 
 
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_judge_command_ends_in_one_line(signum, code, tmp_path):
+    command = start("-m", "src.judge", "responses.jsonl", cwd=tmp_path, new_interpreter=True)
+    try:
+        wait_while_running(command, command.errors)
+        command.send_signal(signum)
+        out, errors = command.communicate(60)
+    finally:
+        command.kill()
+    assert (command.returncode, out, errors) == (code, "", f"{FIRST}interrupted\n")
+
+
 @pytest.mark.parametrize("option", ["--help", "--version", "--cfg=job"])
 def test_a_command_that_only_prints_says_nothing_before(option, tmp_path):
     done = run(*TRAIN, option, cwd=tmp_path, check=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrastive_app.command_help import ShowVersion
+from contrastive_app.interrupts import close_first
 from contrastive_app.judge.annotation_tools import TOOLS
 from contrastive_app.judge.export import export
 from contrastive_app.judge.models import FORMS, find_judge, recorded_test_of, settings_of
@@ -25,12 +26,13 @@ PIPE = "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Exits with 130 after Ctrl-C, 1 after an error, which takes one line."""
+    """Run the command line. Exits with 130 after Ctrl-C, 143 after SIGTERM, 1 after an error, which takes one line."""
     # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     redact_output()
     given = sys.argv[1:] if arguments is None else arguments
     try:
+        close_first()
         if given[:1] == ["export"]:
             export(given[1:])
         else:
@@ -41,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # who reads the scores has enough; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        if not is_follower():
+            print("; ".join(["interrupted", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
+        sys.exit(143 if "SIGTERM" in interrupt.args else 130)
 
 
 def _judge(arguments: Sequence[str]) -> None:
@@ -57,9 +61,8 @@ def _judge(arguments: Sequence[str]) -> None:
     else:
         try:
             _file(chosen)
-        except KeyboardInterrupt:
-            if not is_follower():
-                print("interrupted; the same command continues where it stopped", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note("the same command continues where it stopped")
             raise
 
 

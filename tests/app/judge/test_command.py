@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import signal
 import sys
 
 import numpy as np
@@ -178,6 +179,18 @@ def test_what_is_wrong_is_said_in_one_line_before_any_work(trained, judge, argum
     assert told.startswith(error)
     assert "\n" not in told
     assert set(trained.folder.iterdir()) == before
+
+
+def test_an_interrupted_command_says_how_it_continues(trained):
+    some = trained.rows("test", "test_ood")
+    file = write_rows(
+        trained.folder / "stopped.jsonl", [some[number % len(some)] | {"id": str(number)} for number in range(ROWS)]
+    )
+    command = start(*JUDGE, file.name, cwd=trained.folder)
+    wait_while_running(command, lambda: (trained.folder / "stopped.scores.jsonl.part" / "000000.parquet").exists())
+    command.send_signal(signal.SIGINT)
+    assert command.wait(60) == 130
+    assert command.errors().splitlines()[-1] == "interrupted; the same command continues where it stopped"
 
 
 def test_a_killed_command_goes_on_in_two_processes_and_each_row_is_there_once(trained, judge, tmp_path):
