@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 NOISE_PERCENTILE = 0.9  # as in PASHA
+MOST_COMPARED = 50  # trials whose curves tell how noisy they are, pair by pair: the best
 
 Curve = Mapping[int, float]  # step -> value, the higher the better
 Curves = Mapping[int, Curve]  # number of the trial -> its curve
@@ -121,7 +122,7 @@ class Rungs:
         above = _ranked(self._values(curves, rung))
         values = self._values({number: curves[number] for number in above}, rung - 1)
         below = _ranked(values)
-        noise = self._noise([curves[number] for number in above], self.step(rung))
+        noise = self._noise([curves[number] for number in above[:MOST_COMPARED]], self.step(rung))
         return any(abs(values[a] - values[b]) > noise for a, b in zip(above, below, strict=True) if a != b)
 
     def _noise(self, curves: Collection[Curve], last: int) -> float:

@@ -97,7 +97,7 @@ def test_the_most_promising_trial_comes_to_its_end_even_if_none_deserves_it(swee
 
 
 @pytest.mark.slow
-def test_what_is_paused_is_told_and_shown_while_it_waits(sweeps):
+def test_what_is_paused_is_told_while_it_waits_and_comes_to_its_end_even_without_its_checkpoint(sweeps):
     command = (NAME, *PROMOTION, *LOCAL, TRACKING, "x=3,2,1", "long_x=1", "long_seconds=2")
     process = sweeps.start(*command)
     wait_for(lambda: len(sweeps.started()) == 3)
@@ -109,8 +109,10 @@ def test_what_is_paused_is_told_and_shown_while_it_waits(sweeps):
     assert all(run.info.status in ("FINISHED", "KILLED") for run in (parent, *children))
     table = (sweeps.folder / "runs/s/trials.csv").read_text()
     assert "0,PAUSED,3,,1," in table
+    (sweeps.folder / "runs/s/001/checkpoint").unlink()
     sweeps.run(*command, "hydra.sweeper.timeout=0")  # no trial begins, but the best of the paused comes to its end
-    assert sweeps.states().count("COMPLETE") == 1
+    assert sweeps.states() == ["PRUNED", "COMPLETE", "WAITING"]
+    assert sweeps.epochs()[2:] == [(1, epoch) for epoch in range(1, 10)]  # from its start, without its checkpoint
     assert len(sweeps.children()[1]) == len(children)
 
 

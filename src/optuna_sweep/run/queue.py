@@ -81,6 +81,7 @@ class Queue:
         return [trials[number] for number in plan.promotion.rungs.ranked(curves, here)]
 
     def _promoted(self, trials: Sequence[FrozenTrial], *, ended: bool) -> FrozenTrial | None:
+        """The paused trial that continues next, because it deserves it or for want of a COMPLETE one."""
         promotion, paused = self._plan.promotion, self._paused(trials)
         if promotion is None or not paused:
             return None
@@ -90,8 +91,8 @@ class Queue:
             if number is not None:
                 return trials[number]
         is_over = ended or not self._has_new(trials)
-        is_without_best = not any(trial.state == TrialState.COMPLETE for trial in trials)
-        return paused[0] if is_over and is_without_best and not self._ledger.running_here() else None
+        has_best = any(trial.state == TrialState.COMPLETE for trial in trials)
+        return paused[0] if is_over and not has_best and not self._ledger.running_here() else None
 
     def _has_new(self, trials: Sequence[FrozenTrial]) -> bool:
         if self._plan.points is not None:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mlflow_stores import redact
 from optuna_sweep.patience import Patience
-from optuna_sweep.states import PAUSED_AT, Direction
+from optuna_sweep.states import PAUSED_AT, PROMOTED_FROM, Direction, paused_at
 from optuna_sweep.study.identity import IDENTITY, Identity, check_identity
 from optuna_sweep.study.patient_storage import PatientStorage
 from optuna_sweep.study.storage import Lock, held, is_alive, open_storage, runs_here, storage_lock, this_owner
@@ -85,7 +85,8 @@ class Ledger:
         else:
             trial_id = waiting._trial_id
             self.storage.set_trial_user_attr(trial_id, "owner", self.owner)  # first: a RUNNING trial has an owner
-            if PAUSED_AT in waiting.user_attrs:
+            if (rung := paused_at(waiting)) is not None:
+                self.storage.set_trial_user_attr(trial_id, PROMOTED_FROM, rung)
                 self.storage.set_trial_user_attr(trial_id, PAUSED_AT, None)
             self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         self.study._thread_local.cached_all_trials = None  # as study.ask() does, which would take any WAITING trial

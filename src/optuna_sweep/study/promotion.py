@@ -9,6 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_sweep.rungs import Curve, Rungs
+from optuna_sweep.states import PROMOTED_FROM
 
 ENOUGH = 10  # trials at a rung for a sampler to learn from, as many as its n_startup_trials
 
@@ -34,8 +35,12 @@ class PromotionPruner(optuna.pruners.BasePruner):
         self.max_paused = max_paused
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial pauses after its last report."""
-        if not self.rungs.is_at_rung(trial.intermediate_values):
+        """Whether the trial pauses after its last report.
+
+        Not twice at one rung: a promoted trial that has lost its checkpoint passes the rung once more.
+        """
+        rung = self.rungs.reached(trial.intermediate_values)
+        if not self.rungs.is_at_rung(trial.intermediate_values) or rung == trial.user_attrs.get(PROMOTED_FROM):
             return False
         curves = curves_of(study.get_trials(deepcopy=False), study.direction)
         return not self.rungs.continues(curves, trial.number)
