@@ -141,8 +141,9 @@ AWAY = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("override", "message"), AWAY.items())
 def test_a_store_that_cannot_be_used_is_one_line_before_data_are_read(override, message, tmp_path):
+    """These data would be refused: nobody has judged them."""
     (tmp_path / "notes.jsonl").write_text('{"response": "no database"}\n' * 40)
-    line = refusal(tmp_path, "-m", "loss.temperature=0.1,0.2", override, "data=votes", "data.path=nowhere", *TINY)
+    line = refusal(tmp_path, "-m", "loss.temperature=0.1,0.2", override, "data=votes", "data.path=notes.jsonl", *TINY)
     assert message in line
     assert "hid" not in line
     assert not list(tmp_path.glob("*.db"))
