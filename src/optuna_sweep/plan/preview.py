@@ -17,13 +17,24 @@ def announcement(plan: Plan, num_done: int) -> list[str]:
     done = f"; {num_done} are done" if num_done else ""
     seeds = f" x {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
     first = f"study {plan.study_name}: {plan.num_trials} trials{seeds} by {how}, to {aim}{done}"
-    return [first, *(f"  {name}: {what}" for name, what in plan.space.describe().items()), *_confirm_cost(plan)]
+    swept = (f"  {name}: {what}" for name, what in plan.space.describe().items())
+    return [first, *swept, *_pauses(plan), *_confirm_cost(plan)]
 
 
 def num_to_confirm(plan: Plan) -> int:
     """The runs of the confirm stage, at most."""
     confirm = plan.settings.confirm
     return (confirm.top_k + int(confirm.baseline is not None)) * confirm.num_seeds if confirm.is_wanted else 0
+
+
+def _pauses(plan: Plan) -> list[str]:
+    if plan.promotion is None:
+        return []
+    rungs = plan.promotion.rungs
+    epochs = ", ".join(str(rungs.step(rung)) for rung in range(3))
+    return [
+        f"trials pause after the epochs {epochs}, … unless they are among the best 1/{rungs.reduction_factor} there"
+    ]
 
 
 def _confirm_cost(plan: Plan) -> list[str]:
@@ -75,7 +86,7 @@ def _first_points(plan: Plan) -> list[Point]:
 def _cost(plan: Plan) -> str:
     settings = plan.settings
     runs = plan.num_trials * len(plan.seeds)
-    parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs", *_confirm_cost(plan)]
+    parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs", *_pauses(plan), *_confirm_cost(plan)]
     if settings.trial_timeout is not None:
         parts.append(f"at most {settings.trial_timeout * (runs + num_to_confirm(plan)):g} s of trials")
     if settings.timeout is not None:

@@ -6,6 +6,7 @@ from hydra.errors import ConfigCompositionException
 from optuna_sweep.errors import SweepError
 from optuna_sweep.plan.preview import announcement, print_preview
 from support.plans import planned
+from support.sweeps import PROMOTION
 
 INTERVAL = "x=interval(0,1)"
 
@@ -191,3 +192,12 @@ def test_a_dry_run_prints_the_plan(capsys):
         "estimate: 9 trials x 1 seeds = 9 runs; then 6 runs of 2 configurations to confirm "
         "(none with hydra.sweeper.confirm.num_seeds=0)",
     ]
+
+
+def test_it_is_said_where_trials_pause(capsys):
+    where = "trials pause after the epochs 2, 6, 18, … unless they are among the best 1/3 there"
+    pausing = (*PROMOTION, "hydra.sweeper.discard=null", "hydra.sweeper.pruner.min_resource=2")
+    with planned("x=1,2", *pausing) as (plan, _):
+        assert where in announcement(plan, 0)
+        print_preview(plan)
+    assert capsys.readouterr().out.splitlines()[-1] == f"estimate: 2 trials x 1 seeds = 2 runs; {where}"
