@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
 import pandas as pd
@@ -81,3 +83,38 @@ def test_the_rows_of_a_request_are_batched_by_length(tmp_path):
     single = [judge.predict(None, responses[row : row + 1]).iloc[0] for row in (0, 1, 69)]
     for row, alone in zip((0, 1, 69), single, strict=True):
         assert alone.tolist() == pytest.approx(judged.iloc[row].tolist(), abs=1e-6)
+
+
+def asked_together(judge, responses):
+    """What each of as many threads gets that ask for one response at the same time; an exception if it is one."""
+    with ThreadPoolExecutor(len(responses)) as threads:
+        with judge.turn:
+            answers = [threads.submit(judge.predict, None, pd.DataFrame({"response": [each]})) for each in responses]
+            while len(judge.waiting) < len(responses):
+                time.sleep(0.01)
+        return [answer.exception() or answer.result() for answer in answers]
+
+
+def test_small_requests_that_wait_are_judged_in_one_batch(tmp_path):
+    export(tmp_path / "judge")
+    judge, sizes = loaded(tmp_path / "judge"), []
+    responses = ["좋아요 " * (1 + row) for row in range(5)]
+    alone = [judge.predict(None, pd.DataFrame({"response": [each]})) for each in responses]
+    judge.network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    for found, expected in zip(asked_together(judge, responses), alone, strict=True):
+        assert found.iloc[0].tolist() == pytest.approx(expected.iloc[0].tolist(), abs=1e-6)
+    assert sizes == [5]
+    assert judge.waiting == []
+
+
+def test_an_error_reaches_every_request_of_its_batch_and_none_after_it(tmp_path):
+    export(tmp_path / "judge")
+    judge = loaded(tmp_path / "judge")
+
+    def no_memory(*_):
+        raise RuntimeError("no memory")
+
+    hook = judge.network.register_forward_pre_hook(no_memory)
+    assert [str(error) for error in asked_together(judge, ["네", "좋아요"])] == ["no memory"] * 2
+    hook.remove()
+    assert [len(found) for found in asked_together(judge, ["네", "좋아요"])] == [1, 1]

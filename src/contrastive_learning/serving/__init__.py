@@ -2,9 +2,9 @@
 
 In: a trained model, its tokenizer, its evaluation on the validation split. Out: the folder of `export_judge`, and
 `JUDGE_CODE`, the one file that MLflow copies next to it. `huggingface.py` writes what is in that folder as one of
-sentence-transformers, `compiled.py` for another runtime; `SavedJudge` calls it from Python. judge.py imports nothing of
-this package; export.py imports `judging`, `model` and `metrics.evaluation`. Tracking (for `JUDGE_CODE`, `WEIGHTS`) and
-the application may import this.
+sentence-transformers, `compiled.py` for another runtime, which `runtimes.py` calls; `SavedJudge` calls it from Python.
+judge.py and runtimes.py import nothing of this package; export.py imports `judging`, `model` and `metrics.evaluation`.
+Tracking (for `JUDGE_CODE`, `WEIGHTS`) and the application may import this.
 """
 
 from contrastive_learning.serving.export import (

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from contrastive_learning.serving import runtimes
 from contrastive_learning.serving.export import RUNTIME_PACKAGES, WEIGHTS
 from contrastive_learning.serving.judge import Network
 
@@ -27,6 +28,7 @@ def write_compiled(judge: Path, out: Path, runtime: str) -> None:
     settings = json.loads((judge / "judge.json").read_text(encoding="utf-8"))
     network = Network(judge, settings)
     shutil.copytree(judge, out, ignore=shutil.ignore_patterns(WEIGHTS, "encoder.json"))
+    shutil.copy(runtimes.__file__, out / "runtimes.py")
     settings |= {"runtime": runtime, "hidden_size": network.hidden, "precision": "fp32"}
     (out / "judge.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2), encoding="utf-8")
     # two rows, one shorter: a graph that is traced on less takes sizes for constants

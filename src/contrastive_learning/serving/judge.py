@@ -6,15 +6,17 @@ So it imports nothing of the package, and repeats, for inference only, what mode
 give the same probabilities. Needs mlflow, torch, transformers, safetensors, numpy and pandas, and the folder `judge`
 with judge.json, encoder.json, model.safetensors and tokenizer/. A judge that is mixed with one by vectors also has
 by_vectors.py, the code of that one, vectors.safetensors and, if it is one of neighbours, training_texts.jsonl. A judge
-of compiled.py has model.onnx or model.xml instead of the weights; `runtime` in its judge.json says what runs that.
+of compiled.py has model.onnx or model.xml instead of the weights, and runtimes.py, the code of what runs that.
 """
 
 import json
 import math
 import os
 import runpy
+import threading
 import unicodedata
 from collections.abc import Iterable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 BATCH_SIZE = 32
+MOST_JOINED = 4  # rows of a request that is judged together with others: it took half the CPU; of 8 rows, little less
 Array = np.ndarray[Any, Any]
+Asked = tuple[list[list[int]], "Future[tuple[Array, ...]]"]  # the tokens of a request's rows, and its answer
 
 
 class InputError(MlflowException, ValueError):  # type: ignore[misc]  # mlflow is untyped here
@@ -83,42 +87,6 @@ class Network(nn.Module):
         return self.classification_head(features).float(), features.float(), embeddings
 
 
-class OnnxNetwork:
-    """`Network`, compiled for the CPUs of onnxruntime."""
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        import onnxruntime
-
-        self.hidden = settings["hidden_size"]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as OMP_WAIT_POLICY above
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, ["CPUExecutionProvider"])
-
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
-        inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
-        return [torch.from_numpy(output) for output in self.session.run(None, inputs)]
-
-
-class OpenvinoNetwork:
-    """`Network`, compiled for the CPUs of OpenVINO. Layers that are not quantized compute in fp32."""
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        import openvino
-
-        self.hidden = settings["hidden_size"]
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        self.model = openvino.Core().compile_model(folder / "model.xml", "CPU", options)
-
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
-        request = self.model.create_infer_request()  # one per call: a server calls from several threads
-        found = request.infer([input_ids.numpy(), attention_mask.numpy()])
-        return [torch.from_numpy(found[number].copy()) for number in range(3)]
-
-
-RUNTIMES = {"onnx": OnnxNetwork, "openvino": OpenvinoNetwork}
-
-
 class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
     """Judges a table of responses: the columns `context` (a list of turns, oldest first, or one text) and `response`.
 
@@ -137,7 +105,8 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         if runtime is None:
             self.network = Network(folder, self.settings).to(self.device)
         else:
-            self.network = RUNTIMES[runtime](folder, self.settings)
+            self.network = runpy.run_path(str(folder / "runtimes.py"))["RUNTIMES"][runtime](folder, self.settings)
+        self.turn, self.waiting = threading.Lock(), list[Asked]()
         self.dtype = _autocast_dtype(self.settings["precision"], self.device)
         self.by_vectors: Any = None  # Neighbours or Prototypes; None: the classification head judges by itself
         if "by_vectors" in self.settings:
@@ -222,7 +191,35 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
             ]
         return columns
 
-    def _judge(self, tokens: list[list[int]]) -> tuple[Array, Array, Array]:
+    def _judge(self, tokens: list[list[int]]) -> tuple[Array, ...]:
+        """Logits, features and embeddings, each [rows, …].
+
+        A server calls from several threads. Small requests that wait for their turn are judged in the same batches.
+        """
+        if len(tokens) > MOST_JOINED:
+            return self._judge_rows(tokens)
+        answer: Future[tuple[Array, ...]] = Future()
+        self.waiting.append((tokens, answer))
+        with self.turn:
+            if not answer.done():
+                self._judge_waiting()
+        return answer.result()
+
+    def _judge_waiting(self) -> None:
+        together = self.waiting[:]
+        del self.waiting[: len(together)]
+        try:
+            columns = self._judge_rows([row for tokens, _ in together for row in tokens])
+        except BaseException as error:
+            for _, answer in together:
+                answer.set_exception(error)
+            raise
+        end = 0
+        for tokens, answer in together:
+            start, end = end, end + len(tokens)
+            answer.set_result(tuple(column[start:end] for column in columns))
+
+    def _judge_rows(self, tokens: list[list[int]]) -> tuple[Array, ...]:
         widths = (len(self.settings["criteria"]), self.network.hidden, self.settings["projection_dim"])
         columns = tuple(np.zeros((len(tokens), width), dtype=np.float32) for width in widths)
         order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
@@ -235,8 +232,7 @@ class Judge(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
                 output = self.network(torch.tensor(padded, device=self.device), torch.tensor(mask, device=self.device))
             for column, part in zip(columns, output, strict=True):
                 column[rows] = part.cpu().numpy()
-        logits, features, embeddings = columns
-        return logits, features, embeddings
+        return columns
 
     def tokens(self, contexts: Iterable[Any], responses: Iterable[str]) -> list[list[int]]:
         """[CLS] prefix turn [SEP] turn [SEP] response [SEP]; if that is too long, the oldest context is left out."""
