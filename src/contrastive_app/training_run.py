@@ -151,6 +151,7 @@ class TrainingRun:
             self._record(run, result)
             self._record_pictures(run, result)
             model = self._record_judge(run, result)
+            run.artifact(self._output / LOG_FILE)
         trainer.discard_checkpoints()
         self._say_results(run, result, model)
         return RecordedRun(result.objective, run.location(), self._output, run.run_id, model)

@@ -1,5 +1,6 @@
 """The loop, on a small learnable task."""
 
+import inspect
 import json
 import shutil
 import signal
@@ -34,6 +35,10 @@ def test_training_learns(tmp_path, device):
     history = trainer.fit()
     assert history[-1]["train/bce_loss"] < history[0]["train/bce_loss"]
     assert trainer.evaluate()["auroc"] > max(0.85, before)
+
+
+def test_help_begins_with_a_signature_that_one_can_read():
+    assert "train_loader: 'Loader', " in str(inspect.signature(ContrastiveTrainer))
 
 
 def test_total_is_bce_plus_lambda_times_contrastive(tmp_path):

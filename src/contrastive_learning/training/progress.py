@@ -15,6 +15,7 @@ from contrastive_learning.training.steadiness import FLIPS
 
 Metrics = Mapping[str, float]
 PLAIN_WIDTH = 120  # columns of a table in the log, at most
+BELOW_ZERO = "brier has the noise of single votes taken out, so that chance can put it below 0"
 
 
 class TrainingProgress:
@@ -138,6 +139,8 @@ def results_table(
         shown.append(FLIPS)
     for name in shown:
         table.add_row(name, *(_cell(metrics, f"{split}/{name}") for split in splits))
+    if any(metrics.get(f"{split}/brier", 0) < 0 for split in splits):
+        table.caption, table.caption_justify = BELOW_ZERO, "left"
     return table
 
 

@@ -1,5 +1,7 @@
 """The training loop. One step of it is in step.py."""
 
+from __future__ import annotations  # help() shows the types as they are written here, not their long paths
+
 import math
 import time
 from collections.abc import Callable, Mapping
