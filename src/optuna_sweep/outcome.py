@@ -201,11 +201,11 @@ class Outcome:
         whole = max((trial.last_step or 0 for trial in self.complete), default=0)
         if not whole or all(trial.state == "COMPLETE" for trial in begun):
             return ""
-        more_seeds = max(0, len(self.seeds) - 1)  # they only run in trials that come to their end
-        later = sum(whole * more_seeds for trial in self.complete if trial.reused_from is None)
-        trained = later + sum(trial.last_step or 0 for trial in begun)
-        full = whole * (1 + more_seeds) * len(begun)
-        return f"{trained} of the {full} epochs of a full search ({trained / full:.0%})"
+        # the first seed reports what it trained; each other one that ran came to its end
+        first = sum(trial.last_step or 0 for trial in begun)
+        others = sum(whole * (len(trial.runs) - 1) for trial in begun if trial.runs and trial.reused_from is None)
+        full = whole * max(1, len(self.seeds)) * len(begun)
+        return f"{first + others} of the {full} epochs of a full search ({(first + others) / full:.0%})"
 
     @property
     def by_number(self) -> list[TrialResult]:

@@ -87,9 +87,7 @@ class OptunaSweeperConf:
     labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
     ignored_keys: list[str] = field(default_factory=list)  # keys whose values may differ between the trials of a study
     check: str | None = None  # path of a function (config) that raises on a point that its trial would refuse
-    discard: str | None = (
-        None  # path of a function (config, folder) that deletes what checkpoints are in a trial's folder
-    )
+    discard: str | None = None  # path of a function (config, folder) that deletes the checkpoints of a given-up trial
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
     report: str | None = None  # path of a function (config, Outcome, folder) that makes more files
     soup: str | None = None  # greedy: the report averages weights of the best runs; what it means is up to the report

@@ -46,6 +46,19 @@ def test_paused_trials_are_named_with_their_rungs_and_what_was_trained_is_told(o
     assert "**Trained**: 16 of the 20 epochs of a full search (80%)" in note  # three trials for four epochs each, 3, 1
 
 
+def test_seeds_that_a_trial_did_not_come_to_are_not_trained(outcome):
+    """Of two seeds the best trial has both, the pruned one and one that took another's result have one or none."""
+    best, reused, pruned, _ = outcome.trials
+    both = {seed: SeedRun([0.5], best.folder) for seed in (1, 2)}
+    one = {1: SeedRun([], pruned.folder)}
+    trials = [
+        replace(best, runs=both),
+        replace(reused, runs=both, last_step=None),
+        replace(pruned, runs=one, last_step=1),
+    ]
+    assert replace(outcome, seeds=[1, 2], trials=trials).epochs == "9 of the 24 epochs of a full search (38%)"
+
+
 def test_what_the_confirm_stage_said(outcome):
     found = Findings("trial 2", {"trial 2": ArmMean(0.5, 0.1, 6)}, None, None)
     assert "**Confirmed on fresh seeds**: trial 2\n" in describe(replace(outcome, findings=found))
