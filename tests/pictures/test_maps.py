@@ -13,7 +13,7 @@ from PIL import Image
 
 from contrastive_learning.pictures import EmbeddingMap, Panel, Predictions, draw_grid, draw_reliability, fonts
 from contrastive_learning.pictures.colours import ANCHORS, borderline, colours_of, drawing_order, legend
-from contrastive_learning.pictures.maps import draw_map, draw_overview
+from contrastive_learning.pictures.maps import draw_all_criteria, draw_map, draw_overview
 
 
 @pytest.fixture
@@ -74,6 +74,18 @@ def test_a_criterion_is_drawn_in_its_own_space(own, shown):
     assert draw_map(own, "safe") == draw_map(others_moved, "safe")
     assert draw_map(own, "fluent") != draw_map(others_moved, "fluent")
     assert draw_map(own, "safe") != draw_map(only, "safe")  # in a frame of its own
+
+
+def test_small_maps_of_an_epoch_have_a_place_for_each_criterion(own):
+    """Mirrored, the second of three criteria changes in its frame and nowhere else, and its points stay inside it."""
+    mirrored = replace(own, points=own.points * [[[1], [-1], [1]]])
+    picture, other = pixels(draw_all_criteria(own)), pixels(draw_all_criteria(mirrored))
+    assert picture.shape[1] == 500
+    y, x = np.nonzero((picture != other).any(axis=-1))
+    left, top, right, bottom = (0.625 * edge for edge in (16 + 260, 82 + 24, 16 + 260 + 249, 82 + 24 + 166))
+    assert left <= x.min() < x.max() <= right
+    assert top <= y.min() < y.max() <= bottom
+    assert all(has_colour(picture, colour) for colour in ANCHORS)
 
 
 def test_own_spaces_have_one_frame_in_all_runs(own):

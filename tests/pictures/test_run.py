@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from contrastive_learning.pictures import EmbeddingMap, PictureSettings, RunPictures
-from contrastive_learning.pictures.maps import draw_overview
+from contrastive_learning.pictures.maps import draw_all_criteria, draw_map, draw_overview
 
 IDS = [f"r{index}" for index in range(30)]
 SETTINGS = {"projection": "pca", "criterion": None, "sample_size": 20, "projector_files": True}
@@ -103,6 +103,16 @@ def test_the_baseline_has_no_temperature_in_its_title(tmp_path, make_split, crit
     split = make_split(IDS)
     assert start(tmp_path, split, criteria, temperature=None, lambda_contrastive=0.0).title == "λ 0"
     assert start(tmp_path, split, criteria, temperature=0.07, lambda_contrastive=0.0).title == "λ 0"
+
+
+@pytest.mark.parametrize("chosen", [None, "safe"])
+def test_an_epoch_shows_all_criteria_unless_one_is_chosen(tmp_path, make_split, evaluate, criteria, chosen):
+    split = make_split(IDS)
+    run = start(tmp_path, split, criteria, criterion=chosen)
+    png = run.at_epoch(evaluate(split, 0), 0, 0.5)
+    list(run.at_end(evaluate(split, 1), 1, 0.6, run.criterion))
+    before = EmbeddingMap.read(tmp_path / "embedding_map_before.parquet")
+    assert png == (draw_all_criteria(before) if chosen is None else draw_map(before, chosen))
 
 
 def test_a_misspelt_criterion_is_named(tmp_path, make_split, criteria):

@@ -26,7 +26,8 @@ class LegendEntry(NamedTuple):
 def colours_of(yes_votes: IntArray, num_votes: IntArray) -> list[tuple[float, ...] | str]:
     """The colour of each response from its votes on one criterion [responses]."""
     shares = vote_shares(yes_votes, num_votes)
-    return [NO_VOTES if num == 0 else SHARES(float(share)) for share, num in zip(shares, num_votes, strict=True)]
+    colours = {share: SHARES(share) for share in np.unique(shares[num_votes > 0]).tolist()}  # few: a look-up takes long
+    return [NO_VOTES if num == 0 else colours[share] for share, num in zip(shares.tolist(), num_votes, strict=True)]
 
 
 def legend(num_votes: IntArray) -> list[LegendEntry]:

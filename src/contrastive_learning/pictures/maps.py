@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from contrastive_learning.pictures.colours import borderline, colours_of, drawing_order, legend
@@ -26,7 +27,7 @@ COLUMNS = 3
 ASPECT = 1.5  # width to height of a map
 STEPS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)  # few, so that similar runs have the same scale
 ALIGNMENT = "turned to match the votes: up = more yes votes, in every run"
-INK, FAINT = "#1a1a1a", "#5f5f5f"
+INK, FAINT, FRAME = "#1a1a1a", "#5f5f5f", "#c8c8c8"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,17 @@ def draw_overview(shown: EmbeddingMap, criterion: str) -> bytes:
     return page.png()
 
 
+def draw_all_criteria(shown: EmbeddingMap) -> bytes:
+    """A PNG of every criterion, small; 500 pixels wide like `draw_map`, as one is drawn every epoch."""
+    rows = math.ceil(len(shown.criteria) / COLUMNS)
+    page = _Page(shown, height=172 + 204 * rows)
+    page.head()
+    page.all_small(top=82)
+    page.legend(top=90 + 204 * rows)
+    page.foot(f"{shown.note}; {ALIGNMENT}")
+    return page.png(width=500)
+
+
 class Panel(NamedTuple):
     """One run in a grid of several."""
 
@@ -141,11 +153,12 @@ class _Page:
         FigureCanvasAgg(self.figure)
         self._hangul = hangul_family() if any("가" <= mark <= "힣" for mark in self._words(titles)) else None
 
-    def head(self, criterion: str) -> None:
+    def head(self, criterion: str | None = None) -> None:
         fit(self.text(16, 34, f"{self.shown.title}   {self.shown.when}", 25, weight="bold"), 768)
         subtitle = legible(self.shown.subtitle, self.shown.subtitle.rpartition(" ")[2], self._hangul)
         self.text(16, 66, subtitle, 20)
-        fit(self.text(16, 95, self.name(criterion), 20, FAINT), 768)
+        if criterion is not None:
+            fit(self.text(16, 95, self.name(criterion), 20, FAINT), 768)
 
     def foot(self, note: str) -> None:
         fit(self.text(16, self.height - 12, note, 15, FAINT), 768)
@@ -157,6 +170,28 @@ class _Page:
     def small(self, criterion: str, left: int, top: int) -> None:
         fit(self.text(left, top + 16, self.name(criterion), 17), 249)
         self.scatter(self.shown, criterion, (left, top + 24, 249, 166), size=7)
+
+    def all_small(self, top: int) -> None:
+        """Every criterion as `small` shows it, in half the time: points of one pair of axes, whose units are pixels."""
+        shown, half = self.shown, self.shown.half_height * 1.06
+        width, height = 249, 166
+        rows = math.ceil(len(shown.criteria) / COLUMNS)
+        axes = self._axes((0, top, self.width, 204 * rows))
+        axes.set(xlim=(0, self.width), ylim=(204 * rows, 0))
+        axes.axis("off")
+        places, colours, rims = [], [], []
+        for index, name in enumerate(shown.criteria):
+            left, upper = 16 + 260 * (index % COLUMNS), 24 + 204 * (index // COLUMNS)
+            fit(self.text(left, top + upper - 8, self.name(name), 17), width)
+            axes.add_patch(Rectangle((left, upper), width, height, fill=False, edgecolor=FRAME))
+            yes, num = shown.yes_votes[:, index], shown.num_votes[:, index]
+            order = drawing_order(yes, num)
+            share = shown.points_of(name)[order] / (ASPECT * half, -half)  # of half the width, height; down is positive
+            places.append((left, upper) + (share + 1) / 2 * (width, height))
+            colours += list(colours_of(yes[order], num[order]))
+            rims += ["white" if plain else INK for plain in ~borderline(yes[order], num[order])]
+        x, y = np.concatenate(places).T
+        axes.scatter(x, y, s=7, c=colours, linewidths=7**0.5 / 8, edgecolors=rims)
 
     def scatter(
         self,
@@ -219,7 +254,7 @@ class _Page:
         axes = self.figure.add_axes(place)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
-            spine.set_color("#c8c8c8")
+            spine.set_color(FRAME)
         return axes
 
     def _words(self, titles: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from contrastive_learning.data.tokenized import TokenizedSplit
 from contrastive_learning.metrics.evaluation import Evaluation
 from contrastive_learning.pictures.history import EmbeddingHistory, Frame
 from contrastive_learning.pictures.layout import PROJECTIONS, lay_out_spaces, own_unit
-from contrastive_learning.pictures.maps import EmbeddingMap, draw_map, draw_overview
+from contrastive_learning.pictures.maps import EmbeddingMap, draw_all_criteria, draw_map, draw_overview
 from contrastive_learning.pictures.page import MOST_RESPONSES, PageFrame, draw_page, most_frames, thin_out
 from contrastive_learning.pictures.projector import write_projector_files
 from contrastive_learning.pictures.shown import ShownResponses, main_criterion
@@ -20,7 +20,7 @@ class PictureSettings:
     """What a `pictures` config builds."""
 
     projection: str  # pca, tsne, umap
-    criterion: str | None  # of the large map; None = the one with the most even votes, at the end the clearest slice
+    criterion: str | None  # of the large map; None = all of them every epoch, at the end the clearest slice
     sample_size: int  # how many responses are shown
     projector_files: bool
 
@@ -60,8 +60,10 @@ class RunPictures:
 
     def at_epoch(self, evaluation: Evaluation, epoch: int, value: float) -> bytes:
         """Record the epoch's embeddings. Returns a PNG of them. value: the objective."""
-        frame = self.history.add(evaluation, epoch, value)
-        return draw_map(self._map(frame, evaluation.projection), self.criterion)
+        shown = self._map(self.history.add(evaluation, epoch, value), evaluation.projection)
+        if self.settings.criterion is None and len(shown.criteria) > 1:
+            return draw_all_criteria(shown)
+        return draw_map(shown, self.criterion)
 
     def at_end(
         self, evaluation: Evaluation, epoch: int, value: float, criterion: str
