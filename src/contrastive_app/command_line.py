@@ -59,6 +59,23 @@ def explain(error: BaseException, config_dir: Path) -> str:
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
+def as_set(line: str, config: DictConfig) -> str:
+    """The line of an error; an option that it begins with, and that takes its value from another, becomes the other.
+
+    >>> as_set("trainer.seed must be at least 0", OmegaConf.create({"seed": -1, "trainer": {"seed": "${seed}"}}))
+    'seed must be at least 0'
+    """
+    found = re.match(r"(\w+)\.([\w.]+)(?= )", line)
+    node = None if found is None else OmegaConf.select(config, found.group(1))
+    if found is None or not isinstance(node, DictConfig):
+        return line
+    value: Any = OmegaConf.to_container(node, resolve=False)
+    for name in found.group(2).split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    source = re.fullmatch(r"\$\{(\w[\w.]*)\}", value) if isinstance(value, str) else None
+    return line if source is None else source.group(1) + line[found.end() :]
+
+
 def _no_choice(option: str, name: str, choices: Sequence[str]) -> str:
     from contrastive_learning.choices import did_you_mean
 

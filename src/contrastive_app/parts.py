@@ -75,9 +75,18 @@ def build_parts(config: DictConfig, build: Callable[[DictConfig], Any] = _instan
     for group, function in (("optimizer", parts.optimizer), ("sampler", parts.make_sampler)):
         if isinstance(function, partial):
             check_arguments(group, function, CONF)
+    if str(config.optimizer.get("_target_", "")).startswith("contrastive_learning."):
+        _check_optimizer(parts)
     parts.loss.check_views(parts.settings.views)
     check_share(view_cutoff(config), parts.settings.views)
     return parts
+
+
+def _check_optimizer(parts: Parts) -> None:
+    """Have the optimizer check its options on a single weight; one of somebody else's may need a whole model."""
+    from torch import nn
+
+    parts.optimizer(nn.Linear(1, 1), 1)
 
 
 def wants_report(config: DictConfig, *, in_sweep: bool) -> bool:
@@ -97,7 +106,20 @@ def objective_names(config: DictConfig) -> tuple[str, ...]:
     for name in names:
         if any(loss in name for loss in ("total_loss", "contrastive_loss", "instance_loss")):
             raise ValueError(f"objective.metric must not depend on temperature or lambda by construction, got {name}")
+        _check_family(name)
     return names
+
+
+def _check_family(name: str) -> None:
+    """Raises ValueError for a metric of a held-out split that no data define; some depend on the data's criteria."""
+    from contrastive_learning.choices import did_you_mean
+    from contrastive_learning.data.responses import METRIC_PREFIXES
+    from contrastive_learning.metrics.table import FAMILIES, METRICS
+
+    prefix, _, rest = name.partition("/")
+    if prefix in METRIC_PREFIXES.values() and rest.split("/")[0] not in FAMILIES:
+        nearest = did_you_mean(name, [f"{prefix}/{metric.summary}" for metric in METRICS if metric.summary])
+        raise ValueError(f"objective.metric must be a metric of every epoch, got {name}{nearest}")
 
 
 def objectives_of(metrics: Mapping[str, float], names: tuple[str, ...]) -> tuple[float, ...]:

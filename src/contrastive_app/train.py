@@ -4,7 +4,9 @@ python -m src.train loss=supcon loss.temperature=0.1
 """
 
 import os
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from contrastive_app.command_line import check_keys, explain, quoted
+from contrastive_app.command_line import as_set, check_keys, explain, quoted
 from contrastive_app.launched import FOLLOWER_WAIT_SECONDS, WAIT_SECONDS, is_follower, wait_to_be_stopped
 from contrastive_app.parts import Objective, wants_report
 from contrastive_app.paths import from_start
@@ -67,9 +69,10 @@ def run_from_hydra(config: DictConfig) -> Objective | None:
             return None
         return train(config)
     except (ValueError, OSError, FloatingPointError, HydraException, OmegaConfBaseException) as error:
-        line = f"error: {_innermost(error)}"
+        line = f"error: {as_set(_innermost(error), config)}"
         _write_to_log(config, line)
         if HydraConfig.get().mode == RunMode.RUN:
+            _discard_if_unused(Path(HydraConfig.get().runtime.output_dir))
             sys.exit(line)
         raise
     except RuntimeError as error:
@@ -92,6 +95,18 @@ def _write_to_log(config: DictConfig, line: str) -> None:
     folder = next((folder for folder in folders if folder and Path(folder).is_dir()), None)
     if folder is not None and not is_follower():
         append(Path(folder) / LOG_FILE, f"{line}\n")
+
+
+def _discard_if_unused(output: Path) -> None:
+    """Remove the output folder of a run that was refused before it began, if it holds only what tells so."""
+    start = Path(HydraConfig.get().runtime.cwd)
+    if is_follower() or output == start or not {path.name for path in output.iterdir()} <= {".hydra", LOG_FILE}:
+        return
+    shutil.rmtree(output)
+    for folder in output.parents[:2]:  # of the day, and `outputs`
+        if start in folder.parents:
+            with suppress(OSError):  # it holds other runs
+                folder.rmdir()
 
 
 def _innermost(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from contrastive_app.command_line import explain
+from contrastive_app.command_line import as_set, explain
 from contrastive_app.places import CONF, STUDIES
 from contrastive_app.studies import StudiesSearchPath, find_studies_by_name
 from contrastive_app.train import main
@@ -98,3 +98,18 @@ def test_the_studies_are_searched_only_if_a_configuration_is_named(arguments, ex
     monkeypatch.setattr(Singleton, "_instances", {})  # a scan of its own
     find_studies_by_name(arguments)
     assert (StudiesSearchPath in Plugins.instance().discover(SearchPathPlugin)) is expected
+
+
+@pytest.mark.parametrize(
+    ("override", "line", "expected"),
+    [
+        ("model.lr=-1", "optimizer.lr must be positive", "model.lr must be positive"),
+        ("optimizer.lr=-1", "optimizer.lr must be positive", "optimizer.lr must be positive"),
+        ("seed=0", "trainer.monitor must be a val/ metric", "objective.metric must be a val/ metric"),
+        ("seed=0", "loss.nothing is not there", "loss.nothing is not there"),
+        ("seed=0", "the model must be trained", "the model must be trained"),
+    ],
+)
+def test_an_option_is_named_by_what_sets_it(override, line, expected):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert as_set(line, compose("train", [override])) == expected

@@ -7,6 +7,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
+from contrastive_learning.metrics.table import FAMILIES
 from support.commands import SMALL, TRAIN, provide_store, run, runs, start, train, typed, wait_while_running
 
 
@@ -37,6 +38,8 @@ def test_a_run_is_recorded_whole(finished):
     assert run.data.metrics.keys() - {"final/val/macro_f1"} - set(every["name"]) == {
         name for name in run.data.metrics if name.startswith("system/")
     }
+    held_out = [name.split("/") for name in every["name"] if name.startswith(("val/", "test/", "test_ood/"))]
+    assert {family for _, family, *_ in held_out} <= FAMILIES  # so each of them can be an objective
     assert set(every.query("metric == 'f1' and split == 'val' and not final")["epoch"]) == {0, 1, 2}
     assert every.query("name == 'test/f1/sensibleness' and final")["value"].item() <= 1
     assert next(iter(run.data.metrics)) == "val/macro_f1"  # on which MLflow's page that compares runs opens
@@ -171,7 +174,9 @@ BAD = {
     "trainer.precision=fp8": "precision must be one of auto, fp32, bf16, fp16",
     "trainer.epochs=0": "epochs must be at least 1",
     "data.path=한글": "like 한글 needs quotes inside quotes: \"data.path='한글'\"",
-    "objective.metric=val/macrof1": "did you mean val/macro_f1",
+    "objective.metric=val/macrof1": "objective.metric must be a metric of every epoch, got val/macrof1 (did you "
+    "mean val/macro_f1?)",
+    "model.lr=-1": "error: model.lr must be positive, got -1",
     "objective.metric=val/total_loss": "must not depend on temperature or lambda",
     "tracking.register=a/b": "tracking.register must be letters, digits, dots, dashes, underscores",
     "hydra.run.dir=/dev/null/out": "error: [Errno 20] Not a directory: '/dev/null/out'",
@@ -187,8 +192,8 @@ def test_bad_input_is_one_line_and_leaves_no_run(override, message, tmp_path):
     lines = done.stderr.strip().splitlines()
     assert message in lines[-1]
     assert "Traceback" not in done.stderr
-    if "objective.metric=val/macrof1" not in override:
-        assert not (tmp_path / "mlflow.db").exists() or runs(tmp_path)[1] == []
+    assert not (tmp_path / "mlflow.db").exists() or runs(tmp_path)[1] == []
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.slow

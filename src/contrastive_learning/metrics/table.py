@@ -161,3 +161,10 @@ METRICS = (
     Metric("rank_agreement", _rank_agreement, "maximize", per_criterion="rank_agreement", in_results=True),
     Metric("votes_in_order", _votes_in_order, "maximize"),
 )
+# what the name of a metric of a held-out split begins with, after the split's prefix
+FAMILIES = frozenset(
+    [
+        *(name.split("/")[0] for metric in METRICS for name in (metric.summary, metric.per_criterion) if name),
+        *("brier_of_vote_share", "criteria_with_both_classes", "embedding", "linear", "mean_probability"),
+    ]
+)
