@@ -16,6 +16,7 @@ the GPU.
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -130,6 +131,9 @@ def _loaded(model: str | Path | None, store: str | None) -> "tuple[SavedJudge, s
     try:
         folder, which = find_judge(None if model is None else str(model), store, scratch)
         judge = SavedJudge(folder)
+    except ValueError as error:
+        shutil.rmtree(scratch)
+        raise ValueError(re.sub("--(model|store)", r"\1", str(error))) from error  # a function has no flags
     except BaseException:
         shutil.rmtree(scratch)
         raise

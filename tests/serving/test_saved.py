@@ -32,6 +32,17 @@ def test_a_judge_says_of_texts_what_it_said_in_training(exported):
     )
 
 
+def test_each_criterion_can_be_read_with_its_threshold(exported):
+    judge = SavedJudge(exported[0] / "judge")
+    texts = ["바람이 불어 시원해요.", "바다요."]
+    table, found = judge(texts), judge.per_criterion(texts)
+    assert list(found.index) == [(row, criterion) for row in range(2) for criterion in CRITERIA]
+    for (row, criterion), values in found.iterrows():
+        assert values["threshold"] == judge.thresholds[criterion]
+        assert values["decision"] == (values["probability"] > values["threshold"])
+        assert values["vote_share"] == table[f"vote_share/{criterion}"][row]
+
+
 def test_a_saved_judge_is_the_same_and_nothing_is_overwritten(exported, tmp_path):
     judge = load(exported[0])  # the output folder of a run
     judge.save(tmp_path / "mine")
@@ -45,6 +56,8 @@ def test_a_saved_judge_is_the_same_and_nothing_is_overwritten(exported, tmp_path
     [
         ("바다요.", r'responses must be a list of texts such as \["바다요\."\], got \'바다요\.\''),
         ([{"text": "바다요."}], "must be texts, or have a response each"),
+        (None, r'responses must be a list of texts such as \["바다요\."\], got None'),
+        ([3], "every response must be a text that is not empty, got 3 in row 1"),
         ([""], "every response must be a text that is not empty"),
     ],
 )
@@ -56,5 +69,11 @@ def test_what_is_no_list_of_responses_is_refused(exported, responses, message):
 def test_a_folder_without_a_judge_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must have judge\.json, got "):
         SavedJudge(tmp_path)
-    with pytest.raises(ValueError, match=r"must be a folder with judge\.json, or of a run that has a judge"):
+    with pytest.raises(ValueError, match=r"^model must be a folder with judge\.json, or of a run that has a judge"):
         load(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^model must be a folder, a run id, or models:/name@alias; there is no folder"
+    ):
+        load(tmp_path / "nope")
+    with pytest.raises(ValueError, match=r"^store must be an MLflow store with runs, .*; or give model a folder$"):
+        load(store=str(tmp_path / "nope.db"))

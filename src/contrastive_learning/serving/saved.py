@@ -1,7 +1,7 @@
 """A judge in a folder, to be called from Python."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,15 +56,43 @@ class SavedJudge:
         """
         import pandas as pd
 
-        if isinstance(responses, str):
+        if isinstance(responses, str) or not isinstance(responses, Iterable):
             raise ValueError(f'responses must be a list of texts such as ["바다요."], got {responses!r}')
         if isinstance(responses, pd.DataFrame):
             rows = responses
         else:
-            rows = pd.DataFrame([{"response": each} if isinstance(each, str) else dict(each) for each in responses])
+            rows = pd.DataFrame([each if isinstance(each, Mapping) else {"response": each} for each in responses])
         if "response" not in rows:
             raise ValueError("responses must be texts, or have a response each")
         return self._judge.predict(None, rows, {"neighbours": neighbours})
+
+    def per_criterion(self, responses: "Sequence[str | Mapping[str, Any]] | pd.DataFrame") -> "pd.DataFrame":
+        """The same to be read: a row per response and criterion, with the threshold that made the decision.
+
+        responses, errors: as for a call.
+
+        >>> judge.per_criterion(["바람이 불어 시원해요."])  # doctest: +SKIP
+                                probability  threshold  decision  vote_share
+        response criterion
+        0        consistency          0.845      0.871     False        0.79
+                 specificity          0.913      0.744      True        0.88
+        """
+        import pandas as pd
+
+        judged, thresholds = self(responses), self.thresholds
+        parts = [
+            pd.DataFrame(
+                {
+                    "probability": judged[f"probability/{criterion}"],
+                    "threshold": thresholds[criterion],
+                    "decision": judged[f"decision/{criterion}"],
+                    "vote_share": judged[f"vote_share/{criterion}"],
+                }
+            )
+            for criterion in self.criteria
+        ]
+        whole = pd.concat(parts, keys=self.criteria, names=["criterion", "response"])
+        return whole.swaplevel().loc[list(judged.index)]
 
     def save(self, folder: str | Path) -> None:
         """Copy the judge to a new folder, which `SavedJudge` reads. Raises ValueError if `folder` exists."""
