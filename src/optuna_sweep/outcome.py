@@ -172,13 +172,16 @@ class Outcome:
 
     @property
     def is_noise(self) -> bool:
-        """Whether COMPLETE trials lie no further apart in the first objective than equal ones easily do by the seed."""
-        values = [trial.values[0] for trial in self.complete]
-        arms = [trial.runs for trial in self.complete]
-        if self.confirmation is not None:
-            arms += self.confirmation.arms.values()
-        seeds = ([run.values[0] for run in runs.values() if run.values] for runs in arms)
-        return bool(values) and max(values) - min(values) <= noise_width(seeds)
+        """Whether COMPLETE configurations lie no further apart in the first objective than equal ones easily do."""
+        groups: dict[str, list[float]] = {}
+        for trial in self.complete:
+            others = {name: value for name, value in trial.params.items() if name != self.seed_key}
+            seeds = [run.values[0] for run in trial.runs.values() if run.values]
+            groups.setdefault(repr(sorted(others.items())), []).extend(seeds or trial.values[:1])
+        means = [sum(values) / len(values) for values in groups.values()]
+        arms = {} if self.confirmation is None else self.confirmation.arms
+        fresh = [[run.values[0] for run in runs.values() if run.values] for runs in arms.values()]
+        return bool(means) and max(means) - min(means) <= noise_width([*groups.values(), *fresh])
 
     @property
     def failed(self) -> list[TrialResult]:

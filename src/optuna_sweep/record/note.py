@@ -72,9 +72,9 @@ def _place(outcome: Outcome, number: int) -> list[str]:
     words = f"place {place + 1} of {len(complete)}, `{outcome.metrics[0]}` {value:.4f}"
     words += f", {sign * (best - value):.4f} behind trial {complete[0].number:03d}" * (place > 0)
     if outcome.findings is not None and (baseline := outcome.findings.arms.get("baseline")) is not None:
-        apart = sign * (value - baseline.mean)
-        than = f"than the baseline on {baseline.num_seeds} fresh seeds"
-        words += f", {abs(apart):.4f} {'better' if apart > 0 else 'worse'} {than}"
+        apart = value - baseline.mean
+        than = f"the baseline's mean over {baseline.num_seeds} other seeds"
+        words += f", {abs(apart):.4f} {'above' if apart > 0 else 'below'} {than}"
     return [f"{words}."]
 
 

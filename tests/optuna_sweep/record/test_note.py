@@ -94,7 +94,7 @@ def test_a_child_says_its_place_first_and_once(outcome):
 def test_a_child_is_compared_with_the_baseline_of_the_confirm_stage(outcome, pareto):
     findings = Findings("trial 2", {"trial 2": ArmMean(0.5, 0.1, 6), "baseline": ArmMean(0.5625, 0.1, 6)}, None, None)
     told = replace(outcome, findings=findings)
-    assert describe_child(told, 2, "").endswith("0.5000, 0.0625 better than the baseline on 6 fresh seeds.")
-    assert describe_child(told, 0, "").endswith("002, 0.0625 worse than the baseline on 6 fresh seeds.")
+    assert describe_child(told, 2, "").endswith("0.5000, 0.0625 below the baseline's mean over 6 other seeds.")
+    assert describe_child(told, 0, "").endswith("002, 0.0625 above the baseline's mean over 6 other seeds.")
     assert describe_child(pareto, 0, "") == "**In the sweep**: on the Pareto front."
     assert describe_child(pareto, 1, "") == "**In the sweep**: not on the Pareto front."

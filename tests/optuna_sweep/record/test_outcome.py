@@ -24,3 +24,14 @@ def test_trials_that_differ_less_than_seeds_are_noise(outcome, tmp_path, apart, 
 
 def test_nothing_is_no_noise(outcome):
     assert not replace(outcome, trials=[]).is_noise
+
+
+@pytest.mark.parametrize(("key", "is_noise"), [("seed", True), ("y", False)])
+def test_trials_that_differ_only_in_the_seed_are_one_configuration(outcome, key, is_noise):
+    """x sets .05 apart, and the seed .02: four standard deviations are .0566."""
+    points = [(x, other) for x in (0, 1) for other in (0, 1)]
+    trials = [
+        replace(outcome.trials[0], params={"x": x, key: other}, values=(0.5 + 0.05 * x + 0.02 * other,))
+        for x, other in points
+    ]
+    assert replace(outcome, trials=trials).is_noise == is_noise
