@@ -64,8 +64,7 @@ def of_temperature(evidence: Evidence) -> str:
         return f"{span}: {count} are too few to show a trend.{_clusters(evidence)}"
     silhouettes = _points(arms, [arm.metric(SILHOUETTE) for arm in arms], alike=alike)
     measured = {score: points, "silhouette": silhouettes if len(silhouettes) >= FEWEST_FOR_A_TREND else []}
-    trends = [_trend(measure, found) for measure, found in measured.items() if found]
-    return f"{span}, {count}: {', '.join(trends)}.{_clusters(evidence)}"
+    return f"{span}, {count}: {', '.join(_trends(measured))}.{_clusters(evidence)}"
 
 
 def _points(arms: Sequence[Arm], values: Sequence[Mapping[int, float]], *, alike: bool) -> list[tuple[float, float]]:
@@ -76,14 +75,21 @@ def _points(arms: Sequence[Arm], values: Sequence[Mapping[int, float]], *, alike
     ]
 
 
-def _trend(measure: str, points: Sequence[tuple[float, float]]) -> str:
-    """By Kendall's rank correlation."""
+def _trends(measured: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """By Kendall's rank correlation. measured: measure -> points, of which there may be none."""
     from scipy.stats import kendalltau
 
-    found = kendalltau(*zip(*points, strict=True))
-    if not found.pvalue < 1 - CONFIDENCE:  # NaN if all values are equal
-        return f"no trend in {measure} beyond chance"
-    return f"{measure} {'rises' if found.statistic > 0 else 'falls'} with it"
+    flat = []
+    for measure, points in measured.items():
+        if not points:
+            continue
+        found = kendalltau(*zip(*points, strict=True))
+        if found.pvalue < 1 - CONFIDENCE:
+            yield f"{measure} {'rises' if found.statistic > 0 else 'falls'} with it"
+        else:  # also if all values are equal, which gives NaN
+            flat.append(measure)
+    if flat:
+        yield f"no trend in {' or '.join(flat)} beyond chance"
 
 
 def _clusters(evidence: Evidence) -> str:

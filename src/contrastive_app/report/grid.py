@@ -74,10 +74,24 @@ def _rows(evidence: Evidence, drawn: Sequence[Drawn], axes: Sequence[str] | None
         return _cut(drawn, range(COLUMNS, len(drawn), COLUMNS)), f"{across} rises from run to run"
     if (exact := _exact(drawn, axes)) is not None:
         return exact, f"{down} rises from row to row, {across} from left to right"
-    num_rows = max(round(len(drawn) ** 0.5), math.ceil(len(drawn) / MOST_COLUMNS))
-    ends = [round(index * len(drawn) / num_rows) for index in range(1, num_rows)]
+    ends = _ends_of_rows([params[axes[0]] for params, _ in drawn])
     words = f"similar {down} in a row, higher ones below; in each row {across} rises"
     return _cut(drawn, ends, axes[-1]), words
+
+
+def _ends_of_rows(values: Sequence[float]) -> list[int]:
+    """Where rows of like values end, the last one's left out; each has MOST_COLUMNS at most. values: ascending.
+
+    Values that repeat have rows of their own, others are cut into about as many rows as columns.
+    """
+    changes = [index for index, (value, after) in enumerate(pairwise(values), start=1) if value != after]
+    if 2 * (len(changes) + 1) <= len(values):
+        ends: list[int] = []
+        for start, end in pairwise([0, *changes, len(values)]):
+            ends += [*range(start + MOST_COLUMNS, end, MOST_COLUMNS), end]
+        return ends[:-1]
+    num_rows = max(round(len(values) ** 0.5), math.ceil(len(values) / MOST_COLUMNS))
+    return [round(index * len(values) / num_rows) for index in range(1, num_rows)]
 
 
 def _cut(drawn: Sequence[Drawn], ends: Iterable[int], across: str | None = None) -> list[Row]:

@@ -80,6 +80,19 @@ def test_a_search_has_rows_of_similar_lambda_in_which_the_temperature_rises(swee
     assert [panel.is_faint for panel in panels if panel is not None] == [False] * 5 + [True]
 
 
+def test_seeds_of_a_grid_share_the_row_of_their_lambda(sweep, mapped):
+    for temperature in (0.05, 0.1):
+        for weight in (0, 0.1):
+            for seed in range(4):
+                sweep.trial(temperature, weight, 0.7, seeds=(seed,))
+    panels, columns, _ = panels_of(gather(mapped().outcome()), "safe")
+    assert columns == 6
+    rows = [panels[start : start + 6] for start in range(0, 24, 6)]
+    places = [[" ".join(title.split()[1:]) for title in titles(row) if title is not None] for row in rows]
+    assert places[:2] == [["τ=0.05 λ=0"] * 4 + ["τ=0.1 λ=0"] * 2, ["τ=0.1 λ=0"] * 2]
+    assert places[2:] == [["τ=0.05 λ=0.1"] * 4 + ["τ=0.1 λ=0.1"] * 2, ["τ=0.1 λ=0.1"] * 2]
+
+
 def test_a_large_search_has_more_rows_rather_than_more_than_six_columns(sweep, mapped):
     for index in range(50):
         sweep.trial(0.05 + index * 7 % 50 / 1000, 0.1 + index / 100, 0.7, seeds=(0,))
