@@ -60,6 +60,8 @@ def test_the_answer_is_a_heading_and_no_chart_stretches_noise():
     assert [chart["type"] for chart in state_of(tag)["compareRunCharts"]] == ["BAR", "LINE", "IMAGE"]
     assert state_of(tag)["compareRunSections"][0]["name"] == "No gain."
     assert state_of(view().tag()[1])["compareRunSections"][0]["name"] == "Sweep"
+    _, tag = view(objectives=("final/a", "final/b"), is_noise=True).tag()
+    assert "BAR" not in [chart["type"] for chart in state_of(tag)["compareRunCharts"]]  # the other may differ
 
 
 def test_further_columns_stand_beside_objectives_and_parameters_once():
