@@ -31,6 +31,7 @@ MODULES = (
     *("contrastive_learning.model", "contrastive_learning.training.optimizers", "contrastive_learning.pictures"),
     *("contrastive_learning.training.progress", "contrastive_learning.tracking.provenance"),
     *("contrastive_learning.tracking.mlflow_run", "contrastive_learning.metrics.evaluation"),
+    *("contrastive_learning.model.segmented", "sklearn.metrics"),
     *("optuna", "optuna.visualization.matplotlib", "alembic.command", "mlflow.store.tracking.sqlalchemy_store"),
     *("mlflow.pyfunc", "mlflow.system_metrics.system_metrics_monitor", "psycopg", "cmaes"),
 )

@@ -6,9 +6,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
-from sklearn.metrics import average_precision_score
 
-from contrastive_learning.metrics.rated import FloatArray, Rated, bins_of, brier_terms, f1_of_both
+from contrastive_learning.metrics.rated import BoolArray, FloatArray, Rated, bins_of, brier_terms, f1_of_both
 
 MAX_BINS = 10
 MIN_BIN_SIZE = 5
@@ -53,12 +52,18 @@ def _auroc(rated: Rated) -> float | None:
 
 def _ap_yes(rated: Rated) -> float | None:
     """Average precision of finding the responses with a "yes"."""
-    return float(average_precision_score(rated.yes, rated.probability)) if rated.has_both_classes else None
+    return _average_precision(rated.yes, rated.probability) if rated.has_both_classes else None
 
 
 def _ap_no(rated: Rated) -> float | None:
     """Average precision of finding the responses with a "no", usually the rare class."""
-    return float(average_precision_score(~rated.yes, -rated.probability)) if rated.has_both_classes else None
+    return _average_precision(~rated.yes, -rated.probability) if rated.has_both_classes else None
+
+
+def _average_precision(is_wanted: BoolArray, scores: FloatArray) -> float:
+    from sklearn.metrics import average_precision_score  # not before something is measured: it takes 0.8 s
+
+    return float(average_precision_score(is_wanted, scores))
 
 
 def _brier(rated: Rated) -> float:

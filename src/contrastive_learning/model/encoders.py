@@ -4,25 +4,20 @@ import importlib.util
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import get_session, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, PreTrainedTokenizerFast
 from transformers import logging as transformers_logging
 
 from contrastive_learning.model.encoder_checks import check_architecture, check_files, check_tokenizer, check_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 HUB_TIMEOUT_SECONDS = 8
 
@@ -53,7 +48,7 @@ class PretrainedEncoder:
         del train_texts  # a pretrained tokenizer is complete
         return self._load(AutoTokenizer)
 
-    def encoder(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    def encoder(self, tokenizer: PreTrainedTokenizerFast) -> "PreTrainedModel":
         del tokenizer
         encoder = self._load_checked()
         if getattr(encoder, "pooler", None) is not None:
@@ -126,6 +121,8 @@ class ScratchEncoder:
         return _train_bpe(train_texts, self.vocab_size)
 
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> nn.Module:
+        from contrastive_learning.model.segmented import SegmentedBert  # not before a model is built: it takes 1.5 s
+
         config = BertConfig(
             vocab_size=len(tokenizer),
             hidden_size=self.hidden_size,
@@ -139,34 +136,6 @@ class ScratchEncoder:
             type_vocab_size=3,
         )
         return SegmentedBert(config, sep_token_id=tokenizer.sep_token_id)
-
-
-class SegmentedBert(BertModel):  # type: ignore[misc]  # transformers is untyped here
-    """BERT whose token types tell the context (0), the last segment, which is judged (1), and in it the tokens that
-    the context holds too (2).
-
-    The last is the exact-match feature of DrQA (Chen et al. 2017): two thousand dialogues do not teach a random
-    encoder to compare tokens, but suffice to learn what a missing match means.
-    """
-
-    def __init__(self, config: BertConfig, sep_token_id: int) -> None:
-        super().__init__(config, add_pooling_layer=False)
-        self.sep_token_id = sep_token_id
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> object:
-        """input_ids, attention_mask: [batch, tokens]."""
-        return super().forward(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=self.token_types(input_ids)
-        )
-
-    def token_types(self, input_ids: Tensor) -> Tensor:
-        """0, 1 or 2 per token: [batch, tokens]."""
-        is_separator = (input_ids == self.sep_token_id).long()  # [batch, tokens]
-        separators_left = is_separator.flip(1).cumsum(1).flip(1)
-        is_judged, is_context = separators_left == 1, separators_left > 1
-        is_equal = input_ids.unsqueeze(2) == input_ids.unsqueeze(1)  # [batch, tokens, tokens]
-        is_in_context = (is_equal & is_context.unsqueeze(1)).any(2)
-        return is_judged.long() + (is_judged & is_in_context).long()
 
 
 def compile_blocks(encoder: nn.Module) -> None:

@@ -13,8 +13,8 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from contrastive_learning.judging import MixedJudge, Neighbours, by_vectors
 from contrastive_learning.metrics.evaluation import Evaluation
-from contrastive_learning.model.encoders import SegmentedBert
 from contrastive_learning.model.model import ContrastiveQualityModel
+from contrastive_learning.model.segmented import SegmentedBert
 
 WEIGHTS = "model.safetensors"  # judge.py reads it
 JUDGE_CODE = Path(__file__).with_name("judge.py")

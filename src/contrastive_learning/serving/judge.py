@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The served judge: MLflow copies this one file next to the weights and runs it without this package installed.
 
-So it imports nothing of the package, and repeats, for inference only, what model/model.py, model/encoders.py
-(SegmentedBert), data/tokenized.py (encode) and runtime/devices.py (cpu_multiplies_bf16) do; a test checks that both
-give the same probabilities. Needs mlflow, torch, transformers, safetensors, numpy and pandas, and the folder `judge`
+So it imports nothing of the package, and repeats, for inference only, what model/model.py, model/segmented.py,
+data/inputs.py (encode) and runtime/devices.py (cpu_multiplies_bf16) do; a test checks that both give the same
+probabilities. Needs mlflow, torch, transformers, safetensors, numpy and pandas, and the folder `judge`
 with judge.json, encoder.json, model.safetensors and tokenizer/. A judge that is mixed with one by vectors also has
 by_vectors.py, the code of that one, vectors.safetensors and, if it is one of neighbours, training_texts.jsonl. A judge
 of compiled.py has model.onnx or model.xml instead of the weights, and runtimes.py, the code of what runs that.

@@ -78,11 +78,7 @@ def parameter_groups(
 
     `layer_decay` multiplies the encoder's lr once per layer from the top down (Howard & Ruder 2018); 1 = off.
     """
-    for name, value in (("lr", lr), ("head_lr", head_lr)):
-        if not value > 0:
-            raise ValueError(f"optimizer.{name} must be positive, got {value}")
-    if not 0 < layer_decay <= 1:
-        raise ValueError(f"optimizer.layer_decay must be in (0, 1], got {layer_decay}")
+    check_rates(lr, head_lr, layer_decay)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     num_layers = 1 + max((_layer(name) for name in names), default=0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -95,6 +91,22 @@ def parameter_groups(
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
+def check_rates(lr: float, head_lr: float, layer_decay: float) -> None:
+    """Raises ValueError for options that `parameter_groups` cannot take; needs no model, and loads nothing slow."""
+    for name, value in (("lr", lr), ("head_lr", head_lr)):
+        if not value > 0:
+            raise ValueError(f"optimizer.{name} must be positive, got {value}")
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"optimizer.layer_decay must be in (0, 1], got {layer_decay}")
+
+
+def check_schedule(schedule: str, warmup_ratio: float) -> None:
+    """Raises ValueError for options that no schedule can have."""
+    check_choice("optimizer.schedule", schedule, SCHEDULES)
+    if not 0 <= warmup_ratio < 1:
+        raise ValueError(f"optimizer.warmup_ratio must be in [0, 1), got {warmup_ratio}")
+
+
 def _layer(name: str) -> int:
     """0 for token embeddings, k + 1 for transformer layer k."""
     found = re.search(r"\blayers?\.(\d+)\.", name)
@@ -102,8 +114,6 @@ def _layer(name: str) -> int:
 
 
 def _scheduler(optimizer: Optimizer, num_steps: int, warmup_ratio: float, schedule: str) -> LRScheduler:
-    check_choice("optimizer.schedule", schedule, SCHEDULES)
-    if not 0 <= warmup_ratio < 1:
-        raise ValueError(f"optimizer.warmup_ratio must be in [0, 1), got {warmup_ratio}")
+    check_schedule(schedule, warmup_ratio)
     scheduler: LRScheduler = get_scheduler(schedule, optimizer, int(warmup_ratio * num_steps), num_steps)
     return scheduler
