@@ -196,6 +196,14 @@ def test_titles_of_a_grid_that_no_font_draws_keep_their_number(shown, no_fonts):
 
 
 @pytest.mark.skipif(fonts.hangul_family() is None, reason="needs a font with Hangul, such as fonts-nanum")
+def test_bold_hangul_is_found_without_a_word(caplog):
+    family = fonts.hangul_family()
+    with caplog.at_level(logging.INFO):
+        font_manager.findfont(font_manager.FontProperties(family=family, weight="bold", size=91.5))  # not cached
+    assert caplog.records == []
+
+
+@pytest.mark.skipif(fonts.hangul_family() is None, reason="needs a font with Hangul, such as fonts-nanum")
 def test_hangul_is_drawn_with_a_font_of_the_system(shown):
     korean, other = (replace(shown, criteria=(name, "safe", "on_topic")) for name in ("문법", "논리"))
     assert draw_map(korean, "문법") != draw_map(other, "논리")

@@ -21,6 +21,7 @@ def hangul_family() -> str | None:
     paths = font_manager.findSystemFonts()
     for path in sorted(paths, key=_preference):
         if _has_hangul(path):
+            logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # that Nanum's bold is a semibold
             font_manager.fontManager.addfont(path)
             return font_manager.FontProperties(fname=path).get_name()
     return None
