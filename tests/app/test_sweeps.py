@@ -77,7 +77,7 @@ def test_a_bad_metric_or_loss_is_one_line_before_the_first_trial(tmp_path):
         "loss.temprature=1": "did you mean loss.temperature",
         "+loss.temprature=1,2": "did you mean loss.temperature",
         "sampler.batch_size=8,1": "sampler.batch_size=1: sampler.batch_size must be at least 2",
-        "trainer.epochs=2,0": "trainer.epochs=0: trainer.epochs must be at least 1, got 0 (2 of 4 points are refused)",
+        "trainer.epochs=2,0": "trainer.epochs=0: trainer.epochs must be at least 1, got 0 (2 such points)",
     }.items():
         out = sweeps.run(*study("smoke"), override, app="src.train", code=1)
         assert message in out.strip().splitlines()[-1]
