@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 
 from support.gpu import NEEDS_CUDA
@@ -15,6 +16,13 @@ from support.servers import PostgresServer
 
 # a shell that starts the suite in the background has it ignore SIGINT, which the commands under test would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# how long an example takes depends on what else the machine does
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups

@@ -15,7 +15,7 @@ from contrastive_learning.losses import (
     UnanimityLoss,
 )
 
-few = settings(deadline=None, max_examples=25)
+few = settings(max_examples=25)
 
 
 @st.composite

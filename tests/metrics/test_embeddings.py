@@ -2,7 +2,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, silhouette_score
 
@@ -90,7 +90,6 @@ def test_collapse_is_finite():
     assert "silhouette/specific" not in metrics  # one class
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 3))
 def test_missing_votes_never_change_results(seed, anything):
     z, yes_votes, num_votes = random_case(20, seed=seed)
@@ -98,7 +97,6 @@ def test_missing_votes_never_change_results(seed, anything):
     assert measure(z, changed, num_votes) == measure(z, yes_votes, num_votes)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_neither_the_order_nor_a_rotation_matters(seed):
     z, yes_votes, num_votes = random_case(20, seed=seed)

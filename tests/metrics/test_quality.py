@@ -274,7 +274,6 @@ def rated(draw, num_criteria=2):
     return draw(hnp.arrays(float, shape, elements=levels)), yes_votes, num_votes
 
 
-@settings(deadline=None)
 @given(rated(), st.sampled_from([0.0, 0.7, 5.0, np.nan, np.inf]))
 def test_missing_votes_never_change_results(data, anything):
     probabilities, yes_votes, num_votes = data
@@ -285,7 +284,6 @@ def test_missing_votes_never_change_results(data, anything):
     assert np.isfinite(list(expected.values())).all()
 
 
-@settings(deadline=None)
 @given(rated(), st.randoms(use_true_random=False))
 def test_the_order_of_responses_does_not_matter(data, random):
     order = random.sample(range(len(data[0])), len(data[0]))
@@ -296,7 +294,6 @@ def test_the_order_of_responses_does_not_matter(data, random):
     )
 
 
-@settings(deadline=None)
 @given(rated())
 def test_the_votes_alone_decide_the_keys(data):
     _, yes_votes, num_votes = data
@@ -334,7 +331,7 @@ def test_shapes_that_do_not_match_are_refused():
         quality_metrics(votes, votes, votes, ["c"], [0.5, 0.5])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rated())
 def test_f1_by_itself_is_that_of_all_metrics(data):
     probabilities, yes_votes, num_votes = data
