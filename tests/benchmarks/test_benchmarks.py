@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import NIGHTLY
+from support.commands import nightly
 from support.commands import run as run_command
 
 BENCHMARKS = Path(__file__).parent
-nightly = pytest.mark.skipif(not NIGHTLY, reason="half a minute: every night")
 
 
 def run(script, *arguments):

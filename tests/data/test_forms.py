@@ -259,7 +259,7 @@ def votes_of_a_response():
     return st.fixed_dictionaries({"consistency": cells, "no_harm": cells})
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(votes=st.lists(votes_of_a_response(), min_size=1, max_size=8))
 def test_random_votes_are_read_the_same_in_every_form(tmp_path, votes):
     rows = [judged(index, said) for index, said in enumerate(votes)]

@@ -7,18 +7,20 @@ from importlib.util import find_spec
 import psutil
 import pytest
 
+from support.commands import nightly
 from support.sweeps import NAME, PRUNING, TRACKING, assert_mirrored, is_alive, wait_for
 
 pytestmark = pytest.mark.slow
 
 
-def launcher_param(name, extra, *overrides):
+def launcher_param(name, extra, *overrides, marks=()):
     absent = find_spec(f"hydra_plugins.hydra_{extra}_launcher") is None
     mark = pytest.mark.skipif(absent, reason=f"hydra-{extra}-launcher is not installed: pip install -e '.[{extra}]'")
-    return pytest.param((f"hydra/launcher={name}", *overrides), id=name, marks=mark)
+    return pytest.param((f"hydra/launcher={name}", *overrides), id=name, marks=[mark, *marks])
 
 
 JOBLIB = launcher_param("joblib", "joblib", "hydra.launcher.n_jobs=2")
+JOBLIB_NIGHTLY = launcher_param("joblib", "joblib", "hydra.launcher.n_jobs=2", marks=[nightly])
 SUBMITIT = launcher_param("submitit_local", "submitit")
 RAY = launcher_param("ray", "ray", "+hydra.launcher.ray.init.num_cpus=2")
 
@@ -35,7 +37,7 @@ def launcher(request):
     return request.param
 
 
-@pytest.mark.parametrize("launcher", [JOBLIB, SUBMITIT, RAY], indirect=True)
+@pytest.mark.parametrize("launcher", [JOBLIB_NIGHTLY, SUBMITIT, RAY], indirect=True)
 def test_batches_report_prune_and_fail_and_survive_a_lost_worker(sweeps, launcher):
     """A lost worker costs its batch no results, and a bounded number of retries."""
     overrides, num_killed = BATCHES[launcher[0]]

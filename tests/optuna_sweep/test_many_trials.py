@@ -6,14 +6,15 @@ import time
 import psutil
 import pytest
 
-from support.commands import NIGHTLY
+from support.commands import nightly
 from support.sweeps import LOCAL, NAME, TRACKING
 
-TRIALS = 200 if NIGHTLY else 30
+TRIALS = 200
 WINDOW = TRIALS // 6
 MEGABYTES_A_TRIAL = 0.2  # the study and its pictures hold a few kB of each trial
 
 
+@nightly
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_memory_files_processes_and_threads_do_not_grow_with_the_trials(sweeps):

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from optuna_sweep.study.storage import PostgresLock, open_storage
-from support.commands import NIGHTLY
+from support.commands import NIGHTLY, nightly
 from support.sweeps import LOCAL, NAME, TRACKING, Sweeps, assert_mirrored, wait_for
 
 pytestmark = pytest.mark.slow
@@ -41,13 +41,15 @@ def run_together(sweeps, *overrides, trials, storage=None):
     return {trial.user_attrs["owner"] for trial in done}
 
 
-@pytest.mark.parametrize("attempt", range(10 if NIGHTLY else 2))
+@pytest.mark.parametrize("attempt", range(10 if NIGHTLY else 1))
 def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
     storage = None if attempt % 2 else f"sqlite:///{sweeps.folder}/study.db"
     run_together(sweeps, *SEARCH, trials=9, storage=storage)
 
 
-@pytest.mark.parametrize("space", [SEARCH, ("x=range(4)", "y=range(2)")], ids=["search", "grid"])
+@pytest.mark.parametrize(
+    "space", [pytest.param(SEARCH, id="search"), pytest.param(("x=range(4)", "y=range(2)"), id="grid", marks=nightly)]
+)
 def test_two_commands_share_one_study_in_postgresql(sweeps, postgres, space):
     owners = run_together(sweeps, *space, "epoch_seconds=0.5", trials=8, storage=postgres.url)
     assert len(owners) == 2

@@ -17,6 +17,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from contrastive_app.places import command
@@ -37,7 +38,8 @@ SMALL = [
 IMPORTABLE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
 ENVIRONMENT = IMPORTABLE | {"CUDA_VISIBLE_DEVICES": ""}
 TRAIN = ("-m", "src.train")
-NIGHTLY = "NIGHTLY" in os.environ  # more repetitions of races and a longer sweep
+NIGHTLY = "NIGHTLY" in os.environ  # what takes long besides, and more repetitions of races
+nightly = pytest.mark.skipif(not NIGHTLY, reason="takes long: every night, with NIGHTLY=1")
 
 
 @dataclass
