@@ -51,7 +51,9 @@ class Progress:
         self.num_finished += trial.state.is_finished()
         if self._live is not None:
             return
-        parts = [f"trial {self._plan.label(trial.number, trial.params)}", self._outcome(trial), self._seconds(trial)]
+        label = self._plan.label(trial.number, trial.params)
+        name = f"trial {label}" if self._plan.named is None else label
+        parts = [name, self._outcome(trial), self._seconds(trial)]
         self.say("  ".join(filter(None, [*parts, self.state(ledger)])))
 
     def state(self, ledger: Ledger) -> str:
@@ -73,7 +75,7 @@ class Progress:
 
     def _best(self, ledger: Ledger) -> str:
         best = ledger.best()
-        if best is None or len(best.values) > 1:
+        if best is None or len(best.values) > 1 or self._plan.named is not None:  # of a confirm stage, means decide
             return ""
         return f"best {_numbers(best.values)} ({best.number:03d})"
 

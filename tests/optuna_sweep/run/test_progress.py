@@ -1,4 +1,6 @@
-"""What a person sees while trials wait at a rung."""
+"""What a person sees of a search while it runs."""
+
+from dataclasses import replace
 
 import optuna
 from rich.console import Console
@@ -37,3 +39,20 @@ def test_the_live_table_shows_paused_trials_with_their_rungs_and_counts_them(tmp
         ["001", "2", "3", "0.1667", "PAUSED at rung 1"],
         ["002", "3", "-", "-", "RUNNING"],
     ]
+
+
+def test_of_a_confirm_stage_no_single_run_is_called_the_best(tmp_path, capsys):
+    storage = str(tmp_path / "study.journal")
+    with planned("x=1,2", "hydra.sweeper.study_name=s") as (plan, _):
+        stage = replace(plan, named=lambda number, params: f"confirm baseline seed={params['x']}")
+        ledger = open_ledger(
+            open_patiently(storage, 1.0), storage_lock(storage), "s", ["minimize"], {}, optuna.pruners.NopPruner()
+        )
+        ledger.study.tell(ledger.study.ask(plan.space.distributions), 0.5)
+        for each in (plan, stage):
+            Progress(each, 1, live=False).finished(ledger, ledger.trials[0])
+    search, confirm = capsys.readouterr().err.splitlines()
+    assert search.startswith("trial 000 x=")
+    assert "best 0.5 (000)" in search
+    assert confirm.startswith("confirm baseline seed=")
+    assert "best" not in confirm
