@@ -69,13 +69,14 @@ def test_only_a_better_judge_replaces_the_champion(tmp_path):
     told, run_id = store.register("better")
     assert told.startswith(
         "models:/judge/2, also models:/judge@champion: on the 4 test responses of version 1 the new one is right "
-        f"{wrong[1] / 2:+.3f} more often ("
+        f"{wrong[1] / 2:.3f} more often ("
     )
     assert store.champion() == 2
     for right, difference in (((False, True), -wrong[0] / 2), ((True, True), 0.0)):
         told, _ = store.register("better", right=right)
         assert "; models:/judge@champion stays version 2: on the 4 test responses" in told
-        assert f"the new one is right {difference:+.3f} more often (" in told
+        word = "less" if difference < 0 else "more"
+        assert f"the new one is right {abs(difference):.3f} {word} often (" in told
         assert store.champion() == 2
     tracking = MlflowTracking(
         uri=store.uri, experiment="x", log_model=True, register="judge", system_metrics=False, champion_if="better"

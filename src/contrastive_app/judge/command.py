@@ -102,6 +102,8 @@ def _file(chosen: argparse.Namespace) -> None:
     tables = _tables(file)
     out = chosen.out or beside(file, "" if file.is_dir() else suffix_of(file))
     check_suffix(out)
+    if chosen.lists_for and not _lists(chosen):
+        raise ValueError("--lists-for needs a list: --ask-again N, --label-errors N, or both")
     for kind, number in _lists(chosen).items():
         if number < 1:
             raise ValueError(f"--{kind.replace('_', '-')} must be at least 1, got {number}")

@@ -190,7 +190,11 @@ def _difference(judge: Any, other: Any, rows: "pd.DataFrame") -> tuple[float, in
 
 
 def _tell_checked(source: _Source, difference: float, number: int) -> None:
-    source.console.print(f"checked: probabilities of {number} responses differ by {difference:.1g} at most")
+    source.console.print(
+        f"checked in fp32: probabilities of {number} responses differ by {difference:.1g} at most from the judge's"
+    )
+    if (trained := settings_of(source.folder)["precision"]) != "fp32":
+        source.console.print(f"the run's own figures are those of {trained}, which rounds in the third decimal")
 
 
 COMPILED_USAGE = """\

@@ -38,6 +38,14 @@ class Scorer:
         self._judge.check_neighbours(neighbours)
         self._neighbours = neighbours
 
+    @property
+    def remark(self) -> str | None:
+        """Why scores may differ a little from those that the run has recorded."""
+        if self._judge.dtype is None:
+            return None
+        name = str(self._judge.dtype).removeprefix("torch.")
+        return f"computed in {name}, as in training: other batches round otherwise, which may change the third decimal"
+
     def table(self, responses: Sequence["RatedResponse"]) -> pa.Table:
         """One row per response, in their order.
 

@@ -67,6 +67,8 @@ class WholeFile:
                 join_processes("auto")
             if not is_follower():
                 self._begin(progress)
+                if self._scorer.remark is not None:
+                    self._console.print(self._scorer.remark)
             unfinished.num_rows, missing = broadcast_from_main((unfinished.num_rows, unfinished.missing()))
             if num_launched() > 1:
                 leave_processes()

@@ -45,9 +45,10 @@ def register_champion(client: "MlflowClient", name: str, run_id: str, champion_i
         if gain is None:
             compared = ", as no test responses with votes on common criteria are recorded to compare the two on"
         else:
+            often = "less often" if gain.mean < 0 else "more often"
             compared = (
                 f": on the {gain.num_responses} test responses of version {champion.version} the new one is right "
-                f"{gain.mean:+.3f} more often ({gain.low:+.3f} to {gain.high:+.3f})"
+                f"{abs(gain.mean):.3f} {often} ({gain.low:+.3f} to {gain.high:+.3f})"
             )
         if gain is None or gain.mean <= 0:
             return f"{address}; models:/{name}@{ALIAS} stays version {champion.version}{compared}"

@@ -158,6 +158,7 @@ def test_standard_input_is_judged_in_a_pipe(trained, judge, tmp_path, monkeypatc
         (["bad.jsonl"], "error: bad.jsonl, line 2: response must not be empty"),
         (["good.jsonl", "--out", "scores.txt"], "error: --out must end in .jsonl, .csv, .parquet; got scores.txt"),
         (["good.jsonl", "--out", "good.jsonl"], "error: good.jsonl exists already"),
+        (["good.jsonl", "--lists-for", "argilla"], "error: --lists-for needs a list: --ask-again N, --label-errors N"),
         (["good.jsonl", "--out", "none/a.csv"], "error: --out must be in a folder that exists, got none/a.csv"),
         (["good.jsonl", "--model", "best"], "error: --model must be a folder, a run id, or models:/name@alias"),
         (["good.jsonl", "--model", "outputs"], "error: --model must be a folder with judge.json, or of a run"),

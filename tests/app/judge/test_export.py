@@ -62,7 +62,11 @@ def test_a_judge_is_carried_away_with_its_notice_and_card(judge, tmp_path, monke
     export(tmp_path / "judge", encoder="plain")
     monkeypatch.chdir(tmp_path)
     told = judge("export", "judge", "out")
-    assert re.search(r"^checked: probabilities of 2 responses differ by \S+e-0[78] at most$", told, re.MULTILINE)
+    assert re.search(
+        r"^checked in fp32: probabilities of 2 responses differ by \S+e-0[78] at most from the judge's$",
+        told,
+        re.MULTILINE,
+    )
     assert "The run that trained this judge was not at hand" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert {"modules.json", "NOTICE", "config.json", "tokenizer.json"} < {
         path.name for path in (tmp_path / "out").iterdir()
