@@ -116,8 +116,11 @@ def _innermost(error: BaseException) -> str:
 
 def main() -> Any:
     """What start.main runs once it answers signals. Exit codes: see there."""
-    # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # before torch is loaded: OpenMP threads that spin while they wait take the cores from other runs on this machine.
+    # They sleep, but first spin for some 20 µs, within which most waits end (tests/benchmarks/waiting_threads.py)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     redact_output()
     own = "HYDRA_FULL_ERROR" not in os.environ
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then hands its errors to us instead of printing them

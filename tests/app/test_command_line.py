@@ -67,10 +67,18 @@ def test_an_unknown_study_lists_the_studies_and_the_nearest():
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_wants_otherwise(given, expected, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is restored
-    monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("PASSIVE", "2000")),
+        ({"GOMP_SPINCOUNT": "7"}, ("PASSIVE", "7")),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ("ACTIVE", None)),
+    ],
+)
+def test_waiting_threads_sleep_after_a_moment_unless_the_user_wants_otherwise(given, expected, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -81,7 +89,7 @@ def test_waiting_threads_sleep_unless_the_user_wants_otherwise(given, expected, 
             main()
     finally:
         signal.signal(signal.SIGTERM, handler)
-    assert os.environ["OMP_WAIT_POLICY"] == expected
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ.get("GOMP_SPINCOUNT")) == expected
 
 
 @pytest.mark.parametrize(

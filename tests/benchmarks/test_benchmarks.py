@@ -59,14 +59,10 @@ def test_the_long_form_costs_little_more_than_the_plain_form():
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can a process be kept on two cores")
 def test_waiting_threads_prints_each_run_of_each_policy():
     out = run("waiting_threads.py", "--responses=64", "--epochs=2")
-    lines = re.findall(r"^(ACTIVE|PASSIVE) +(one run|two at once) +([\d. ]+)$", out, re.MULTILINE)
-    assert [(policy, label) for policy, label, _ in lines] == [
-        ("ACTIVE", "one run"),
-        ("ACTIVE", "two at once"),
-        ("PASSIVE", "one run"),
-        ("PASSIVE", "two at once"),
-    ]
-    assert [len(seconds.split()) for _, _, seconds in lines] == [1, 2, 1, 2]
+    lines = re.findall(r"^(ACTIVE|PASSIVE|BOUNDED) +(one run|two at once) +([\d. ]+)$", out, re.MULTILINE)
+    expected = [(policy, label) for policy in ("ACTIVE", "PASSIVE", "BOUNDED") for label in ("one run", "two at once")]
+    assert [(policy, label) for policy, label, _ in lines] == expected
+    assert [len(seconds.split()) for _, _, seconds in lines] == [1, 2] * 3
 
 
 @nightly

@@ -1,10 +1,11 @@
-"""Seconds per epoch of one training run, and of two at once, on the same two cores, for both wait policies of OpenMP.
+"""Seconds per epoch of one training run, and of two at once, on the same two cores, for three ways to wait in OpenMP.
 
     python tests/benchmarks/waiting_threads.py [--responses 600] [--epochs 4]
 
-ACTIVE: a thread that waits for the others spins, and keeps its core from the other run. PASSIVE, which the command sets
-unless the user sets another: it sleeps. A fair share for two runs at once is twice the time of one. The median over the
-epochs after the first is printed for each run. The default model on the sample data, without MLflow; Linux only.
+ACTIVE: a thread that waits for the others spins, and keeps its core from the other run. PASSIVE: it sleeps. BOUNDED,
+which the command sets unless the user sets another: it spins for some 20 µs, then sleeps. A fair share for two runs at
+once is twice the time of one. The median over the epochs after the first is printed for each run. The default model on
+the sample data, without MLflow; Linux only.
 """
 
 import argparse
@@ -17,8 +18,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-POLICIES = ("ACTIVE", "PASSIVE")
+POLICIES = {
+    "ACTIVE": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "BOUNDED": {},
+}
 NUM_CORES = 2
+UNSET = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 # only training is measured
 SMALL = [
     "trainer.held_out_each_epoch=false",
@@ -29,8 +35,8 @@ EPOCH = re.compile(r"^epoch (\d+)/\d+ .* (\d+\.\d) s$", re.MULTILINE)  # as the 
 
 def start(folder: Path, name: str, policy: str, options: list[str]) -> subprocess.Popen[str]:
     """Start a run in `folder`, with as many threads as there are cores: OMP_NUM_THREADS is not passed on."""
-    own = {"OMP_WAIT_POLICY": policy, "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))}
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"} | own
+    own = POLICIES[policy] | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))}
+    environment = {key: value for key, value in os.environ.items() if key not in UNSET} | own
     command = [sys.executable, "-m", "src.train", "tracking=none", f"hydra.run.dir={name}", *options]
     return subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
