@@ -2,8 +2,8 @@
 
 Options (`parts.build_parts`), the record's store, the device, the encoder with its tokenizer against data.max_length;
 then, when they are read, the data against those of a run that is continued, and against the tokenizer's vocabulary
-(data/tokenized.py). Each check raises ValueError: one line that says what is wrong and what to do. A sweep's preflight
-makes the same checks on its first configuration.
+(data/tokenized.py). Each check raises ValueError: one line that says what is wrong and what to do. A sweep
+checks options, encoder and files of every point, then the record's store and the device (sweep_checks.py).
 """
 
 from pathlib import Path
@@ -13,22 +13,16 @@ from contrastive_app.launched import is_follower
 from contrastive_app.resume import RUN_FILE, read_run
 
 if TYPE_CHECKING:
-    from contrastive_learning.model import PretrainedEncoder, ScratchEncoder
     from contrastive_learning.tracking import Tracker
 
-    Encoder = PretrainedEncoder | ScratchEncoder
 
-
-def check_before_data(
-    tracking: "Tracker", device: str, encoder: "Encoder", *, max_length: int, output: Path | None = None
-) -> None:
-    """output: the folder of the run; None for a sweep's preflight."""
+def check_places(tracking: "Tracker", device: str, output: Path | None = None) -> None:
+    """The record's store and the device. output: the folder of the run; None for a sweep's preflight."""
     from contrastive_learning.runtime.devices import resolve_device
 
     if not is_follower():
         tracking.check(None if output is None else recorded_run(output))
     resolve_device(device)
-    encoder.check(max_length)
 
 
 def check_same_data(output: Path, fingerprint: str) -> None:

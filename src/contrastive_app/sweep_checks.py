@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from contrastive_app.checks import check_before_data
+from contrastive_app.checks import check_places
 from contrastive_app.command_line import check_keys
 from contrastive_app.interrupts import close_first
 from contrastive_app.launched import num_launched
@@ -48,7 +48,7 @@ def preflight(config: DictConfig) -> str:
     wants_report(config, in_sweep=True)
     parts = build_parts(config)
     objective_names(config)
-    check_before_data(parts.tracking, parts.settings.device, parts.recipe.encoder, max_length=config.data.max_length)
+    check_places(parts.tracking, parts.settings.device)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
     fingerprint = parts.source.fingerprint()  # anew: a notebook may sweep again, when the data have changed

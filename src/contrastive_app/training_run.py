@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from contrastive_app.checks import check_before_data, check_same_data
+from contrastive_app.checks import check_places, check_same_data
 from contrastive_app.launched import is_follower
 from contrastive_app.parts import (
     Objective,
@@ -95,13 +95,8 @@ class TrainingRun:
         join_processes(settings.device)
         self._names = objective_names(config)
         self._output = output_folder(config, self._trial)
-        check_before_data(
-            self._parts.tracking,
-            settings.device,
-            self._parts.recipe.encoder,
-            max_length=config.data.max_length,
-            output=self._output,
-        )
+        check_places(self._parts.tracking, settings.device, self._output)
+        self._parts.recipe.encoder.check(config.data.max_length)
         self._is_continued = is_continued(config, self._output, self._trial)
         damage = self._check_what_is_continued() if self._is_continued else None
         self._data = load_data(config, self._parts)

@@ -22,7 +22,7 @@ class LocalLauncherConf:
     num_slots: Any = None
     gpus_per_trial: int = 1  # 0 hides the GPUs from the trials
     processes_per_trial: int | None = None  # with torchrun's variables; null: gpus_per_trial, at least 1
-    slots_per_gpu: int = 1  # trials that share a GPU: small encoders leave most of one idle
+    slots_per_gpu: int = 1  # trials at a time per GPU; several if one small encoder uses little of it
     threads_per_trial: int | None = None  # divided among its processes; null: cores / slots
     # modules that are imported once, before the first trial; each trial finds them loaded
     preload: list[str] = field(default_factory=lambda: ["torch", "transformers", "mlflow", "optuna"])

@@ -7,12 +7,12 @@ once, but averaged over: many guesses count by how likely they make the values.
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from optuna_sweep.comparison import seed_noise
 from optuna_sweep.outcome import Estimate
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _noise_variance(trials: Sequence[FrozenTrial]) -> float | None:
     runs = [[value for value, *_ in trial.user_attrs.get("seed_values", ())] for trial in trials]
     if any(len(values) < 2 for values in runs):
         return None
-    return fmean(variance(values) / len(values) for values in runs)
+    return (seed_noise(runs) or 0.0) ** 2 / len(runs[0])  # all have the same seeds
 
 
 def _coordinates(trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]) -> "np.ndarray":

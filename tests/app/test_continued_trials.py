@@ -1,4 +1,4 @@
-"""A trial that is interrupted, or pauses at a rung, goes on as itself, in the same MLflow run."""
+"""A trial that was interrupted, or paused at a rung, continues as the same trial, in the same MLflow run."""
 
 import signal
 

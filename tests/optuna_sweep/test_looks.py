@@ -29,7 +29,7 @@ def ending(gains, seeds):
 
 
 def test_of_a_thousand_studies_without_a_difference_at_most_fifty_are_decided_with_half_the_seeds():
-    """Half of the eight that one look had; where there is a difference, most are found, and sooner, too."""
+    """Half of the eight that one look had; if there is a difference, most are found, and sooner, too."""
     decided, seeds = decisions(0)
     assert decided <= 50
     assert seeds < 4
@@ -40,7 +40,7 @@ def test_of_a_thousand_studies_without_a_difference_at_most_fifty_are_decided_wi
 
 @pytest.mark.parametrize("num_seeds", [6, 12])
 def test_intervals_of_all_looks_together_leave_out_the_truth_in_five_of_a_hundred_studies(num_seeds):
-    """Also where nothing ends the runs, and a person stops at the look that she likes best."""
+    """Also if nothing ends the runs, and a person stops at the look that she likes best."""
     studies = np.random.default_rng(7).normal(size=(20_000, num_seeds))
     certain = [1 - stats.ttest_1samp(studies[:, :number], 0, axis=1).pvalue for number in looks(num_seeds)]
     wrong = (np.max(certain, axis=0) > confidence_of_each(num_seeds)).mean()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import optuna
 import yaml
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from optuna_sweep.errors import SweepError
@@ -116,13 +116,7 @@ def _check_aim(name: str, was: tuple[str, str], aim: tuple[str, str]) -> None:
 def _fits(axis: Axis, value: Any) -> bool:
     if axis.choices is not None:
         return value in axis.choices
-    low, high = _ends(axis.distribution)
-    return isinstance(value, int | float) and low <= value <= high
-
-
-def _ends(distribution: BaseDistribution) -> tuple[float, float]:
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return distribution.low, distribution.high
+    return isinstance(value, int | float) and axis.first <= value <= axis.last
 
 
 def _cut(axis: Axis, values: Sequence[float]) -> Axis:
