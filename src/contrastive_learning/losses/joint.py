@@ -140,7 +140,7 @@ class JointLoss(nn.Module):
         contrastive, instance = self.contrastive_loss, self.instance_loss
         attracts = self.lambda_contrastive > 0 and contrastive is not None and contrastive.learns_without_votes
         tells_apart = self.instance_weight > 0 and instance is not None and instance.among == "all"
-        return views == 2 and (tells_apart or attracts)
+        return views == 2 and (tells_apart or attracts or self.consistency_weight > 0)
 
     def forward(
         self,
@@ -171,7 +171,7 @@ class JointLoss(nn.Module):
             instance = self.instance_loss(embeddings, yes_votes, num_votes, temperature=temperature)
             total = total + self.instance_weight * lambda_scale * instance
         if self.consistency_weight > 0:
-            consistency = self.consistency(logits, num_votes)
+            consistency = self.consistency(logits)
             total = total + self.consistency_weight * lambda_scale * consistency
         return Losses(total, bce, contrastive, instance, consistency)
 
@@ -194,16 +194,13 @@ class JointLoss(nn.Module):
         return loss
 
     @staticmethod
-    def consistency(logits: Tensor, num_votes: Tensor) -> Tensor:
+    def consistency(logits: Tensor) -> Tensor:
         """R-Drop: half of KL(p || q) + KL(q || p) = (p - q) (logit p - logit q) between the predictions p and q of both
-        views, in nats; the mean over the responses that have a vote and all criteria, judged or not; 0 without any.
-        logits, num_votes: [2 * responses, criteria].
+        views, in nats; the mean over all responses and criteria, judged or not. logits: [2 * responses, criteria].
         """
         with autocast_off(logits.device):
             first, second = full_precision(logits).chunk(2)
-            judged = (num_votes[: len(first)] > 0).any(dim=1, keepdim=True)  # [responses, 1]
-            cells = ((first.sigmoid() - second.sigmoid()) * (first - second)).where(judged, 0.0)
-            return cells.sum() / (judged.sum() * cells.shape[1]).clamp_min(1) / 2
+            return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean() / 2
 
     def bce(self, logits: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Tensor:
         """Mean over the judged cells in nats, weighted per criterion; exactly 0 with a zero gradient without them."""
