@@ -76,6 +76,7 @@ bench: $(TOOLS)  ## the measured comparisons, half an hour; close other programs
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/serving.py
 	$(BIN)/python tests/benchmarks/waiting_threads.py
+	$(BIN)/python tests/benchmarks/scaling.py
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
 	$(BIN)/python -m src.ui --port $(or $(PORT),5000)

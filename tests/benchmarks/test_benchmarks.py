@@ -67,6 +67,15 @@ def test_waiting_threads_prints_each_run_of_each_policy():
 
 @nightly
 @pytest.mark.slow
+def test_scaling_prints_the_efficiency_of_each_form():
+    out = run("scaling.py", "--responses=64", "--epochs=2")
+    rates = re.findall(r"^(one run|2 runs at once), .+? +(\d+\.\d) +\d+%$", out, re.MULTILINE)
+    assert [form for form, _ in rates] == ["one run", "one run", "2 runs at once", "one run"]
+    assert all(float(rate) > 0 for _, rate in rates)
+
+
+@nightly
+@pytest.mark.slow
 def test_serving_prints_each_way_to_ask_and_checks_bad_requests():
     out = run("serving.py", "--clients=4", "--requests=8", "--seconds=1")
     rates = re.findall(r"^(in one process, [\w ]+?|server, 4 clients, +\d rows each) +(\d+\.\d) ", out, re.MULTILINE)
