@@ -46,7 +46,7 @@ from contrastive_learning.runtime.devices import join_processes, leave_processes
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import broadcast_from_main
 from contrastive_learning.tracking import MetricsTable, Run
-from contrastive_learning.training import Hooks
+from contrastive_learning.training import Hooks, Report, TrainingPaused
 from contrastive_learning.training.checkpoints import use_whole_checkpoint
 from contrastive_learning.training.comparison import comparison_remark
 from contrastive_learning.training.diagnostics import (
@@ -112,12 +112,12 @@ class TrainingRun:
             *([] if damage is None else [damage]),
         )
         self._pictures = build_pictures(self._parts, self._data, self._output, self._names[0])
-        hooks = Hooks(self._progress.on_step, log=self._log, on_saved=self._pause)
+        hooks = Hooks(self._progress.on_step, log=self._log, on_report=self._on_report, on_saved=self._pause)
         if not is_follower():
             hooks = hooks._replace(on_evaluation=self._picture)
         self._trainer = build_trainer(config, self._parts, self._data, training, self._output, hooks)
         self._logged: set[str] = set()  # the metrics of the epochs
-        self._pauses = False
+        self._pauses, self._place = False, "epoch 0"
 
     def run(self) -> RecordedRun:
         """Train, record and tell."""
@@ -168,12 +168,12 @@ class TrainingRun:
         with HeldSignals() if is_follower() else nullcontext():  # the main process decides when to stop
             try:
                 self._trainer.fit()
-            except TrialPruned:
-                self._say(f"{'paused' if self._pauses else 'pruned'} after epoch {self._trainer.epoch}")
+            except (TrialPruned, TrainingPaused):
+                self._say(f"{'paused' if self._pauses else 'pruned'} after {self._place}")
             metrics, evaluations, epoch = self._trainer.result()
         return Result(metrics, evaluations, epoch, objectives_of(metrics, self._names))
 
-    # the trainer calls these three within `fit`
+    # the trainer calls these four within `fit`
 
     def _picture(self, evaluations: Mapping[str, Evaluation], metrics: Mapping[str, float], epoch: int) -> None:
         png = self._pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, self._names)[0])
@@ -190,22 +190,33 @@ class TrainingRun:
             remarks(metrics, self._data.criteria, parts.settings, epoch, projection=parts.loss.projection)
         )
         if epoch > 0:
-            self._report(metrics[self._names[0]], epoch)
+            self._place = f"epoch {epoch}"
+            self._report(metrics[self._names[0]], epoch * self._trainer.reports_per_epoch)
+
+    def _on_report(self, report: Report) -> None:
+        self._progress.on_report(report)
+        self._place = f"step {report.step} of epoch {report.epoch}"
+        self._report(report.metrics[self._names[0]], report.number)
+        if self._pauses:
+            raise TrainingPaused
 
     def _pause(self, epoch: int) -> None:
         """Leave the trial PAUSED, now that there is a checkpoint from which it can continue."""
         if self._pauses:
             raise TrialPruned
 
-    def _report(self, value: float, epoch: int) -> None:
+    def _report(self, value: float, number: int) -> None:
         """Report a value to the study, which only rank 0 talks to. Raises TrialPruned in all processes if it prunes.
 
-        After the last epoch there is nothing to save by that.
+        After the last epoch there is nothing to save by that. number: of the report; without reports within epochs,
+        of the epoch.
         """
-        trial = self._trial
+        trial, per_epoch = self._trial, self._trainer.reports_per_epoch
+        if per_epoch > 1:
+            self._run.log({f"report/{self._names[0]}": value}, number)
         if not is_follower():
-            trial.report(value, epoch)
-            if epoch < self._parts.settings.epochs:
+            trial.report(value, number)
+            if number < self._parts.settings.epochs * per_epoch:
                 trial.should_prune()
         pruned, self._pauses = broadcast_from_main((trial.pruned, trial.paused))
         if pruned:

@@ -41,10 +41,18 @@ def check_values(config: DictConfig) -> None:
     for name in ("monitor", "direction"):  # by default those of the objective
         if isinstance(value := options["trainer"].get(name), list):
             raise ValueError(f"with several objectives trainer.{name} must be set to a single one, got {value}")
+    if options["trainer"].get("report_every") is not None:
+        _check_reported(options["objective"]["metric"])
     for group in config:
         node = config[group]
         if OmegaConf.is_dict(node):
             _check_node(str(group), OmegaConf.to_container(node, resolve=True))
+
+
+def _check_reported(metric: Any) -> None:
+    if not isinstance(metric, str) or not metric.startswith("val/"):
+        given = metric if isinstance(metric, str) else f"[{','.join(metric)}]"
+        raise ValueError(f"trainer.report_every needs one objective.metric on val/, got {given}")
 
 
 def _check_node(path: str, node: Any) -> None:

@@ -146,6 +146,7 @@ class Outcome:
     best_config: Mapping[str, Any] = field(default_factory=dict)  # the task's, with the chosen parameters
     command: str = ""  # that continues the sweep, without credentials
     soup: str | None = None  # as hydra.sweeper.soup says
+    step_name: str = "epoch"  # what a step of a trial is, in words: an epoch, or a report
     parent_run_id: str | None = None  # of the sweep's run in MLflow
     answer: Sequence[str] = ()  # what the report says: a headline, its reason, then further lines
 
@@ -198,7 +199,7 @@ class Outcome:
         return f"{words} (trial{'s' * (len(found) > 1)} {numbers})" if found else ""
 
     @property
-    def epochs(self) -> str:
+    def trained(self) -> str:
         """How much was trained; empty if no trial was pruned or paused: 23 of the 81 epochs of a full search (28 %)."""
         begun = [trial for trial in self.by_number if trial.state not in ("FAIL", "WAITING")]
         whole = max((trial.last_step or 0 for trial in self.complete), default=0)
@@ -208,7 +209,7 @@ class Outcome:
         first = sum(trial.last_step or 0 for trial in begun)
         others = sum(whole * (len(trial.runs) - 1) for trial in begun if trial.runs and trial.reused_from is None)
         full = whole * max(1, len(self.seeds)) * len(begun)
-        return f"{first + others} of the {full} epochs of a full search ({(first + others) / full:.0%})"
+        return f"{first + others} of the {full} {self.step_name}s of a full search ({(first + others) / full:.0%})"
 
     @property
     def by_number(self) -> list[TrialResult]:

@@ -86,6 +86,7 @@ class OptunaSweeperConf:
     top_k: int = 5  # rows of the table at the end
     labels: dict[str, str] = field(default_factory=dict)  # key: short name in tables and run names
     ignored_keys: list[str] = field(default_factory=list)  # keys whose values may differ between the trials of a study
+    report_key: str | None = None  # an option of the task; unless it is null, tables count reports instead of epochs
     check: str | None = None  # path of a function (config) that raises on a point that its trial would refuse
     discard: str | None = None  # path of a function (config, folder) that deletes the checkpoints of a given-up trial
     preflight: str | None = None  # path of a function (config) that raises on bad input and returns a data fingerprint
@@ -211,7 +212,7 @@ class NopPrunerConf:
 class MedianPrunerConf:
     _target_: str = "optuna.pruners.MedianPruner"
     n_startup_trials: int = 4
-    n_warmup_steps: int = 2  # a warm-up of one epoch, and one to tell the trials apart
+    n_warmup_steps: int = 2  # reports: a warm-up of one epoch, and one to tell the trials apart
     interval_steps: int = 1
     n_min_trials: int = 1
 
@@ -219,7 +220,7 @@ class MedianPrunerConf:
 @dataclass
 class HyperbandPrunerConf:
     _target_: str = "optuna.pruners.HyperbandPruner"
-    min_resource: int = 1
+    min_resource: int = 1  # reports: epochs, unless trials report within them, too
     max_resource: Any = "auto"
     reduction_factor: int = 3
     bootstrap_count: int = 0
@@ -228,7 +229,7 @@ class HyperbandPrunerConf:
 @dataclass
 class SuccessiveHalvingPrunerConf:
     _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
-    min_resource: Any = 1
+    min_resource: Any = 1  # reports
     reduction_factor: int = 4
     min_early_stopping_rate: int = 0
     bootstrap_count: int = 0
@@ -239,9 +240,9 @@ class PromotionPrunerConf:
     """Asynchronous successive halving whose stopped trials are paused, and continue when they deserve more (ASHA)."""
 
     _target_: str = "optuna_sweep.study.promotion.PromotionPruner"
-    min_resource: int = 1  # epochs, or whatever steps the task reports, before a trial can pause
-    reduction_factor: int = 3  # the best third continues, to three times as many epochs
-    progressive: bool = False  # let none continue to more epochs than are needed to rank the trials (PASHA)
+    min_resource: int = 1  # reports before a trial can pause: epochs, unless it reports within them, too
+    reduction_factor: int = 3  # the best third continues, to three times as many reports
+    progressive: bool = False  # let none continue to more reports than are needed to rank the trials (PASHA)
     max_paused: int = 5  # of each rung, on this machine, with their checkpoints; beyond that, the worst is pruned
 
 
@@ -249,7 +250,7 @@ class PromotionPrunerConf:
 class PatientPrunerConf:
     _target_: str = "optuna.pruners.PatientPruner"
     wrapped_pruner: Any = field(default_factory=lambda: asdict(MedianPrunerConf()))  # null: only patience decides
-    patience: int = 2
+    patience: int = 2  # reports
     min_delta: float = 0.0
 
 

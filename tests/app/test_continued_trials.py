@@ -46,6 +46,10 @@ def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
     assert trial.user_attrs["retries"] == (0 if signum == signal.SIGTERM else 1)
 
 
+CURVES = ("train/total_loss", "val/auroc", "report/val/macro_f1")
+IN_STEPS = ("sampler.batch_size=32", "trainer.report_every=1")  # three reports per epoch
+
+
 def swept(folder, *overrides):
     """The trials, and by trial the run of it, of a sweep in `folder`; what it printed, and (epoch, value) of curves."""
     folder.mkdir()
@@ -58,21 +62,27 @@ def swept(folder, *overrides):
     client, found = runs(folder)
     children = {int(run.data.tags["sweep.trial"]): run for run in found if "mlflow.parentRunId" in run.data.tags}
     run_id = children[study.best_trial.number].info.run_id
-    curves = [client.get_metric_history(run_id, name) for name in ("train/total_loss", "val/auroc")]
+    curves = [client.get_metric_history(run_id, name) for name in CURVES]
     return study, children, errors, [[(point.step, point.value) for point in curve] for curve in curves]
 
 
 @pytest.mark.slow
 def test_a_paused_trial_ends_with_the_same_bits_as_one_that_never_paused(tmp_path):
-    """Of two trials none is among the best third of its rung, so the better one pauses after the epochs 1 and 3."""
+    """Of two trials none is among the best third of its rung, so the better one pauses at the reports 1, 3 and 9.
+
+    Three reports are an epoch: the first pause is within one, the others are at the end of one.
+    """
     pruner = ("loss.temperature=0.1,0.2", "hydra/sweeper/pruner=promotion", "hydra.sweeper.n_trials=2")
-    study, children, errors, curves = swept(tmp_path / "paused", *pruner)
+    study, children, errors, curves = swept(tmp_path / "paused", *pruner, *IN_STEPS)
     best = study.best_trial
-    assert errors.count(f"trial {best.number:03d} τ={best.params['loss.temperature']}  PAUSED at rung ") == 2
+    assert errors.count(f"trial {best.number:03d} τ={best.params['loss.temperature']}  PAUSED at rung ") == 3
     assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", "PRUNED"]
     for number, run in children.items():
         assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", study.trials[number].state.name)
     assert not list(tmp_path.glob("paused/multirun/s/*/checkpoints"))
-    whole, _, _, expected = swept(tmp_path / "whole", f"loss.temperature=choice({best.params['loss.temperature']})")
+    only = f"loss.temperature=choice({best.params['loss.temperature']})"
+    whole, _, _, expected = swept(tmp_path / "whole", only, *IN_STEPS)
     assert (best.value, curves) == (whole.best_value, expected)
     assert [step for step, _ in curves[0]] == [1, 2, 3, 4]
+    assert [step for step, _ in curves[2]] == list(best.intermediate_values) == list(range(1, 13))
+    assert dict(curves[2]) == best.intermediate_values

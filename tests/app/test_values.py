@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -33,6 +35,15 @@ def composed(*overrides):
 def test_a_value_of_the_wrong_type_is_named_by_its_option(override, message):
     with pytest.raises(ValueError, match=message):
         check_values(composed(override))
+
+
+@pytest.mark.parametrize("metric", ["test/auroc", "[val/auroc,val/brier]"])
+def test_within_an_epoch_one_metric_of_valid_can_be_reported(metric):
+    single = ("trainer.monitor=val/auroc", "trainer.direction=maximize")
+    check_values(composed(f"objective.metric={metric}", *single))
+    message = rf"^trainer.report_every needs one objective.metric on val/, got {re.escape(metric)}$"
+    with pytest.raises(ValueError, match=message):
+        check_values(composed(f"objective.metric={metric}", *single, "trainer.report_every=2"))
 
 
 @pytest.mark.parametrize(

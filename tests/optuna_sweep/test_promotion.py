@@ -37,7 +37,7 @@ def test_a_trial_goes_on_when_it_is_among_the_best_third_of_its_rung(sweeps):
     ]
     assert sweeps.states() == ["PRUNED"] * 6 + ["COMPLETE"] + ["PRUNED"] * 2
     assert [trial.value for trial in sweeps.study().trials[:3]] == [25 + 8, 16 + 6, 9 + 6]
-    assert "trial 002 x=3  PAUSED at rung 1 value 15 after 3  " in said
+    assert "trial 002 x=3  PAUSED at rung 1 value 15 after epoch 3  " in said
     assert "Trained: 23 of the 81 epochs of a full search (28%)" in said
     assert len(list(sweeps.folder.glob("runs/s/*/checkpoint"))) == 1  # of the one that came to its end
 

@@ -20,6 +20,20 @@ def test_the_temperature_reaches_its_end_with_the_last_epoch():
     assert DEFAULTS.temperature(0.07, 3) == 0.07
 
 
+@pytest.mark.parametrize(("every", "due"), [(None, []), (20, [20, 40]), (21, [21, 42]), (32, []), (63, [])])
+def test_the_last_report_of_an_epoch_is_at_its_end(every, due):
+    """Of 63 steps, every 20: after 20, 40 and 63; every 21: after 21, 42 and 63."""
+    settings = replace(DEFAULTS, report_every=every)
+    assert [step for step in range(1, 64) if settings.report_within(step, 63) is not None] == due
+    assert [settings.report_within(step, 63) for step in due] == list(range(1, len(due) + 1))
+    assert settings.reports_per_epoch(63) == len(due) + 1
+
+
+def test_an_epoch_without_a_report_within_it_is_no_silent_wish():
+    with pytest.raises(ValueError, match=r"report_every must be at most 63, the optimizer steps of an epoch, got 64"):
+        replace(DEFAULTS, report_every=64).reports_per_epoch(63)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -32,6 +46,8 @@ def test_the_temperature_reaches_its_end_with_the_last_epoch():
         ({"max_grad_norm": 0.0}, r"trainer\.max_grad_norm must be positive, got 0\.0"),
         ({"temperature_schedule": "linear"}, r"linear needs a positive trainer\.temperature_end, got None"),
         ({"temperature_end": 0.1}, r"temperature_end has no effect with trainer\.temperature_schedule=constant"),
+        ({"report_every": 0}, r"trainer\.report_every must be at least 1, got 0"),
+        ({"report_every": 5, "monitor": "test/auroc"}, r"needs a trainer\.monitor on val/, got test/auroc"),
         ({"grad_cache_chunk": 8, "compile": True}, r"different dropout masks with and without a gradient"),
         ({"grad_cache_chunk": 8, "accumulation_steps": 2}, r"leave trainer\.accumulation_steps at 1, got 2"),
     ],

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -15,7 +16,7 @@ from contrastive_learning import ContrastiveTrainer
 from contrastive_learning.judging import NeighboursJudge
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
-from contrastive_learning.training import Hooks
+from contrastive_learning.training import Hooks, TrainingPaused
 from contrastive_learning.training.checkpoints import INDEX
 from support.small_task import (
     VotedBatches,
@@ -159,6 +160,57 @@ def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, v
     assert resumed.best == whole.best
 
 
+IN_STEPS = {"accumulation_steps": 2, "report_every": 1, "weight_average": "tail"}  # six batches, three steps an epoch
+
+
+def test_reports_within_epochs_change_no_bit_of_the_result(tmp_path, device):
+    """Nor the choice of the best epoch. The last report of an epoch is its own evaluation."""
+    reports, changes = [], IN_STEPS | {"device": device}
+    plain = build_trainer(tmp_path / "plain", **changes | {"report_every": None})
+    expected = losses_of(plain.fit())
+    reporting = build_trainer(tmp_path / "reporting", hooks=Hooks(on_report=reports.append), **changes)
+    assert losses_of(reporting.fit()) == expected
+    assert last_weights(tmp_path / "reporting") == last_weights(tmp_path / "plain")
+    assert reporting.best == plain.best
+    places = [(report.number, report.epoch, report.step, report.num_steps) for report in reports]
+    assert places == [(3 * epoch + step, epoch + 1, step, 3) for epoch in range(4) for step in (1, 2)]
+    assert len({report.metrics["val/auroc"] for report in reports}) > 4
+    assert (reporting.reports_per_epoch, plain.reports_per_epoch) == (3, 1)
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_a_run_that_pauses_at_a_report_ends_with_the_bits_of_one_that_did_not(tmp_path, number):
+    """In its first epoch, of which nothing is saved yet, and at the second step of the third."""
+    whole = build_trainer(tmp_path / "whole", **IN_STEPS)
+    expected = losses_of(whole.fit())
+
+    def pause(report):
+        if report.number == number:
+            raise TrainingPaused
+
+    paused = build_trainer(tmp_path / "parts", hooks=Hooks(on_report=pause), **IN_STEPS)
+    with pytest.raises(TrainingPaused):
+        paused.fit()
+    metrics, evaluations, epoch = paused.result()
+    assert (set(evaluations), epoch) == ({"val"}, 1 + number // 3)  # the epoch in which it was
+    assert paused.evaluate()["auroc"] == metrics["val/auroc"]
+    seed_everything(123)
+    numbers = []
+    hooks = Hooks(on_report=lambda report: numbers.append(report.number))
+    resumed = build_trainer(tmp_path / "parts", hooks=hooks, **IN_STEPS)
+    torch.rand(5)
+    resumed.resume(tmp_path / "parts")
+    assert losses_of(resumed.fit()) == expected[number // 3 :]
+    assert last_weights(tmp_path / "parts") == last_weights(tmp_path / "whole")
+    assert resumed.best == whole.best
+    assert numbers == [other for other in range(number + 1, 12) if other % 3]
+
+
+def test_the_speed_of_an_epoch_leaves_out_its_reports(tmp_path):
+    (reported,) = build_trainer(tmp_path, epochs=1, hooks=Hooks(on_report=lambda report: None), **IN_STEPS).fit()
+    assert reported["train/examples_per_second"] * reported["train/epoch_seconds"] == pytest.approx(96)
+
+
 def test_the_encoder_gets_its_share_of_the_contrastive_gradient():
     model, batch = tiny_model(dropout=0.0), VotedBatches(8, 0).collate(list(range(8)))
 
@@ -219,10 +271,12 @@ def test_checkpoints_go_when_they_are_discarded_unless_they_are_kept(tmp_path):
 
 def test_progress_is_shown_and_other_hooks_are_still_called(tmp_path, capsys):
     logged = []
-    trainer = build_trainer(tmp_path, epochs=2, hooks=Hooks(log=lambda metrics, epoch: logged.append(epoch)))
+    hooks = Hooks(log=lambda metrics, epoch: logged.append(epoch))
+    trainer = build_trainer(tmp_path, epochs=2, report_every=3, hooks=hooks)
     trainer.fit(progress=True)
     printed = capsys.readouterr().err
     assert "before training" in printed
+    assert re.findall(r"epoch (./2), step (.)/6  val/auroc 0\.", printed) == [("1/2", "3"), ("2/2", "3")]
     assert "epoch 2/2  total 0." in printed
     assert logged == [0, 1, 2]
     build_trainer(tmp_path / "silent", epochs=1).fit()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from contrastive_app.report.evidence import Arm, Evidence, Spread
 from contrastive_app.report.wording import SPLITS, compact, setting, signed
 from contrastive_learning.metrics.table import METRICS
-from hydra_plugins.contrastive_sweeper.outcome import compare, doubts_of
+from hydra_plugins.contrastive_sweeper.outcome import TrialResult, compare, doubts_of
 
 MAX_ARMS = 10
 NONE = "–"
@@ -111,7 +111,7 @@ def soup_table(judges: Mapping[str, Mapping[str, float]]) -> Table:
 
 def trials_table(evidence: Evidence) -> Table:
     outcome = evidence.outcome
-    heading = ["trial", *outcome.labels.values(), *outcome.metrics, "epochs", "seconds"]
+    heading = ["trial", *outcome.labels.values(), *outcome.metrics, f"{outcome.step_name}s", "seconds"]
     rows = []
     for trial in outcome.trials:
         params = [compact(trial.params[name]) if name in trial.params else NONE for name in outcome.labels]
@@ -133,12 +133,22 @@ def cost_lines(evidence: Evidence, epochs: int) -> Iterator[str]:
     yield f"{len(trials)} trials ({counts}) in {_duration(sum(trial.seconds for trial in trials))} of run time."
     pruned = [trial for trial in trials if trial.state == "PRUNED"]
     if pruned:
-        planned = [int(trial.params.get("trainer.epochs", epochs)) for trial in pruned]
-        saved = sum(whole - (trial.last_step or 0) for whole, trial in zip(planned, pruned, strict=True))
-        yield f"Pruning saved {saved} of the {sum(planned)} epochs of the {len(pruned)} pruned trials."
+        yield from _saved(evidence, pruned, epochs)
     if confirmation is not None:
         runs = sum(map(len, confirmation.arms.values()))
         yield f"The confirmation on fresh seeds took {runs} more runs and {_duration(confirmation.seconds)}."
+
+
+def _saved(evidence: Evidence, pruned: Sequence[TrialResult], epochs: int) -> Iterator[str]:
+    """What the pruned trials would have trained more; of reports, if a trial that ended tells how many it takes."""
+    outcome = evidence.outcome
+    if outcome.step_name == "epoch":
+        planned = [int(trial.params.get("trainer.epochs", epochs)) for trial in pruned]
+    else:
+        planned = [max((trial.last_step or 0 for trial in outcome.complete), default=0)] * len(pruned)
+    if any(planned):
+        saved = sum(whole - (trial.last_step or 0) for whole, trial in zip(planned, pruned, strict=True))
+        yield f"Pruning saved {saved} of the {sum(planned)} {outcome.step_name}s of the {len(pruned)} pruned trials."
 
 
 def name_of(evidence: Evidence, arm: Arm) -> str:

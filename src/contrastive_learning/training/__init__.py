@@ -10,6 +10,8 @@ only the application and the library's root import it.
   state of each process; checkpoints.py writes them to a temporary folder and renames it, so that a crash leaves the
   earlier checkpoint.
 - epoch.py saves what an unfinished epoch has: the order of all its batches, how many are done, its sums and statistics.
+- A report within an epoch (trainer.report_every) evaluates and puts the random state back; a hook may then pause the
+  run there as a signal would.
 - `ContrastiveTrainer.resume` loads all of it; samplers/sharding.py then continues in the saved order after the batches
   that are done, and the random state is set again after the loader has drawn from it, so that the next dropout masks
   are those of the uninterrupted run.
@@ -17,8 +19,8 @@ With another number of processes the run continues with the same batches, but no
 none of our samplers, an interrupted epoch begins anew.
 """
 
-from contrastive_learning.training.context import Hooks, RunContext
+from contrastive_learning.training.context import Hooks, Report, RunContext, TrainingPaused
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.trainer import ContrastiveTrainer
 
-__all__ = ["ContrastiveTrainer", "Hooks", "RunContext", "TrainerSettings"]
+__all__ = ["ContrastiveTrainer", "Hooks", "Report", "RunContext", "TrainerSettings", "TrainingPaused"]

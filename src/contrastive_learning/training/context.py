@@ -19,16 +19,36 @@ def _ignore(*event: object) -> None:
     pass
 
 
+class TrainingPaused(Exception):  # noqa: N818  nothing is wrong
+    """Raised by `on_report` to end `fit` with a checkpoint, from which it continues with the next batch."""
+
+
+class Report(NamedTuple):
+    """An evaluation of the validation set within an epoch."""
+
+    metrics: Metrics  # val/…
+    number: int  # of all reports of the run, those at the ends of epochs among them, from 1
+    epoch: int  # the one that it is in, from 1
+    step: int  # optimizer steps of that epoch that are done
+    num_steps: int  # of an epoch
+
+
 class Hooks(NamedTuple):
     """Whom the trainer tells what happens, in each process. An exception that a hook raises ends `fit`."""
 
     on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
     on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
     log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
+    on_report: Callable[[Report], None] = _ignore  # within an epoch, every `report_every` steps
     on_saved: Callable[[int], None] = _ignore  # epoch, after its checkpoint, from which a run that ends here can resume
 
-    def also(self, on_step: Callable[[int, int, Metrics], None], log: Callable[[Metrics, int], None]) -> "Hooks":
-        """These hooks, and two more that are called before them."""
+    def also(
+        self,
+        on_step: Callable[[int, int, Metrics], None],
+        log: Callable[[Metrics, int], None],
+        on_report: Callable[[Report], None],
+    ) -> "Hooks":
+        """These hooks, and three more that are called before them."""
 
         def both_on_step(step: int, num_steps: int, losses: Metrics) -> None:
             on_step(step, num_steps, losses)
@@ -38,7 +58,11 @@ class Hooks(NamedTuple):
             log(metrics, epoch)
             self.log(metrics, epoch)
 
-        return self._replace(on_step=both_on_step, log=both_log)
+        def both_on_report(report: Report) -> None:
+            on_report(report)
+            self.on_report(report)
+
+        return self._replace(on_step=both_on_step, log=both_log, on_report=both_on_report)
 
 
 @dataclass(frozen=True, kw_only=True)

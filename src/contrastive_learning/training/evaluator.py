@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from contrastive_learning.choices import did_you_mean
 from contrastive_learning.data.disturbed import Disturbed
 from contrastive_learning.judging import LinearJudge, MixedJudge
 from contrastive_learning.metrics.evaluation import Evaluation
@@ -65,3 +66,12 @@ class Evaluator:
                 own |= steadiness_metrics(disturbed[prefix], evaluation, valid, predict, self.device)
             metrics |= {f"{prefix}/{name}": value for name, value in own.items()}
         return metrics
+
+
+def check_monitor(monitor: str, metrics: Metrics) -> None:
+    """Raises ValueError if the metric that picks the best epoch is not among those of an epoch."""
+    if monitor == "val/macro_f1" and "val/auroc" not in metrics:
+        raise ValueError("val/macro_f1 needs a criterion with both yes and no in the validation set, found none")
+    if monitor not in metrics:
+        names = (name for name in metrics if name.startswith("val/"))
+        raise ValueError(f"trainer.monitor must be a val/ metric, got {monitor}{did_you_mean(monitor, names)}")

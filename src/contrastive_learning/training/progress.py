@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contrastive_learning.metrics.table import METRICS
+from contrastive_learning.training.context import Report
 from contrastive_learning.training.steadiness import FLIPS
 
 Metrics = Mapping[str, float]
@@ -106,6 +107,11 @@ class TrainingProgress:
         seconds = f"  {metrics['train/epoch_seconds']:.1f} s" if "train/epoch_seconds" in metrics else ""
         name = f"epoch {epoch}/{self.epochs}" if epoch else "before training"
         self._say(f"{name}  {losses}  {self.monitor} {self._value:.4f}{seconds}")
+
+    def on_report(self, report: Report) -> None:
+        self._value = report.metrics[self.monitor]
+        place = f"epoch {report.epoch}/{self.epochs}, step {report.step}/{report.num_steps}"
+        self._say(f"{place}  {self.monitor} {self._value:.4f}")
 
 
 def results_table(

@@ -36,6 +36,7 @@ class TrainerSettings:
     patience: int | None  # epochs without a better monitor before training stops; None = never
     held_out_each_epoch: bool  # False: the test sets are evaluated only at the end
     seed: int
+    report_every: int | None = None  # optimizer steps from report to report within an epoch; None = none within it
     steadiness: str = "end"  # when split votes are judged again, see steadiness.py: end, each_epoch or never
     views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
     unjudged_share: float = 0.5  # unjudged responses that each batch gets per judged one, if a term can use them
@@ -55,6 +56,7 @@ class TrainerSettings:
             "tokens_per_pass": 1,
             "grad_cache_chunk": 1,
             "patience": 1,
+            "report_every": 1,
         }
         least_values |= {"lambda_warmup_epochs": 0, "encoder_share_warmup_epochs": 0}
         for name, least in least_values.items():
@@ -67,6 +69,8 @@ class TrainerSettings:
             raise ValueError(f"trainer.unjudged_share must be at least 0, got {self.unjudged_share}")
         if self.views not in (1, 2):
             raise ValueError(f"trainer.views must be 1 or 2, got {self.views}")
+        if self.report_every is not None and not self.monitor.startswith("val/"):
+            raise ValueError(f"trainer.report_every needs a trainer.monitor on val/, got {self.monitor}")
         self._check_temperature()
         if self.grad_cache_chunk is not None and self.compile:
             raise ValueError(
@@ -88,6 +92,27 @@ class TrainerSettings:
             )
         if not changes and self.temperature_end is not None:
             raise ValueError("trainer.temperature_end has no effect with trainer.temperature_schedule=constant")
+
+    def reports_per_epoch(self, num_steps: int) -> int:
+        """How often a run of `num_steps` optimizer steps per epoch reports in each: the last time at its end.
+
+        Raises ValueError if `report_every` is more than that.
+        """
+        if self.report_every is None:
+            return 1
+        if self.report_every > num_steps:
+            raise ValueError(
+                f"trainer.report_every must be at most {num_steps}, the optimizer steps of an epoch, "
+                f"got {self.report_every}"
+            )
+        return num_steps // self.report_every
+
+    def report_within(self, step: int, num_steps: int) -> int | None:
+        """Which report of the epoch, from 1, is due after its step `step`; None if none is, or the epoch ends first."""
+        if self.report_every is None or step % self.report_every:
+            return None
+        number = step // self.report_every
+        return number if number < self.reports_per_epoch(num_steps) else None
 
     def lambda_scale(self, epochs_done: float) -> float:
         return _ramp(epochs_done, self.lambda_warmup_epochs)

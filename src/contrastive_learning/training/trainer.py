@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contrastive_learning.choices import did_you_mean
 from contrastive_learning.data.cutoff import Cutoff, check_share
 from contrastive_learning.judging import MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
 from contrastive_learning.model.encoders import compile_blocks
 from contrastive_learning.model.model import ContrastiveQualityModel
-from contrastive_learning.runtime.devices import accelerator, precision_of
+from contrastive_learning.runtime.devices import accelerator, precision_of, random_state, set_random_state
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import check_shardable, num_processes, rank
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
@@ -27,10 +26,10 @@ from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
 from contrastive_learning.training.averages import weight_average
 from contrastive_learning.training.checkpoints import delete_checkpoints
-from contrastive_learning.training.context import Loader, Metrics, RunContext
+from contrastive_learning.training.context import Loader, Metrics, Report, RunContext, TrainingPaused
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
-from contrastive_learning.training.evaluator import Evaluator
+from contrastive_learning.training.evaluator import Evaluator, check_monitor
 from contrastive_learning.training.progress import TrainingProgress
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
@@ -103,6 +102,7 @@ class ContrastiveTrainer:
         if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
+        self.reports_per_epoch = settings.reports_per_epoch(self.steps_per_epoch)
         num_steps = self.steps_per_epoch * settings.epochs
         self._average = weight_average(settings.weight_average, model, num_steps, self.device)  # a copy: before changes
         if settings.compile:
@@ -126,6 +126,7 @@ class ContrastiveTrainer:
         self._finished = False
         self._running: RunningEpoch | None = None  # not yet evaluated
         self._last_metrics: Metrics = {}
+        self._last_epoch = 0  # after or, of a report, in which the last evaluation was
         self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
         self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
 
@@ -141,7 +142,7 @@ class ContrastiveTrainer:
             return self._fit()
         own = self.context
         shown = TrainingProgress(self.settings.epochs, self.settings.monitor, first_epoch=self.epoch, quiet=rank() > 0)
-        self.context = replace(own, hooks=own.hooks.also(shown.on_step, shown.on_epoch))
+        self.context = replace(own, hooks=own.hooks.also(shown.on_step, shown.on_epoch, shown.on_report))
         try:
             with shown:
                 return self._fit()
@@ -158,7 +159,7 @@ class ContrastiveTrainer:
                 train = {f"train/{name}": value for name, value in self.train_epoch().items()}
                 metrics = train | self._speed(time.perf_counter() - started) | self._evaluate_epoch()
                 self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, TrainingPaused):
                 self._save_running()
                 raise
             with HeldSignals():
@@ -176,23 +177,24 @@ class ContrastiveTrainer:
         assert self._running is not None
         if self._running.num_examples == 0:
             return {}
+        seconds -= self._running.evaluated_seconds
         return {"train/epoch_seconds": seconds, "train/examples_per_second": self._running.num_examples / seconds}
 
     def evaluate_start(self) -> Metrics:
         """Metrics before training. Raises ValueError if `monitor` is not among them: this must not cost an epoch."""
         if not self._last_metrics:
             self._last_metrics = self._evaluate_epoch()
-            self._check_monitor(self._last_metrics)
+            check_monitor(self.settings.monitor, self._last_metrics)
         return self._last_metrics
 
     def result(self) -> tuple[Metrics, dict[str, Evaluation], int]:
         """Metrics and evaluations by metric prefix, and the epoch they belong to: after `fit` those of `evaluate_all`
-        with the best epoch's weights; the last evaluated epoch's, by the classification head, if a hook or a signal
-        ended `fit`.
+        with the best epoch's weights; those of the last evaluation, by the classification head, if a hook or a signal
+        ended `fit`. If that was a report, they are only of the validation set.
         """
         if self._finished and self.best is not None:
             return *self.evaluate_all(), self.best[0]
-        return self._last_metrics, self._last_evaluations, self.epoch
+        return self._last_metrics, self._last_evaluations, self._last_epoch
 
     def train_epoch(self) -> Metrics:
         """One pass over the training loader. Returns the mean `total_loss`, `bce_loss`, `contrastive_loss` in nats
@@ -224,6 +226,7 @@ class ContrastiveTrainer:
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
                     running.num_done = index + 1
+                    self._report_within(running)
                     self._stop_if_told(signals)
             self._state.note_random_states()
             self.epoch += 1
@@ -303,9 +306,26 @@ class ContrastiveTrainer:
         return Evaluator(self.predict, self.val_loader, self._judged_batches, self.context, self.criteria, self.device)
 
     def _report(self, metrics: Metrics) -> None:
-        self._last_metrics = metrics
+        self._last_metrics, self._last_epoch = metrics, self.epoch
         self.context.hooks.on_evaluation(self._last_evaluations, metrics, self.epoch)
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
+
+    def _report_within(self, running: RunningEpoch) -> None:
+        """Evaluate the validation set if a report is due. What training draws from stays as it was."""
+        step = math.ceil(running.num_done / self.settings.accumulation_steps)
+        number = self.settings.report_within(step, self.steps_per_epoch)
+        if number is None:
+            return
+        started, state = time.perf_counter(), random_state(self.device)
+        metrics, self._last_evaluations = self._evaluator.after_epoch(
+            held_out=False, steadiness=self.settings.steadiness == "each_epoch"
+        )
+        set_random_state(state, self.device)
+        self._state.note_random_states()  # for the checkpoint, if the hook ends the run with one
+        self._last_metrics, self._last_epoch = metrics, self.epoch + 1
+        running.evaluated_seconds += time.perf_counter() - started
+        number += self.epoch * self.reports_per_epoch
+        self.context.hooks.on_report(Report(metrics, number, self.epoch + 1, step, self.steps_per_epoch))
 
     def predict(self, loader: Loader, *, dropout: bool = False) -> Evaluation:
         """The model's probabilities, features and embeddings on a loader, in the order of its split.
@@ -345,14 +365,6 @@ class ContrastiveTrainer:
         """Delete the checkpoints, unless the settings keep them. Call it in the main process, after all is recorded."""
         if self.context.checkpoint_dir is not None and not self.settings.keep_checkpoints:
             delete_checkpoints(self.context.checkpoint_dir)
-
-    def _check_monitor(self, metrics: Metrics) -> None:
-        monitor = self.settings.monitor
-        if monitor == "val/macro_f1" and "val/auroc" not in metrics:
-            raise ValueError("val/macro_f1 needs a criterion with both yes and no in the validation set, found none")
-        if monitor not in metrics:
-            names = (name for name in metrics if name.startswith("val/"))
-            raise ValueError(f"trainer.monitor must be a val/ metric, got {monitor}{did_you_mean(monitor, names)}")
 
     def _remember(self, value: float) -> None:
         sign = 1 if self.settings.direction == "maximize" else -1

@@ -55,6 +55,12 @@ class Plan:
     def metrics(self) -> tuple[str, ...]:
         return self.objective.metrics
 
+    @property
+    def step_name(self) -> str:
+        """What a step of a trial is, in words: an epoch or, if trials report within epochs, too, a report."""
+        key = self.settings.report_key
+        return "epoch" if key is None or self.base.get(key) is None else "report"
+
     def identity(self, fingerprint: str | None) -> dict[str, Any]:
         """What all trials of the study must share; a study with another identity is refused.
 

@@ -31,10 +31,9 @@ def _pauses(plan: Plan) -> list[str]:
     if plan.promotion is None:
         return []
     rungs = plan.promotion.rungs
-    epochs = ", ".join(str(rungs.step(rung)) for rung in range(3))
-    return [
-        f"trials pause after the epochs {epochs}, … unless they are among the best 1/{rungs.reduction_factor} there"
-    ]
+    steps = ", ".join(str(rungs.step(rung)) for rung in range(3))
+    best = f"unless they are among the best 1/{rungs.reduction_factor} there"
+    return [f"trials pause after the {plan.step_name}s {steps}, … {best}"]
 
 
 def _confirm_cost(plan: Plan) -> list[str]:

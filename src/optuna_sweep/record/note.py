@@ -33,10 +33,11 @@ def describe(outcome: Outcome, links: str = "") -> str:
     if outcome.chance:
         parts.append(f"**How sure**: {outcome.chance}")
     if paused := [trial for trial in outcome.unfinished if trial.rung is not None]:
-        waiting = ", ".join(f"{trial.number:03d} at rung {trial.rung}, epoch {trial.last_step}" for trial in paused)
+        step = outcome.step_name
+        waiting = ", ".join(f"{trial.number:03d} at rung {trial.rung}, {step} {trial.last_step}" for trial in paused)
         parts.append(f"**Paused**, to continue if they deserve it: {waiting}")
-    if outcome.epochs:
-        parts.append(f"**Trained**: {outcome.epochs}")
+    if outcome.trained:
+        parts.append(f"**Trained**: {outcome.trained}")
     if outcome.doubts:
         parts.append(f"**In doubt**: {outcome.doubts}")
     if outcome.findings is not None:

@@ -38,8 +38,8 @@ def print_summary(outcome: Outcome, places: Mapping[str, str], *, num_rows: int)
     console = Console(file=sys.stderr)
     console.print(_table(outcome, num_rows))
     say = partial(console.print, highlight=False, soft_wrap=True, markup=False)
-    if outcome.epochs:
-        say(f"Trained: {outcome.epochs}")
+    if outcome.trained:
+        say(f"Trained: {outcome.trained}")
     if outcome.doubts:
         say(f"in doubt: {outcome.doubts}")
     if outcome.chance:

@@ -89,6 +89,7 @@ def sum_up(plan: Plan, ledger: Ledger, choice: Choice | None, context: HydraCont
         best_config=best_config,
         command=redact(this_command()),
         soup=plan.settings.soup,
+        step_name=plan.step_name,
     )
 
 

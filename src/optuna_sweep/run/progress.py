@@ -65,7 +65,7 @@ class Progress:
             return f"FAIL {trial.user_attrs.get('reason', '')}".splitlines()[0]
         if paused_at(trial) is not None:
             value = trial.intermediate_values[trial.last_step or 0]
-            return f"{_state(trial)} {self._plan.metrics[0]} {value:.4g} after {trial.last_step}"
+            return f"{_state(trial)} {self._plan.metrics[0]} {value:.4g} after {self._plan.step_name} {trial.last_step}"
         values = _numbers(trial.values) if trial.values else "-"
         outcome = f"{trial.state.name} {', '.join(self._plan.metrics)} {values}"
         return outcome + (f" as {trial.user_attrs['reused_from']}" if "reused_from" in trial.user_attrs else "")
@@ -96,7 +96,7 @@ class Progress:
         names = list(dict.fromkeys(name for trial in trials for name in trial.params))
         title = f"{self._plan.study_name}  {self.state(ledger)}"
         table = Table(title=title, title_justify="left")
-        for heading in ("trial", *map(self._plan.short, names), "epoch", self._plan.metrics[0], "state"):
+        for heading in ("trial", *map(self._plan.short, names), self._plan.step_name, self._plan.metrics[0], "state"):
             table.add_column(heading, justify="right")
         finished = [trial for trial in trials if trial.state.is_finished()][-RECENT:]
         paused = [trial for trial in trials if paused_at(trial) is not None]

@@ -34,6 +34,17 @@ def test_it_answers_every_question_and_needs_nothing_else(sweep):
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(|<script""", page)
 
 
+def test_reports_within_epochs_are_counted_as_reports(sweep):
+    sweep.trial(0.07, 0.1, 0.9)
+    sweep.trial(0.1, 0.3, 0.5, state="PRUNED")
+    sweep.trials[0] = replace(sweep.trials[0], last_step=15)
+    page = page_of(replace(sweep.outcome(), step_name="report"))
+    assert "Pruning saved 14 of the 15 reports of the 1 pruned trials." in page
+    assert ">reports</th>" in page
+    sweep.trials[0] = replace(sweep.trials[0], last_step=None)  # another trial's result, which tells no reports
+    assert "Pruning saved" not in page_of(replace(sweep.outcome(), step_name="report"))
+
+
 def test_the_chart_explains_only_colours_that_it_has(sweep):
     sweep.trial(0.07, 0.1, 0.9)
     sweep.trial(0.1, 0.2, 0.8)

@@ -197,6 +197,8 @@ def test_a_dry_run_prints_the_plan(capsys):
 def test_it_is_said_where_trials_pause(capsys):
     where = "trials pause after the epochs 2, 6, 18, … unless they are among the best 1/3 there"
     pausing = (*PROMOTION, "hydra.sweeper.discard=null", "hydra.sweeper.pruner.min_resource=2")
+    with planned("x=1,2", *pausing, "hydra.sweeper.report_key=y") as (plan, _):  # an option that is not null
+        assert where.replace("epochs", "reports") in announcement(plan, 0)
     with planned("x=1,2", *pausing) as (plan, _):
         assert where in announcement(plan, 0)
         print_preview(plan)

@@ -44,6 +44,9 @@ def test_paused_trials_are_named_with_their_rungs_and_what_was_trained_is_told(o
     assert "2 COMPLETE, 1 PRUNED, 2 PAUSED, 1 FAIL" in note
     assert "**Paused**, to continue if they deserve it: 004 at rung 0, epoch 1, 005 at rung 1, epoch 3\n" in note
     assert "**Trained**: 16 of the 20 epochs of a full search (80%)" in note  # three trials for four epochs each, 3, 1
+    in_steps = describe(replace(outcome, unfinished=paused, step_name="report"))
+    assert "004 at rung 0, report 1, 005 at rung 1, report 3\n" in in_steps
+    assert "**Trained**: 16 of the 20 reports of a full search (80%)" in in_steps
 
 
 def test_seeds_that_a_trial_did_not_come_to_are_not_trained(outcome):
@@ -56,7 +59,7 @@ def test_seeds_that_a_trial_did_not_come_to_are_not_trained(outcome):
         replace(reused, runs=both, last_step=None),
         replace(pruned, runs=one, last_step=1),
     ]
-    assert replace(outcome, seeds=[1, 2], trials=trials).epochs == "9 of the 24 epochs of a full search (38%)"
+    assert replace(outcome, seeds=[1, 2], trials=trials).trained == "9 of the 24 epochs of a full search (38%)"
 
 
 def test_what_the_confirm_stage_said(outcome):
