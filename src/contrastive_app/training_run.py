@@ -6,6 +6,7 @@ Imported once a run begins, so that --help, --cfg job and mistyped overrides ans
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -259,11 +260,19 @@ class TrainingRun:
             final = {f"final/{name}": value for name, value in zip(self._names, result.objectives, strict=True)}
             run.log(final, self._trainer.epoch)
             held_out = result.evaluations["val"]
+            self._tell_interval(held_out)
             model = record_judge(run, self._config, self._output, self._data, self._trainer, held_out)
             record_review(run, self._output)
         if self._trial.number is None:  # of a sweep, only the best
             model = run.register() or model
         return model
+
+    def _tell_interval(self, valid: Evaluation) -> None:
+        """Tell the sweep how far its objective, if that is an F1 on valid, would move with other responses."""
+        if self._trial.number is not None and self._names[0].startswith("val/"):
+            found = valid.f1_intervals(self._data.criteria, valid, fewer_than=inf)
+            if (interval := found.get(self._names[0].removeprefix("val/"))) is not None:
+                self._trial.set_interval(*interval)
 
     def _say(self, *lines: str) -> None:
         for line in lines:

@@ -111,6 +111,27 @@ def seed_noise(groups: Iterable[Sequence[float]]) -> float | None:
     return math.sqrt(squares / free) if squares > 0 else None
 
 
+def interval_of_mean(
+    values: Sequence[float], groups: Iterable[Sequence[float]], confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """Student's interval of the mean of `values`, by the spread over seeds that all `groups` have in common.
+
+    None if none of them tells the spread. Of the best of many it is too high: luck is part of what made it the best.
+
+    >>> interval_of_mean([0.25, 0.75], [[0.25, 0.75]])  # 0.5 ± 12.706 x 0.3536 / sqrt(2)
+    (-2.6765511841312586, 3.6765511841312586)
+    """
+    from scipy.special import stdtrit  # here, as in `compare`
+
+    groups = list(groups)
+    noise = seed_noise(groups)
+    if noise is None:
+        return None
+    free = sum(len(group) - 1 for group in groups if len(group) > 1)
+    mean, margin = sum(values) / len(values), stdtrit(free, (1 + confidence) / 2) * noise / len(values) ** 0.5
+    return float(mean - margin), float(mean + margin)
+
+
 def noise_width(groups: Iterable[Sequence[float]]) -> float:
     """How far apart configurations easily lie by the seed: no axis should be narrower, or noise fills the picture.
 

@@ -84,6 +84,34 @@ class Rungs:
             return None
         return next(rung for rung in itertools.count(1) if not self._rank_differently(curves, rung))
 
+    def num_at_rungs(self, curves: Curves) -> list[int]:
+        """How many trials have reached each rung, up to the highest that one has.
+
+        >>> Rungs(min_resource=1, reduction_factor=3).num_at_rungs({0: {1: 0.5}, 1: {1: 0.7, 3: 0.8}, 2: {}})
+        [2, 1]
+        """
+        reached = [rung for curve in curves.values() if (rung := self.reached(curve)) is not None]
+        return [sum(rung >= each for rung in reached) for each in range(max(reached, default=-1) + 1)]
+
+    def expected_steps(self, num_trials: int, whole: int | None, top: int | None = None) -> tuple[int, int]:
+        """How many steps `num_trials` trials take in all, and how many come to their end: at least one does.
+
+        whole: steps of one that does; None if it is not known: then no more than the rule lets them take. top: the rung
+        that no trial leaves but the one that comes to its end.
+
+        >>> Rungs(min_resource=1, reduction_factor=3).expected_steps(27, 27)  # 27 x 1, 9 x 2, 3 x 6 and 1 x 18
+        (81, 1)
+        """
+        steps, before, reached = 0, 0, max(1, num_trials)
+        for rung in itertools.count():
+            step = self.step(rung) if whole is None else min(self.step(rung), whole)
+            steps += reached * (step - before)
+            continuing = 0 if rung == top else reached // self.reduction_factor
+            if step == whole or (whole is None and continuing == 0):
+                return steps, reached
+            before, reached = step, max(1, continuing)
+        raise AssertionError("rungs have no end")
+
     def observed(self, curves: Curves, enough: int) -> dict[int, float]:
         """What a sampler may compare: values at the highest rung that `enough` trials have reached, else at the first.
 

@@ -20,6 +20,7 @@ EndState = Literal[
 # as optuna.trial.TrialState has them, and PAUSED, which is WAITING for Optuna
 TrialStateName = Literal["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "PAUSED"]
 PROMOTED_FROM = "promoted_from_rung"  # a trial's attribute: the rung at which it may not pause again
+INTERVAL = "interval"  # a trial's attribute: of its value, as its task says; see CurrentTrial.set_interval
 PAUSED_AT = "paused_at_rung"  # a trial's attribute: the number of the rung, from 0; None once it continues
 SweepState = Literal[
     "ok",  # every trial of the plan is done, or a limit ended the search as it was meant to

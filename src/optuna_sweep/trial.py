@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mlflow_stores import redact
 from optuna_sweep.errors import innermost
-from optuna_sweep.states import EndState, end_state_of
+from optuna_sweep.states import INTERVAL, EndState, end_state_of
 from optuna_sweep.study.reports import Reports, write_atomically
 
 RESULT_FILE = "result.json"
@@ -71,6 +71,10 @@ class CurrentTrial(Protocol):
         """Tell the study how far the trial is from a limit; a value above 0 makes the trial infeasible."""
         ...
 
+    def set_interval(self, low: float, high: float) -> None:
+        """Tell the 95 % interval of the objective, over what it is measured on; it is shown beside the best value."""
+        ...
+
     def set_doubt(self, doubt: str) -> None:
         """Say why this run should not decide a comparison; it reads on after "2 of 9 runs": never left its start.
 
@@ -100,6 +104,9 @@ class NoTrial:
         return False
 
     def set_constraint(self, name: str, value: float) -> None:
+        return None
+
+    def set_interval(self, low: float, high: float) -> None:
         return None
 
     def set_doubt(self, doubt: str) -> None:
@@ -135,6 +142,10 @@ class SweepTrial:
     def set_constraint(self, name: str, value: float) -> None:
         if self._conf["trial_reports"]:
             self._reports.put("set_constraint", name, float(value))
+
+    def set_interval(self, low: float, high: float) -> None:
+        if self._may_report:
+            self._reports.put("set_user_attr", INTERVAL, [float(low), float(high)])
 
     def set_doubt(self, doubt: str) -> None:
         self.doubt = doubt

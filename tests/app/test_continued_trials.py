@@ -77,6 +77,9 @@ def test_a_paused_trial_ends_with_the_same_bits_as_one_that_never_paused(tmp_pat
     best = study.best_trial
     assert errors.count(f"trial {best.number:03d} τ={best.params['loss.temperature']}  PAUSED at rung ") == 3
     assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", "PRUNED"]
+    low, high = best.user_attrs["interval"]
+    assert low <= best.value <= high
+    assert f"  best {best.value:.4g} [{low:.4g}, {high:.4g}] ({best.number:03d})  " in errors
     for number, run in children.items():
         assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", study.trials[number].state.name)
     assert not list(tmp_path.glob("paused/multirun/s/*/checkpoints"))

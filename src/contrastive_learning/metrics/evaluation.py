@@ -71,8 +71,10 @@ class Evaluation:
         embedding["feature_effective_rank"] = effective_rank(self.features[spread])
         return {**quality, **{f"embedding/{name}": value for name, value in embedding.items()}}
 
-    def f1_intervals(self, criteria: Sequence[str], valid: "Evaluation") -> dict[str, tuple[float, float]]:
-        """95 % intervals of `f1/<criterion>` and `macro_f1` of `metrics`, where fewer than FEW_JUDGED are judged.
+    def f1_intervals(
+        self, criteria: Sequence[str], valid: "Evaluation", fewer_than: float = FEW_JUDGED
+    ) -> dict[str, tuple[float, float]]:
+        """95 % intervals of `f1/<criterion>` and `macro_f1` of `metrics`, where fewer than that are judged.
 
         They leave out the chance of training, and of choosing the thresholds on `valid`.
         """
@@ -83,7 +85,7 @@ class Evaluation:
             defined = found[np.isfinite(found)]
             return np.append(found, defined.mean() if len(defined) else np.nan)
 
-        few = (self.num_votes > 0).sum(axis=0) < FEW_JUDGED
+        few = (self.num_votes > 0).sum(axis=0) < fewer_than
         if not few.any():
             return {}
         intervals = bootstrap_intervals(scores, len(self.probabilities))

@@ -13,8 +13,10 @@ from rich.table import Table
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.preview import num_to_confirm
 from optuna_sweep.readable import compact
+from optuna_sweep.run.prospects import interval_of, seconds_left, seconds_of_run
 from optuna_sweep.states import paused_at
 from optuna_sweep.study.ledger import DONE, Ledger
+from optuna_sweep.study.promotion import curves_of
 
 RECENT = 8  # finished trials in the live table
 
@@ -77,19 +79,37 @@ class Progress:
         best = ledger.best()
         if best is None or len(best.values) > 1 or self._plan.named is not None:  # of a confirm stage, means decide
             return ""
-        return f"best {_numbers(best.values)} ({best.number:03d})"
+        interval = interval_of(best, ledger.trials)
+        within = "" if interval is None else " [{:.4g}, {:.4g}]".format(*interval)
+        return f"best {_numbers(best.values)}{within} ({best.number:03d})"
 
     def _count(self, ledger: Ledger) -> str:
-        done = ledger.count(*DONE)
-        left = max(0, self._plan.num_trials - done)
-        if paused := sum(paused_at(trial) is not None for trial in ledger.trials):
-            return f"{done}/{self._plan.num_trials}, {paused} paused"
-        if not left or not self.num_finished or self._plan.promotion is not None:
-            return f"{done}/{self._plan.num_trials}"
-        eta = (time.monotonic() - self._started) / self.num_finished * left
-        confirm = num_to_confirm(self._plan)
-        then = f", then {confirm} runs to confirm" if confirm else ""
-        return f"{done}/{self._plan.num_trials}, about {_duration(eta)} left{then}"
+        trials, done = ledger.trials, ledger.count(*DONE)
+        parts = [f"{done}/{self._plan.num_trials}"]
+        if paused := sum(paused_at(trial) is not None for trial in trials):
+            parts.append(f"{paused} paused")
+        if self._plan.promotion is not None:
+            rungs = self._plan.promotion.rungs.num_at_rungs(curves_of(trials, ledger.study.direction))
+            parts += [f"rungs {' '.join(map(str, rungs))}"] if rungs else []
+        if done < self._plan.num_trials or paused:
+            parts += filter(None, [self._left(trials, self._plan.num_trials - done)])
+        return ", ".join(parts)
+
+    def _left(self, trials: Sequence[FrozenTrial], num_left: int) -> str:
+        """How long the rest of the search takes, and what comes then."""
+        if self._plan.promotion is not None:
+            found = seconds_left(self._plan, trials, self._num_slots)
+        elif self.num_finished:
+            found = (time.monotonic() - self._started) / self.num_finished * num_left, False
+        else:
+            found = None
+        if found is None:
+            return ""
+        seconds, at_least = found
+        confirm, of_run = num_to_confirm(self._plan), seconds_of_run(trials)
+        takes = "" if of_run is None else f" in {_duration(confirm * of_run / self._num_slots)}"
+        then = f", then {confirm} runs to confirm{takes}" if confirm else ""
+        return f"{'at least' if at_least else 'about'} {_duration(seconds)} left{then}"
 
     def _table(self, ledger: Ledger, running: Sequence[int]) -> Table:
         trials = ledger.trials

@@ -24,6 +24,7 @@ def test_the_live_table_shows_paused_trials_with_their_rungs_and_counts_them(tmp
             trial.suggest_categorical("x", [1, 2, 3])
             for epoch in range(1, epochs + 1):
                 trial.report(0.5 / epoch, epoch)
+            ledger.storage.set_trial_user_attr(trial._trial_id, "seconds", 2.0 * epochs)
             ledger.pause(ledger.trials[rung], rung)
         running = ledger.claim(ledger.trials[2])
         running.suggest_categorical("x", [1, 2, 3])
@@ -32,7 +33,8 @@ def test_the_live_table_shows_paused_trials_with_their_rungs_and_counts_them(tmp
         with console.capture() as captured:
             console.print(progress._table(ledger, [2]))
     lines = captured.get().splitlines()
-    assert lines[0].strip() == "s  0/3, 2 paused"
+    # of three trials one continues from epoch 1 to 3: five epochs of 2 s, of which four are done
+    assert lines[0].strip() == "s  0/3, 2 paused, rungs 2 1, at least 2 s left"
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
     assert rows == [
         ["000", "1", "1", "0.5000", "PAUSED at rung 0"],
