@@ -12,6 +12,7 @@ from hydra.errors import CompactHydraException
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 CORES = "cores"  # as num_slots
+AUTO = "auto"  # as slots_per_gpu
 # a number, a UUID, or a slice of a GPU; whatever else is listed (-1, NoDevFiles, none) hides what follows it from CUDA
 GPU_NAME = re.compile(r"\d+|(GPU|MIG)-\S+")
 
@@ -33,14 +34,18 @@ def visible_gpus() -> list[str]:
 
 
 def slot_environments(
-    gpus: list[str], num_slots: int | str | None, *, gpus_per_trial: int, slots_per_gpu: int, num_processes: int
+    gpus: list[str], num_slots: int | str | None, *, gpus_per_trial: int, slots_per_gpu: int | str, num_processes: int
 ) -> list[dict[str, str]]:
     """For each slot, the environment variables that it adds to its jobs.
 
     Without GPUs, or if `gpus_per_trial` is 0, `num_slots` is 1 by default, and with `cores` one slot per core; else
-    it is as many as the GPUs allow. Raises CompactHydraException if the slots need more GPUs than there are.
+    it is as many as the GPUs allow. With `slots_per_gpu=auto` they begin with one slot per GPU, and `num_slots` is the
+    most that there will be. Raises CompactHydraException if the slots need more GPUs than there are.
     """
     _check_at_least(0, gpus_per_trial=gpus_per_trial)
+    if slots_per_gpu != AUTO and not isinstance(slots_per_gpu, int):
+        raise CompactHydraException(f"hydra.launcher.slots_per_gpu must be a number or {AUTO}, got {slots_per_gpu}")
+    grows, slots_per_gpu = slots_per_gpu == AUTO, 1 if isinstance(slots_per_gpu, str) else slots_per_gpu
     _check_at_least(1, slots_per_gpu=slots_per_gpu)
     if num_slots == CORES:
         num_slots = None if gpus and gpus_per_trial else max(1, num_cores() // num_processes)
@@ -61,7 +66,8 @@ def slot_environments(
             f"{num_processes} processes cannot share {gpus_per_trial} GPU: raise hydra.launcher.gpus_per_trial, lower "
             "hydra.launcher.processes_per_trial, or set hydra.launcher.gpus_per_trial=0 for the CPU"
         )
-    num_slots = num_slots or len(gpus) * slots_per_gpu // gpus_per_trial
+    as_many = len(gpus) * slots_per_gpu // gpus_per_trial
+    num_slots = min(num_slots or as_many, as_many) if grows else num_slots or as_many
     if num_slots * gpus_per_trial > len(gpus) * slots_per_gpu:
         needed = math.ceil(num_slots * gpus_per_trial / len(gpus))
         raise CompactHydraException(

@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
 from local_slots.failures import JobFailed
+from local_slots.sharing import measured
 from local_slots.transport import Job, unpack
 
 
@@ -65,7 +66,10 @@ def run_trial(grace_seconds: float, requests: Connection, results: Connection) -
     os.environ.update(request.environment)
     _allow_threads(request.num_threads)
     try:
-        results.send(_encode(_run(request, results)))
+        answer = _encode(_run(request, results))
+        if (memory := measured()) is not None:
+            results.send(memory)
+        results.send(answer)
         results.close()
         _flush()
     except KeyboardInterrupt:

@@ -21,7 +21,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from local_slots.devices import (
+    AUTO,
     THREAD_VARIABLES,
+    num_cores,
     process_environments,
     processes_of_trial,
     slot_environments,
@@ -30,8 +32,10 @@ from local_slots.devices import (
 )
 from local_slots.failures import JobDied, JobError, JobFailed, JobTimedOut
 from local_slots.job import Request, compose
+from local_slots.mps import MultiProcessService, started_for
 from local_slots.process import IdleWorker, Running, Worker, idle_worker
 from local_slots.server import ensure_server, stop_server
+from local_slots.sharing import GpuMemory, slots_that_fit
 from local_slots.transport import pack
 
 if TYPE_CHECKING:
@@ -52,21 +56,29 @@ class Pool:
     def __init__(
         self, context: HydraContext, task_function: TaskFunction, config: DictConfig, conf: "LocalLauncherConf"
     ) -> None:
+        self._context, self._task_function, self._config, self._conf = context, task_function, config, conf
         self._num_processes = processes_of_trial(conf.processes_per_trial, conf.gpus_per_trial)
+        self._gpus = visible_gpus()
+        self._divide(conf.num_slots, conf.slots_per_gpu)
+        self._grows = conf.slots_per_gpu == AUTO and bool(self._gpus) and conf.gpus_per_trial > 0
+        self._running: dict[int, Running] = {}  # by slot
+        self._idle: list[IdleWorker] = []
+        shares = self._grows or self.num_slots * conf.gpus_per_trial > len(self._gpus) > 0
+        self._service = started_for(self._gpus) if shares and conf.multi_process_service else MultiProcessService()
+        atexit.register(self.stop)  # ahead of multiprocessing's own hook, which waits for every process
+        ensure_server(conf.preload)  # so that it imports while the sweeper prepares
+
+    def _divide(self, num_slots: int | str | None, slots_per_gpu: int | str) -> None:
+        """Make the slots: from now on jobs start in these."""
         self._slots = slot_environments(
-            visible_gpus(),
-            conf.num_slots,
-            gpus_per_trial=conf.gpus_per_trial,
-            slots_per_gpu=conf.slots_per_gpu,
+            self._gpus,
+            num_slots,
+            gpus_per_trial=self._conf.gpus_per_trial,
+            slots_per_gpu=slots_per_gpu,
             num_processes=self._num_processes,
         )
         self.num_slots = len(self._slots)
-        self._num_threads = threads_per_process(self.num_slots, self._num_processes, conf.threads_per_trial)
-        self._context, self._task_function, self._config, self._conf = context, task_function, config, conf
-        self._running: dict[int, Running] = {}  # by slot
-        self._idle: list[IdleWorker] = []
-        atexit.register(self.stop)  # ahead of multiprocessing's own hook, which waits for every process
-        ensure_server(conf.preload)  # so that it imports while the sweeper prepares
+        self._num_threads = threads_per_process(self.num_slots, self._num_processes, self._conf.threads_per_trial)
 
     def run_all(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         setup_globals()
@@ -98,6 +110,7 @@ class Pool:
         sweep_dir = Path(str(self._config.hydra.sweep.dir))  # here, so that all jobs get the same ${now:...}
         sweep_dir.mkdir(parents=True, exist_ok=True)
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(self._num_threads)) | self._slots[free[0]]
+        environment |= self._service.environment
         request = Request(
             job=pack(self._task_function, self._context, self._config),
             overrides=list(overrides),
@@ -153,6 +166,7 @@ class Pool:
                 worker.send(signal.SIGKILL)
             self._running.clear()
             stop_server()
+            self._service.stop()
 
     def _take_idle_worker(self) -> IdleWorker:
         while self._idle:
@@ -195,6 +209,8 @@ class Pool:
 
     def _finish(self, running: Running) -> tuple[int, JobReturn]:
         result = self._result(running, running.main, running.main.close(), 0)
+        if self._grows and running.main.memory is not None:
+            self._grow(running.main.memory)
         for follower in running.followers.values():
             follower.close()
         if running.timed_out:
@@ -202,6 +218,15 @@ class Pool:
         elif running.failure is not None and running.main.answer is None:
             result = running.failure
         return running.job_idx, self._job_return(running, result) if isinstance(result, JobError) else result
+
+    def _grow(self, memory: GpuMemory) -> None:
+        """Make as many slots per GPU as fit, now that a trial has run on one by itself."""
+        self._grows = False
+        most = self._conf.num_slots if isinstance(self._conf.num_slots, int) else num_cores()
+        num_gpus, of_trial = len(self._gpus), self._conf.gpus_per_trial
+        per_gpu = slots_that_fit(memory, math.ceil(most * of_trial / num_gpus))
+        self._divide(max(self.num_slots, min(most, per_gpu * num_gpus // of_trial)), per_gpu)
+        log.info(f"{self.num_slots} trials at a time: the first took {memory.peak / 2**30:.2f} GiB of its GPU")
 
     def _result(self, running: Running, worker: Worker, exit_code: int, rank: int) -> JobReturn | JobError:
         if worker.answer is None:

@@ -16,6 +16,7 @@ from hydra.errors import CompactHydraException
 from local_slots.failures import JobError
 from local_slots.job import run_trial
 from local_slots.server import ensure_server
+from local_slots.sharing import GpuMemory
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 
@@ -55,6 +56,7 @@ class Worker:
     results: Connection
     folder: Path | None = None
     answer: bytes | None = None
+    memory: GpuMemory | None = None
 
     def send(self, signum: int) -> None:
         """Send a signal to the worker's process group, or to the worker itself if it has not made its group yet."""
@@ -68,12 +70,14 @@ class Worker:
                     os.kill(pid, signum)
 
     def read(self) -> None:
-        """Receive what the job has sent: first its folder, at its end its pickled JobReturn."""
+        """Receive what the job has sent: first its folder, at its end its memory on a GPU and its pickled JobReturn."""
         try:
             while not self.results.closed and self.results.poll():
                 message = self.results.recv()
                 if isinstance(message, Path):
                     self.folder = message
+                elif isinstance(message, GpuMemory):
+                    self.memory = message
                 else:
                     self.answer = message
         except (EOFError, OSError):

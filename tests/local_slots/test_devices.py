@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from hydra.errors import CompactHydraException
 
 from local_slots.devices import num_cores, slot_environments, threads_per_process, visible_gpus
 
@@ -56,6 +57,17 @@ def test_trials_share_gpus_in_turn(monkeypatch):
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(None, slots_per_gpu=2)] == ["0", "1", "0", "1"]
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(3, slots_per_gpu=2)] == ["0", "1", "0"]
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(None, 2, slots_per_gpu=3)] == ["0,1"] * 3
+
+
+def test_with_auto_there_is_one_slot_per_gpu_until_a_trial_has_told_its_memory(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(None, slots_per_gpu="auto")] == ["0", "1"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(8, slots_per_gpu="auto")] == ["0", "1"]
+    assert len(slots(1, slots_per_gpu="auto")) == 1
+    with pytest.raises(CompactHydraException, match="slots_per_gpu must be a number or auto, got many"):
+        slots(1, slots_per_gpu="many")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert slots(3, slots_per_gpu="auto") == [{}] * 3
 
 
 def test_slots_by_cores_are_for_trials_without_a_gpu(monkeypatch):

@@ -269,6 +269,29 @@ def test_more_slots_than_gpus_are_refused_in_one_line_unless_asked_for(app):
     assert {job["gpus"] for job in app.facts()} == {"0", "1"}
 
 
+TORCH = """
+GIB = 1 << 30
+class cuda:
+    is_initialized = lambda: True
+    mem_get_info = lambda: (8 * GIB, 9 * GIB)
+    memory_reserved = max_memory_reserved = lambda: GIB
+set_num_threads = lambda number: None
+"""
+
+
+def test_with_auto_the_first_job_runs_by_itself_and_then_as_many_as_fit(app):
+    """On a module with torch's name: of 9.6 GiB a job needs 1.85, so five fit, but three are the most wanted."""
+    (app.folder / "torch.py").write_text(TORCH)
+    options = ["num_slots=3", "slots_per_gpu=auto", "multi_process_service=false", "preload=[torch]"]
+    jobs = ["kind=facts,outlast", "repeat=0,1"]  # the third ends only when the fourth has begun
+    app.stream(*jobs, *(f"hydra.launcher.{option}" for option in options), CUDA_VISIBLE_DEVICES="0")
+    first, *others = app.facts()
+    assert {job["gpus"] for job in (first, *others)} == {"0"}
+    assert first["threads"] == str(num_cores())
+    assert [job["threads"] for job in others] == [str(max(1, num_cores() // 3))] * 3
+    assert all(job["at"] > first["at"] for job in others)
+
+
 @pytest.mark.parametrize(
     ("setting", "least"),
     [

@@ -36,8 +36,6 @@ class LocalLauncher(Launcher):
         launcher.stop()
     """
 
-    num_slots: int
-
     def __init__(self, **settings: Any) -> None:
         self._conf = LocalLauncherConf(**settings)
         self._pool: Pool | None = None
@@ -46,7 +44,11 @@ class LocalLauncher(Launcher):
         from local_slots.pool import Pool  # after Hydra's scan, which is part of every start
 
         self._pool = Pool(hydra_context, task_function, config, self._conf)
-        self.num_slots = self._pool.num_slots
+
+    @property
+    def num_slots(self) -> int:
+        """With slots_per_gpu=auto, there are more once the first job has ended."""
+        return self._ready().num_slots
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self._ready().run_all(job_overrides, initial_job_idx)

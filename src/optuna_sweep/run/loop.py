@@ -189,6 +189,7 @@ class Loop:
         return replace(job, is_retry=trial.is_retry)
 
     def _on_job_end(self, job: Job, ending: Ending) -> None:
+        self.limits.window = self.progress.num_slots = self.slots.num_slots  # there may be more than before
         trial = self._open[job.trial_number]
         send_late_reports(self.ledger, job.trial_number, job.folder)
         if ending.state == "ok":

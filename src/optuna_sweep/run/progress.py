@@ -26,7 +26,7 @@ class Progress:
 
     def __init__(self, plan: Plan, num_slots: int, *, live: bool) -> None:
         self.console = Console(file=sys.stderr)
-        self._plan, self._num_slots = plan, num_slots
+        self._plan, self.num_slots = plan, num_slots
         self._started = time.monotonic()
         self.num_finished = 0  # by this command
         on_terminal = live and self.console.is_terminal
@@ -98,7 +98,7 @@ class Progress:
     def _left(self, trials: Sequence[FrozenTrial], num_left: int) -> str:
         """How long the rest of the search takes, and what comes then."""
         if self._plan.promotion is not None:
-            found = seconds_left(self._plan, trials, self._num_slots)
+            found = seconds_left(self._plan, trials, self.num_slots)
         elif self.num_finished:
             found = (time.monotonic() - self._started) / self.num_finished * num_left, False
         else:
@@ -107,7 +107,7 @@ class Progress:
             return ""
         seconds, at_least = found
         confirm, of_run = num_to_confirm(self._plan), seconds_of_run(trials)
-        takes = "" if of_run is None else f" in {_duration(confirm * of_run / self._num_slots)}"
+        takes = "" if of_run is None else f" in {_duration(confirm * of_run / self.num_slots)}"
         then = f", then {confirm} runs to confirm{takes}" if confirm else ""
         return f"{'at least' if at_least else 'about'} {_duration(seconds)} left{then}"
 

@@ -42,7 +42,8 @@ class StreamingLauncher(Protocol):
     and with `trace` where.
     """
 
-    num_slots: int
+    @property
+    def num_slots(self) -> int: ...
 
     def start(self, overrides: Sequence[str], job_idx: int, *, timeout_seconds: float | None) -> None: ...
 
@@ -52,9 +53,13 @@ class StreamingLauncher(Protocol):
 
 
 class Slots(Protocol):
-    num_slots: int
     running: dict[int, Job]  # by index
     streams: bool  # whether a slot can be filled while others are busy
+
+    @property
+    def num_slots(self) -> int:
+        """A launcher may make more of them while jobs end."""
+        ...
 
     def start(self, job: Job) -> None:
         """Give a free slot a job."""
@@ -83,9 +88,12 @@ class StreamingSlots:
     streams = True
 
     def __init__(self, launcher: StreamingLauncher, num_jobs: int | None, trial_timeout: float | None) -> None:
-        self._launcher, self._trial_timeout = launcher, trial_timeout
-        self.num_slots = min(num_jobs or launcher.num_slots, launcher.num_slots)
+        self._launcher, self._num_jobs, self._trial_timeout = launcher, num_jobs, trial_timeout
         self.running: dict[int, Job] = {}
+
+    @property
+    def num_slots(self) -> int:
+        return min(self._num_jobs or self._launcher.num_slots, self._launcher.num_slots)
 
     def start(self, job: Job) -> None:
         self._launcher.start(job.overrides, job.index, timeout_seconds=self._trial_timeout)
