@@ -54,6 +54,7 @@ from contrastive_learning.training.diagnostics import (
     anchor_report,
     is_stuck,
     remarks,
+    steps_report,
     stuck_remark,
     views_report,
     warm_up_report,
@@ -126,6 +127,7 @@ class TrainingRun:
         encoder = trainer.accelerator.unwrap_model(trainer.model).encoder
         self._say(
             f"device {trainer.device}, precision {trainer.precision}",
+            *steps_report(trainer.steps_per_epoch, self._parts.settings, self._config.optimizer.lr),
             *views_report(self._parts.settings.views, encoder, cutoff=view_cutoff(self._config)),
         )
         if self._is_continued:

@@ -11,6 +11,7 @@ from contrastive_learning.training.diagnostics import (
     anchor_report,
     is_stuck,
     remarks,
+    steps_report,
     stuck_remark,
     views_report,
     warm_up_report,
@@ -143,6 +144,15 @@ def test_a_warm_up_that_is_longer_than_the_run_is_said(tmp_path):
     assert warm_up_report(settings) == []
     (line,) = warm_up_report(replace(settings, lambda_warmup_epochs=5))
     assert "trainer.lambda_warmup_epochs is longer than the run: lambda ends at 40% of its value" in line
+
+
+def test_steps_too_few_for_the_rate_are_said_with_the_epochs_that_do(tmp_path):
+    """80 steps of at most 2e-5 move a weight by at most 0.0016."""
+    settings = build_trainer(tmp_path, epochs=10).settings
+    assert steps_report(8, settings, 1e-4) == []
+    (line,) = steps_report(8, settings, 2e-5)
+    assert "80 steps at optimizer.lr=2e-05 hardly train an encoder: train longer (trainer.epochs=38), or" in line
+    assert steps_report(8, replace(settings, epochs=38), 2e-5) == []
 
 
 def test_an_epoch_of_training_has_them(tmp_path):

@@ -29,6 +29,7 @@ REMEDY_FOR_STUCK = (
     "halve optimizer.lr and double trainer.epochs, warm up longer (optimizer.warmup_ratio=0.3), or set "
     "trainer.views=2 loss.instance_weight=0.1"
 )
+LITTLE_MOVEMENT = 0.003  # the sum of the rates of all steps: about what a weight moves under Adam if all agree
 NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
 
 
@@ -122,6 +123,18 @@ def warm_up_report(settings: TrainerSettings) -> list[str]:
         f"warning: trainer.{name} is longer than the run: {what} ends at {share:.0%} of its value"
         for name, (what, share) in ends.items()
         if share < 1
+    ]
+
+
+def steps_report(steps_per_epoch: int, settings: TrainerSettings, lr: float) -> list[str]:
+    """A warning if so few steps at rate `lr` (the highest of the schedule) can hardly train the encoder."""
+    num_steps = steps_per_epoch * settings.epochs
+    if num_steps * lr >= LITTLE_MOVEMENT:
+        return []
+    epochs = math.ceil(2 * LITTLE_MOVEMENT / (steps_per_epoch * lr))
+    return [
+        f"warning: {num_steps} steps at optimizer.lr={lr:g} hardly train an encoder: train longer "
+        f"(trainer.epochs={epochs}), or raise optimizer.lr and optimizer.head_lr"
     ]
 
 
