@@ -24,6 +24,7 @@ MAY_CHANGE_ON_RESUME = (
     "trainer.patience",
     "trainer.device",
     "trainer.compile",
+    "trainer.padding_free",
     "trainer.keep_checkpoints",
     "trainer.resume_from",
     "trainer.held_out_each_epoch",

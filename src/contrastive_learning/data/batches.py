@@ -13,7 +13,7 @@ class Batch:
     """Some tokenised responses with their votes, of one device."""
 
     input_ids: Tensor  # [batch, tokens], padded on the right
-    attention_mask: Tensor  # [batch, tokens]
+    attention_mask: Tensor  # [batch, tokens]; may be on the CPU while all else is on a GPU
     yes_votes: Tensor  # [batch, criteria], float
     num_votes: Tensor  # [batch, criteria], float, 0 = not judged
     index: Tensor | None  # [batch], row of each response in its split; None if the loader does not tell

@@ -132,7 +132,7 @@ def predict(
         rows = torch.arange(num_rows, num_rows + size) if batch.index is None else batch.index
         num_rows += size
         if number % num_processes() == rank():
-            output = model(batch.input_ids.to(device), batch.attention_mask.to(device))
+            output = model(batch.input_ids.to(device), batch.attention_mask)
             outputs = (torch.sigmoid(output.logits.float()), output.features.float(), output.embeddings)
             parts.append(tuple(column.cpu() for column in (rows, *outputs, batch.yes_votes, batch.num_votes)))
     model.train(was_training)

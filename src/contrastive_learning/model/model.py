@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.model.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
+from contrastive_learning.model.packed import Layout, layout_of, leave_out_padding, packed_states, why_padded
 from contrastive_learning.model.passes import Pass, encode_in_passes
 from contrastive_learning.runtime.precision import full_precision
 
@@ -52,6 +53,7 @@ class ContrastiveQualityModel(nn.Module):
         self.pooling = check_choice("model.pooling", pooling, POOLINGS)
         self.temperature = temperature
         self.encoder: Any = encoder if encoder is not None else PretrainedEncoder(model_name).encoder(None)
+        self.padding_free = False
         hidden = _hidden_size(self.encoder)
         self.normalization = _normalization(normalization, hidden)
         self.dropout = nn.Dropout(dropout)
@@ -68,7 +70,7 @@ class ContrastiveQualityModel(nn.Module):
         encoder_share: float = 1.0,
         passes: Sequence[Pass] | None = None,
     ) -> ModelOutput:
-        """input_ids, attention_mask: [batch, tokens], padded on the right.
+        """input_ids, attention_mask: [batch, tokens], padded on the right; the mask may be on the CPU.
 
         `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings; `passes` tells which
         rows it sees at a time; None = all at once.
@@ -79,8 +81,23 @@ class ContrastiveQualityModel(nn.Module):
             pooled = encode_in_passes(self.encode, input_ids, attention_mask, passes)
         return self.judge(pooled, encoder_share=encoder_share)
 
+    def leave_out_padding(self, device: torch.device, dtype: torch.dtype) -> str | None:
+        """From now on encode batches without their padding, which changes results by rounding only.
+
+        device: of the model, later; dtype: of its attention there. Returns why batches stay padded, or None.
+        """
+        reason = why_padded(self.encoder, device, dtype)
+        if reason is None:
+            leave_out_padding(self.encoder)
+            self.padding_free = True
+        return reason
+
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled encoder states [batch, hidden]."""
+        layout = layout_of(self.encoder, attention_mask, input_ids.device) if self.padding_free else None
+        if layout is not None:
+            return self._pool_packed(packed_states(self.encoder, input_ids, layout), layout)
+        attention_mask = attention_mask.to(input_ids.device)
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self._pool(states, attention_mask)
 
@@ -96,6 +113,14 @@ class ContrastiveQualityModel(nn.Module):
             return states[:, 0]
         weights = attention_mask.unsqueeze(-1).to(states.dtype)  # [batch, tokens, 1]
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+    def _pool_packed(self, states: Tensor, layout: Layout) -> Tensor:
+        """states: [tokens, hidden]."""
+        if self.pooling == "cls":
+            return states[layout.starts[:-1]]
+        states = full_precision(states)  # bf16 sums would lose what the mean is made of
+        sums = states.new_zeros(len(layout.lengths), states.shape[1]).index_add(0, layout.response_of(), states)
+        return sums / layout.starts.diff().unsqueeze(1)
 
     @torch.no_grad()
     def start_from_base_rates(self, yes_rates: Sequence[float]) -> None:

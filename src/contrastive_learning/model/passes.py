@@ -12,16 +12,19 @@ class Pass(NamedTuple):
     num_tokens: int  # of the longest
 
 
-def passes_of(lengths: Sequence[int], *, max_rows: int | None, max_tokens: int | None) -> list[Pass]:
-    """The rows of a batch from the longest to the shortest, cut so that no pass has more rows or padded tokens.
+def passes_of(
+    lengths: Sequence[int], *, max_rows: int | None, max_tokens: int | None, padded: bool = True
+) -> list[Pass]:
+    """The rows of a batch from the longest to the shortest, cut so that no pass has more rows or tokens.
 
-    lengths: tokens in each row. A row longer than `max_tokens` is a pass of its own.
+    lengths: tokens in each row, where a longer one than `max_tokens` is a pass of its own; padded: padding counts, too.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     passes: list[list[int]] = [[]]
     for row in order:
         rows = len(passes[-1]) + 1
-        tokens = rows * lengths[(passes[-1] or [row])[0]]
+        together = [*passes[-1], row]
+        tokens = rows * lengths[together[0]] if padded else sum(lengths[each] for each in together)
         if rows > 1 and (rows > (max_rows or rows) or tokens > (max_tokens or tokens)):
             passes.append([])
         passes[-1].append(row)
@@ -41,8 +44,7 @@ def encode_in_passes(
 
 def cut(each: Pass, *columns: Tensor) -> list[Tensor]:
     """The rows of a pass, without the padding that it does not need: [rows, tokens] each."""
-    rows = each.rows.to(columns[0].device)
-    return [column[rows, : each.num_tokens] for column in columns]
+    return [column[each.rows.to(column.device), : each.num_tokens] for column in columns]
 
 
 def positions(passes: Sequence[Pass]) -> Tensor:

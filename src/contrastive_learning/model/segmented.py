@@ -1,5 +1,7 @@
 """A BERT that is told which tokens are judged and which of these the context holds."""
 
+from typing import Any
+
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
@@ -16,11 +18,16 @@ class SegmentedBert(BertModel):  # type: ignore[misc]  # transformers is untyped
         super().__init__(config, add_pooling_layer=False)
         self.sep_token_id = sep_token_id
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> object:
-        """input_ids, attention_mask: [batch, tokens]."""
-        return super().forward(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=self.token_types(input_ids)
-        )
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **others: Any,
+    ) -> object:
+        """All tensors: [batch, tokens]; token_type_ids: None = those of `token_types`."""
+        types = self.token_types(input_ids) if token_type_ids is None else token_type_ids
+        return super().forward(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=types, **others)
 
     def token_types(self, input_ids: Tensor) -> Tensor:
         """0, 1 or 2 per token: [batch, tokens]."""

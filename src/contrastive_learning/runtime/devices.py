@@ -12,6 +12,7 @@ from contrastive_learning.choices import check_choice
 RandomState = tuple[Tensor, Tensor | None]  # of the CPU and, if it is used, of the CUDA device
 
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # in which products are computed
 
 
 def accelerator(device: str, precision: str) -> Accelerator:

@@ -24,7 +24,7 @@ class TrainerSettings:
     device: str  # auto, cpu, cuda, mps
     max_grad_norm: float
     accumulation_steps: int
-    tokens_per_pass: int | None  # padded tokens per pass of the encoder, see passes.py; None = the whole batch
+    tokens_per_pass: int | None  # tokens per pass of the encoder, see passes.py; None = the whole batch
     grad_cache_chunk: int | None  # rows per pass of the encoder, see grad_cache.py; None = the whole batch
     compile: bool  # torch.compile on the encoder
     lambda_warmup_epochs: float  # all weights of the loss rise linearly from 0 over this many epochs
@@ -41,6 +41,7 @@ class TrainerSettings:
     views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
     unjudged_share: float = 0.5  # unjudged responses that each batch gets per judged one, if a term can use them
     weight_average: str = "none"  # ema or tail: the averaged weights are evaluated and kept, see averages.py
+    padding_free: bool = False  # batches in one row without padding where the encoder can, see model/packed.py
     keep_checkpoints: bool = True  # False: `discard_checkpoints` deletes them
     resume_from: str | None = None  # output folder of an interrupted run
 

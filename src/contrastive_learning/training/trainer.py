@@ -18,7 +18,7 @@ from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
 from contrastive_learning.model.encoders import compile_blocks
 from contrastive_learning.model.model import ContrastiveQualityModel
-from contrastive_learning.runtime.devices import accelerator, precision_of, random_state, set_random_state
+from contrastive_learning.runtime.devices import DTYPES, accelerator, precision_of, random_state, set_random_state
 from contrastive_learning.runtime.interrupts import HeldSignals
 from contrastive_learning.runtime.processes import check_shardable, num_processes, rank
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
@@ -96,6 +96,8 @@ class ContrastiveTrainer:
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
+        dtype = DTYPES[self.precision]
+        self.padded_because = model.leave_out_padding(self.device, dtype) if settings.padding_free else None
         check_shardable(model)
         self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
         self._sampler: Any = getattr(train_loader, "batch_sampler", None)

@@ -1,0 +1,146 @@
+"""A batch without padding: the tokens of all responses in one row, attention only within each response.
+
+Models of transformers look up their attention function by a name in their config, and pass on to it what they are
+called with. `leave_out_padding` names ours there, and `packed_states` calls the encoder with the layout of the row.
+Weights and their names stay as they are, and a call without a layout computes what it did before.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from contrastive_learning.model.attention import attend_on_cpu, attend_on_cuda, why_not_on_cuda
+
+ATTENTION = "within_responses"
+KINDS = ("bert", "electra", "modernbert", "roberta", "xlm-roberta")  # model_type: those whose positions we know
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the responses stand in the row."""
+
+    index: Tensor  # [tokens], where each token of the row was in the flattened batch
+    lengths: list[int]  # tokens of each response
+    starts: Tensor  # [batch + 1], int32: of each response in the row, and the end of the last
+
+    def response_of(self) -> Tensor:
+        """The response, counted from 0, that each token of the row belongs to: [tokens]."""
+        numbers = torch.arange(len(self.lengths), device=self.starts.device)
+        return numbers.repeat_interleave(self.starts.diff(), output_size=len(self.index))
+
+
+def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why this encoder must get padded batches on `device`, whose attention computes in `dtype`; None if it need not.
+
+    On a GPU a few tokens are tried there, and compared with the CPU: some seconds the first time.
+    """
+    config = encoder.config
+    kind = getattr(config, "model_type", type(encoder).__name__)
+    if not isinstance(encoder, PreTrainedModel) or kind not in KINDS or getattr(config, "is_decoder", False):
+        return f"an encoder of the kind {kind} (without padding: {', '.join(KINDS)})"
+    if device.type == "cpu":
+        return None
+    if device.type != "cuda":
+        return f"torch has no attention over texts of several lengths on {device.type}"
+    window = _window(encoder)
+    return why_not_on_cuda(
+        config.num_attention_heads,
+        config.hidden_size // config.num_attention_heads,
+        device,
+        dtype,
+        dropout=config.attention_dropout if kind == "modernbert" else config.attention_probs_dropout_prob,
+        window=None if window is None else window + 1,  # transformers counts without the token itself
+    )
+
+
+def leave_out_padding(encoder: PreTrainedModel) -> None:
+    """Let `packed_states` call this encoder. Its calls with padded batches give the same as before."""
+    from transformers.masking_utils import sdpa_mask  # with the models, not before: it takes a second
+
+    AttentionInterface.register(ATTENTION, attend_within)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    encoder.set_attn_implementation(ATTENTION)
+
+
+def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Layout | None:
+    """How a batch [batch, tokens] fits in a row on `device`; a mask on the CPU makes no one wait for the GPU.
+
+    None if it must be padded: a response's first token is masked, so that there is nothing to pool, or the encoder has
+    a sliding window, and tokens are masked within a response, of which the window would see more than it should.
+    """
+    seen = attention_mask.cpu().bool()
+    lengths = seen.sum(1)
+    if not bool(seen[:, 0].all()):
+        return None
+    if _window(encoder) is not None and not bool((seen.cumsum(1).argmax(1) + 1 == lengths).all()):
+        return None
+    starts = F.pad(lengths.cumsum(0), (1, 0)).int()
+    return Layout(_sent(seen.flatten().nonzero().flatten(), device), lengths.tolist(), _sent(starts, device))
+
+
+def packed_states(encoder: Any, input_ids: Tensor, layout: Layout) -> Tensor:
+    """The last hidden states of all tokens of the row, [tokens, hidden]. input_ids: [batch, tokens], padded."""
+    columns = {"input_ids": input_ids, "position_ids": _positions(encoder, input_ids)}
+    if hasattr(encoder, "token_types"):  # SegmentedBert
+        columns["token_type_ids"] = encoder.token_types(input_ids)
+    row: dict[str, Any] = {name: column.flatten()[layout.index].unsqueeze(0) for name, column in columns.items()}
+    if _window(encoder) is not None:
+        row["attention_mask"] = dict.fromkeys(("full_attention", "sliding_attention"))  # else it makes tokens x tokens
+    states: Tensor = encoder(**row, layout=layout).last_hidden_state
+    return states[0]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # its lengths differ from batch to batch
+def attend_within(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    layout: Layout | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """An attention function as transformers calls them; without a layout, its own with scaled_dot_product_attention.
+
+    query, key, value: [1, heads, tokens, dim] of a row. Returns [1, tokens, heads, dim]. A token sees those fewer than
+    `sliding_window` places away; None = its whole response.
+    """
+    if layout is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        states: Tensor = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )[0]
+        return states, None
+    query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))  # [tokens, heads, dim]
+    options: dict[str, Any] = {"dropout": dropout, "scale": scaling, "window": sliding_window}
+    if query.device.type == "cpu":
+        return attend_on_cpu(query, key, value, layout.lengths, **options).unsqueeze(0), None
+    return attend_on_cuda(query, key, value, layout.starts, max(layout.lengths), **options).unsqueeze(0), None
+
+
+def _positions(encoder: Any, input_ids: Tensor) -> Tensor:
+    """The position of each token [batch, tokens] as the encoder numbers them; RoBERTa and its kin do so by token."""
+    embeddings = encoder.embeddings
+    if hasattr(embeddings, "create_position_ids_from_input_ids"):
+        positions: Tensor = embeddings.create_position_ids_from_input_ids(input_ids, embeddings.padding_idx)
+        return positions
+    return torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+
+
+def _window(encoder: Any) -> int | None:
+    window: int | None = getattr(encoder.config, "sliding_window", None)
+    return window
+
+
+def _sent(column: Tensor, device: torch.device) -> Tensor:
+    """To `device`, from memory that lets the CPU go on meanwhile."""
+    return column.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else column

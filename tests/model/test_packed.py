@@ -1,0 +1,200 @@
+"""Batches in one row without padding against the same batches padded."""
+
+import pytest
+import torch
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    BertConfig,
+    BertModel,
+    ElectraConfig,
+    ElectraModel,
+    ModernBertConfig,
+    ModernBertModel,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
+
+from contrastive_learning import ContrastiveQualityModel
+from contrastive_learning.model.attention import NO_KERNEL, attend_on_cpu, attend_on_cuda, why_not_on_cuda
+from contrastive_learning.model.encoders import ScratchEncoder
+from contrastive_learning.model.passes import encode_in_passes, passes_of
+from support.gpu import NEEDS_CUDA
+
+PAD = 1
+SHAPE = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": PAD}
+BERT_LIKE = SHAPE | {"intermediate_size": 32, "max_position_embeddings": 40}
+MODERN = SHAPE | {"intermediate_size": 24, "global_attn_every_n_layers": 2, "local_attention": 8}
+LENGTHS = {"different": [5, 30, 1, 9, 9, 17], "equal": [12] * 4, "one": [7]}
+
+
+def encoder_of(kind, dropout=0.0):
+    torch.manual_seed(0)
+    if kind == "segmented":
+        scratch = ScratchEncoder(
+            vocab_size=40, hidden_size=16, num_layers=2, num_heads=2, max_positions=40, dropout=dropout
+        )
+        tokenizer = scratch.tokenizer(["가 나 다 라 마 바 사 아 자 차 카 타 파 하"] * 3)
+        tokenizer.add_tokens([f"[t{index}]" for index in range(40 - len(tokenizer))])
+        return scratch.encoder(tokenizer)
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    if kind == "bert":
+        return BertModel(BertConfig(**BERT_LIKE, **dropouts), add_pooling_layer=False)
+    if kind == "roberta":
+        return RobertaModel(RobertaConfig(**BERT_LIKE, **dropouts), add_pooling_layer=False)
+    if kind == "xlm-roberta":
+        return XLMRobertaModel(XLMRobertaConfig(**BERT_LIKE, **dropouts), add_pooling_layer=False)
+    if kind == "electra":
+        return ElectraModel(ElectraConfig(**BERT_LIKE, **dropouts, embedding_size=8))
+    dropouts = {"attention_dropout": dropout, "mlp_dropout": dropout, "embedding_dropout": dropout}
+    return ModernBertModel(ModernBertConfig(**MODERN, **dropouts))
+
+
+KINDS = ("bert", "segmented", "roberta", "xlm-roberta", "electra", "modernbert")
+
+
+def model_of(kind, *, padding_free, dropout=0.0, pooling="mean", dtype=torch.float64):
+    encoder = encoder_of(kind, dropout)
+    torch.manual_seed(1)
+    model = ContrastiveQualityModel(num_labels=2, projection_dim=8, pooling=pooling, dropout=dropout, encoder=encoder)
+    assert not padding_free or model.leave_out_padding(torch.device("cpu"), dtype) is None
+    return model.to(dtype)
+
+
+def batch_of(lengths):
+    generator = torch.Generator().manual_seed(2)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    input_ids = torch.randint(2, 40, mask.shape, generator=generator)
+    input_ids[:, 0] = 3
+    return input_ids.where(mask, PAD), mask.long()
+
+
+def features_and_gradients(model, input_ids, mask, **options):
+    output = model(input_ids, mask, **options)
+    (output.features.square().sum() + output.logits.sum() + output.embeddings[:, 0].sum()).backward()
+    return output.features, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("lengths", "pooling"), [("different", "mean"), ("different", "cls"), ("equal", "cls"), ("one", "mean")]
+)
+def test_features_and_gradients_are_those_of_the_padded_batch(kind, lengths, pooling):
+    batch = batch_of(LENGTHS[lengths])
+    padded, packed = (model_of(kind, padding_free=free, pooling=pooling) for free in (False, True))
+    assert packed.state_dict().keys() == padded.state_dict().keys()
+    sizes = []
+    packed.encoder.register_forward_pre_hook(lambda *call: sizes.append(call[2]["input_ids"].shape), with_kwargs=True)
+    expected, expected_gradients = features_and_gradients(padded, *batch)
+    found, gradients = features_and_gradients(packed, *batch)
+    assert sizes == [(1, sum(LENGTHS[lengths]))]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert gradients.keys() == expected_gradients.keys()
+    for name, gradient in expected_gradients.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-7, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bf16_differs_from_the_padded_batch_by_its_rounding(kind):
+    batch, found = batch_of(LENGTHS["different"]), {}
+    for free, dtype in ((False, torch.float32), (False, torch.bfloat16), (True, torch.bfloat16)):
+        model = model_of(kind, padding_free=free, dtype=torch.float32).eval()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found[free, dtype] = model(*batch).features.float()
+    exact = found[False, torch.float32]
+    rounding = (found[False, torch.bfloat16] - exact).norm()
+    assert (found[True, torch.bfloat16] - exact).norm() < 1.5 * rounding
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_pass_draws_the_same_dropout_masks(kind):
+    model, batch = model_of(kind, padding_free=True, dropout=0.3, dtype=torch.float32).train(), batch_of([5, 30, 1])
+    torch.manual_seed(3)
+    with torch.no_grad():
+        first = model.encode(*batch)
+    torch.manual_seed(3)
+    assert torch.equal(model.encode(*batch), first)
+    assert not torch.equal(model.encode(*batch), first)
+
+
+def test_passes_count_tokens_without_padding():
+    lengths = LENGTHS["different"]
+    passes = passes_of(lengths, max_rows=None, max_tokens=32, padded=False)
+    assert [each.rows.tolist() for each in passes] == [[1], [5, 3], [4, 0, 2]]
+    model, batch = model_of("bert", padding_free=True), batch_of(lengths)
+    torch.testing.assert_close(encode_in_passes(model.encode, *batch, passes), model.encode(*batch))
+
+
+def test_tokens_that_are_masked_within_a_response_keep_the_places_of_the_others():
+    input_ids, mask = batch_of([9, 6, 12])
+    mask[0, 3:6] = mask[2, 1] = 0
+    padded, packed = (model_of("roberta", padding_free=free) for free in (False, True))
+    torch.testing.assert_close(packed.encode(input_ids, mask), padded.encode(input_ids, mask), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "masked"), [("modernbert", (0, 3)), ("bert", (0, 0))])
+def test_batches_that_do_not_fit_in_a_row_are_padded(kind, masked):
+    """A window would reach further if a token within it were left out; and there would be no first state to pool."""
+    input_ids, mask = batch_of([30, 6, 12])
+    mask[masked] = 0
+    padded, packed = (model_of(kind, padding_free=free) for free in (False, True))
+    torch.testing.assert_close(packed.encode(input_ids, mask), padded.encode(input_ids, mask), rtol=0, atol=0)
+
+
+def test_an_encoder_of_another_kind_stays_padded_and_the_reason_is_told():
+    encoder = AlbertModel(AlbertConfig(**BERT_LIKE, embedding_size=8), add_pooling_layer=False)
+    model = ContrastiveQualityModel(num_labels=2, projection_dim=8, encoder=encoder)
+    reason = model.leave_out_padding(torch.device("cpu"), torch.float32)
+    assert reason is not None
+    assert reason.startswith("an encoder of the kind albert (without padding: bert, electra")
+    assert not model.padding_free
+    assert "lengths on mps" in (
+        model_of("bert", padding_free=False).leave_out_padding(torch.device("mps"), torch.float32) or ""
+    )
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_attention_with_dropout_is_that_of_torch(window):
+    """One that drops hardly ever changes nothing, and the mask is the one that torch draws."""
+    torch.manual_seed(0)
+    rows, lengths = torch.randn(3, 14, 2, 8, dtype=torch.float64), [9, 5]
+    found, expected = (attend_on_cpu(*rows, lengths, dropout=dropout, window=window) for dropout in (1e-12, 0.0))
+    torch.testing.assert_close(found, expected)
+    torch.manual_seed(1)
+    dropped = attend_on_cpu(*rows[:, :9], [9], dropout=0.4)
+    torch.manual_seed(1)
+    by_head = rows[:, :9].transpose(1, 2).unsqueeze(1)
+    whole = torch.nn.functional.scaled_dot_product_attention(*by_head, dropout_p=0.4)
+    torch.testing.assert_close(dropped, whole[0].transpose(0, 1))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # nested tensors are a prototype, says torch
+def test_nested_tensors_give_what_one_text_after_the_other_does():
+    """They are what CUDA uses under dropout and in float32, and they compute on the CPU as well."""
+    torch.manual_seed(0)
+    lengths = LENGTHS["different"]
+    rows = torch.randn(3, sum(lengths), 2, 8)
+    starts = torch.tensor([0, *lengths]).cumsum(0).int()
+    found = attend_on_cuda(*rows, starts, max(lengths), scale=0.3)
+    torch.testing.assert_close(found, attend_on_cpu(*rows, lengths, scale=0.3))
+    assert why_not_on_cuda(2, 8, torch.device("cpu"), torch.float32, dropout=0.1, window=None) is None
+
+
+def test_a_device_without_the_kernel_is_told_in_a_line():
+    cpu = torch.device("cpu")
+    reason = why_not_on_cuda(2, 8, cpu, torch.bfloat16, dropout=0.0, window=None)
+    assert reason is not None
+    assert reason.startswith("torch's kernel cannot be used: ")
+    assert "\n" not in reason
+    assert why_not_on_cuda(2, 8, cpu, torch.bfloat16, dropout=0.1, window=4) == NO_KERNEL
+
+
+@NEEDS_CUDA
+@pytest.mark.parametrize(
+    ("dtype", "dropout", "window"),
+    [(torch.bfloat16, 0.0, None), (torch.bfloat16, 0.0, 65), (torch.bfloat16, 0.1, None), (torch.float32, 0.1, None)],
+)
+def test_the_kernels_of_a_gpu_give_what_the_cpu_does(dtype, dropout, window):
+    assert why_not_on_cuda(4, 32, torch.device("cuda"), dtype, dropout=dropout, window=window) is None
