@@ -59,6 +59,17 @@ def test_agrees_with_scikit_learn_and_scipy():
         assert metrics[mean] == pytest.approx(np.mean([metrics[f"{name}/{criterion}"] for criterion in CRITERIA]))
 
 
+@pytest.mark.parametrize("decimals", [0, 1, 2, 15])
+def test_average_precision_is_that_of_scikit_learn_to_the_last_digits(decimals):
+    """With many ties, down to two scores for all, and none."""
+    p, rng = simulated(200)[0][:, 0].round(decimals), np.random.default_rng(1)
+    for share in (0.02, 0.5, 0.98):
+        yes = rng.permutation(np.arange(200) < 200 * share)
+        metrics = of_one(p, 3 * yes)
+        expected = [average_precision_score(yes, p), average_precision_score(~yes, -p)]
+        assert [metrics["ap_yes/c"], metrics["ap_no/c"]] == pytest.approx(expected, rel=0, abs=1e-12)
+
+
 def test_every_metric_of_the_table_is_reported_and_better_for_a_better_model():
     probabilities, yes_votes, num_votes, pi = simulated(400, num_votes=5)
     good, poor = (quality_metrics(p, yes_votes, num_votes, CRITERIA, [0.5, 0.5]) for p in (pi, 1 - probabilities))

@@ -61,9 +61,13 @@ def _ap_no(rated: Rated) -> float | None:
 
 
 def _average_precision(is_wanted: BoolArray, scores: FloatArray) -> float:
-    from sklearn.metrics import average_precision_score  # not before something is measured: it takes 0.8 s
-
-    return float(average_precision_score(is_wanted, scores))
+    """scikit-learn's, without the checks that take most of its time: the mean of the precisions at all wanted ones,
+    each with those of an equal score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last of each score
+    found = np.cumsum(is_wanted[order])[ends]
+    return float(np.diff(found, prepend=0) @ (found / (ends + 1)) / found[-1])
 
 
 def _brier(rated: Rated) -> float:

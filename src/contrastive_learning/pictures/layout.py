@@ -98,12 +98,13 @@ def own_unit(embeddings: FloatArray, criterion: int, num_criteria: int) -> Float
 
 def _principal(centred: FloatArray) -> tuple[FloatArray, float]:
     """The first two components [responses, 2] and their share of the variance."""
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    squares, axes = np.linalg.eigh(centred.T @ centred)  # many times faster than an SVD of all responses
     points = np.zeros((len(centred), 2))
-    kept = min(2, len(singular))
-    points[:, :kept] = left[:, :kept] * singular[:kept]
-    total = float((singular**2).sum())
-    return points, float((singular[:2] ** 2).sum()) / total if total else 0.0
+    first = axes[:, ::-1][:, :2]
+    points[:, : first.shape[1]] = centred @ first
+    squares = np.maximum(squares, 0)  # of what is flat, rounding can leave less
+    total = float(squares.sum())
+    return points, float(squares[::-1][:2].sum()) / total if total else 0.0
 
 
 def _turn(points: FloatArray, reference: FloatArray) -> FloatArray:
