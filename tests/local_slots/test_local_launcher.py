@@ -21,25 +21,22 @@ APP = Path(__file__).parent / "app"
 
 
 class App:
-    """The app in a folder of its own; its processes are known by their working folder.
-
-    It imports little: to start it anew takes less time than to fork its jobs from a process with all modules.
-    """
+    """The app in a folder of its own; its processes are known by their working folder."""
 
     def __init__(self, folder):
         shutil.copytree(APP, folder, dirs_exist_ok=True)
         self.folder = folder
 
     def start(self, *overrides):
-        return start("app.py", "-m", *overrides, cwd=self.folder, new_interpreter=True)
+        return start("app.py", "-m", *overrides, cwd=self.folder, imports="few")
 
-    def run(self, *overrides, module="app.py", **environment):
+    def run(self, *overrides, module="app.py", **how):
         argv = (*module.split(), "-m", *overrides)
-        return run(*argv, cwd=self.folder, timeout=120, new_interpreter=True, **environment)
+        return run(*argv, cwd=self.folder, **{"timeout": 120, "imports": "few"} | how)
 
-    def stream(self, *overrides, **environment):
+    def stream(self, *overrides, **how):
         """Run with the streaming sweeper; the jobs' results in order."""
-        done = self.run("hydra/sweeper=streaming", *overrides, **environment)
+        done = self.run("hydra/sweeper=streaming", *overrides, **how)
         assert done.returncode == 0, done.stderr
         results = json.loads((self.folder / "results.json").read_text())
         return [results[str(i)] for i in range(len(results))]
@@ -96,7 +93,7 @@ def test_a_machine_without_the_calls_of_linux_sweeps_too(app):
         "import os\nfor name in ('sched_getaffinity', 'sched_setaffinity'):\n    delattr(os, name)\n"
     )
     (app.folder / "check.py").write_text("import os\nassert not hasattr(os, 'sched_getaffinity')\n")
-    done = app.run("repeat=0,1", "hydra.launcher.preload=[check]", PYTHONPATH=f"{machine}:{SRC}")
+    done = app.run("repeat=0,1", "hydra.launcher.preload=[check]", new_interpreter=True, PYTHONPATH=f"{machine}:{SRC}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert {job["threads"] for job in app.facts()} == {str(os.cpu_count())}
@@ -139,7 +136,8 @@ def test_a_job_that_fails_is_told_with_its_reason_and_the_others_go_on(app):
         "kill": ("JobDied", "its process was killed by SIGKILL, as the system does when memory runs out"),
         "segfault": ("JobDied", "its process was killed by SIGSEGV"),
     }
-    *failed, fine = app.stream(f"kind={','.join(reasons)},facts", "hydra.launcher.num_slots=2")
+    kinds = f"kind={','.join(reasons)},facts"
+    *failed, fine = app.stream(kinds, "hydra.launcher.num_slots=2", new_interpreter=True)  # its traces are shorter
     for result, (kind, (name, reason)) in zip(failed, reasons.items(), strict=True):
         assert result["status"] == "FAILED"
         assert result["kind"] == name
@@ -183,7 +181,7 @@ def test_a_job_past_its_time_is_stopped_even_where_it_ignores_that(app, processe
 
 def test_data_loader_workers_work_in_a_job(app):
     pytest.importorskip("torch")
-    results = app.stream("kind=load", "hydra.launcher.preload=[torch]", "repeat=0,1")
+    results = app.stream("kind=load", "hydra.launcher.preload=[torch]", "repeat=0,1", imports="all")
     assert [result["value"] for result in results] == [list(range(8))] * 2
 
 

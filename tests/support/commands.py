@@ -68,13 +68,13 @@ class Output:
 class Command:
     """A running command, forked: what tests need of subprocess.Popen."""
 
-    def __init__(self, message):
+    def __init__(self, message, imports):
         self._output = Output()
         self.out, self.errors = self._output.out, self._output.errors
         self._answer, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         weakref.finalize(self, self._answer.close)
         descriptors = [*(file.fileno() for file in self._output.files), its.fileno()]
-        socket.send_fds(_fork_server().requests, [json.dumps(message).encode()], descriptors)
+        socket.send_fds(_fork_server(imports).requests, [json.dumps(message).encode()], descriptors)
         its.close()
         self.pid, self.returncode = int(self._answer.recv(64)), None
 
@@ -119,20 +119,21 @@ class InterpreterCommand(subprocess.Popen):
         return self.out(), self.errors()
 
 
-def start(*argv, cwd, new_interpreter=False, **environment):
+def start(*argv, cwd, new_interpreter=False, imports="all", **environment):
     """Start `python ARGV` in the folder `cwd`.
 
-    It is forked from a process that has imported what it needs; as a `new_interpreter`, as a user starts it, it takes
-    seconds longer. Only Linux can fork it: macOS has no sockets that keep messages apart. A variable of the
-    `environment` that is None is removed.
+    It is forked from a process that has imported what it needs: `all` that the project imports, or the `few` modules of
+    a sweep without a model. As a `new_interpreter`, as a user starts it, it takes seconds longer. Only Linux can fork
+    it: macOS has no sockets that keep messages apart. A variable of the `environment` that is None is removed.
     """
     env = {name: value for name, value in (os.environ | ENVIRONMENT | environment).items() if value is not None}
     message = {"argv": list(map(str, argv)), "cwd": str(cwd), "env": env}
-    return InterpreterCommand(message) if new_interpreter or sys.platform != "linux" else Command(message)
+    return InterpreterCommand(message) if new_interpreter or sys.platform != "linux" else Command(message, imports)
 
 
-def run(*argv, cwd, timeout=300, check=False, new_interpreter=False, **environment):
-    command = start(*argv, cwd=cwd, new_interpreter=new_interpreter, **environment)
+def run(*argv, cwd, timeout=300, check=False, **how):
+    """Run `python ARGV` to its end. `how`: what `start` takes."""
+    command = start(*argv, cwd=cwd, **how)
     try:
         out, errors = command.communicate(timeout)
     finally:
@@ -194,11 +195,11 @@ def _empty_store():
 class ForkServer:
     """Ends when `requests` is closed: at the latest with this process."""
 
-    def __init__(self):
+    def __init__(self, imports):
         self.requests, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         threads = dict.fromkeys(THREAD_VARIABLES, "1")  # a process with a thread pool must not fork
         self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("fork_server.py"), str(its.fileno())],
+            [sys.executable, Path(__file__).with_name("fork_server.py"), str(its.fileno()), imports],
             env=os.environ | IMPORTABLE | threads | {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
             pass_fds=[its.fileno()],
             stdin=subprocess.DEVNULL,
@@ -213,8 +214,8 @@ class ForkServer:
 
 
 @functools.cache
-def _fork_server():
-    return ForkServer()
+def _fork_server(imports):
+    return ForkServer(imports)
 
 
 def _content(file):

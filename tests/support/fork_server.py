@@ -1,7 +1,8 @@
 """The process from which commands under test are forked, so that they find everything that they import imported.
 
-python fork_server.py FD, where FD is a socket. Each message there starts a command; its three descriptors are the
-command's stdout, its stderr, and a socket on which the command's number is sent at once and its exit code at its end.
+python fork_server.py FD IMPORTS, where FD is a socket and IMPORTS `all` or `few`. Each message there starts a command;
+its three descriptors are the command's stdout, its stderr, and a socket on which the command's number is sent at once
+and its exit code at its end.
 A command is a process in a session of its own; it starts with the folder, environment and arguments of the message,
 and ends as the interpreter ends.
 """
@@ -23,7 +24,8 @@ from contextlib import suppress
 from fcntl import F_DUPFD, fcntl
 from pathlib import Path
 
-MODULES = (
+FEW = ("hydra", "omegaconf._impl", "local_slots.pool", "local_slots.job", "optuna_sweep.settings", "optuna_sweep.trial")
+ALL = (
     *("contrastive_app.training_run", "contrastive_app.train", "contrastive_app.report"),
     *("optuna_sweep.run.sweep", "local_slots.pool"),
     *("contrastive_learning.data.sample", "contrastive_learning.training.trainer", "contrastive_learning.serving"),
@@ -39,21 +41,29 @@ MESSAGE_BYTES = 1 << 20
 LIBRARIES = sys.path[1 + len(os.environ.get("PYTHONPATH", "").split(os.pathsep)) :]
 
 
+def prepare(imports):
+    if imports == "all":
+        import_all()
+    else:
+        for name in FEW:
+            importlib.import_module(name)
+    threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    threads = [name for name in threads if name != "jemalloc_bg_thd"]  # pyarrow's; it follows a fork itself
+    assert len(threads) == 1, f"a process with the threads {threads} must not fork"
+    gc.collect()
+    gc.freeze()  # else the first collection in each command copies everything
+
+
 def import_all():
     from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
     from mlflow_stores import quiet_client_settings
 
     quiet_client_settings()
-    for name in MODULES:
+    for name in ALL:
         with suppress(ModuleNotFoundError):  # an extra that is not installed; a command that needs it tells
             importlib.import_module(name)
     warn_dependency_requirement_mismatches(["mlflow"])  # reads once which packages are installed, for half a second
-    threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
-    threads = [name for name in threads if name != "jemalloc_bg_thd"]  # pyarrow's; it follows a fork itself
-    assert len(threads) == 1, f"a process with the threads {threads} must not fork"
-    gc.collect()
-    gc.freeze()  # else the first collection in each command copies everything
 
 
 def serve(control):
@@ -147,10 +157,12 @@ def set_path(first):
 
 def take_state_of_a_fresh_start():
     """What Python, NumPy and torch set at their import."""
+    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # the jobs find the script by it
+    if "torch" not in sys.modules:
+        return
     import numpy as np
     import torch
 
-    multiprocessing.process.ORIGINAL_DIR = str(Path.cwd())  # the jobs find the script by it
     np.random.seed()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
 
@@ -204,5 +216,5 @@ def serve_launcher(orders):
 
 
 if __name__ == "__main__":
-    import_all()
+    prepare(sys.argv[2])
     run_command(*serve(socket.socket(fileno=int(sys.argv[1]))))
