@@ -8,6 +8,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -63,7 +64,7 @@ def swept(installed, tmp_path_factory):
     """A folder in somebody's own git repository, in which a study was started by its name only."""
     folder = tmp_path_factory.mktemp("empty")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
-    small = [*SMALL, "trainer.epochs=1", "hydra.sweeper.n_trials=2", "tracking.register=judge"]
+    small = [*SMALL, "trainer.epochs=1", "hydra.sweeper.n_trials=1", "tracking.register=judge"]
     told = installed.run(folder, "contrastive-train", "--config-name", "smoke", *small)
     assert "INFO mlflow" not in told  # it made its store
     return folder
@@ -93,23 +94,20 @@ print(json.dumps([paths, find_spec("src") is None]))
     assert no_src
 
 
-def test_the_command_explains_itself_and_a_mistyped_study(installed, tmp_path):
+def test_the_commands_explain_themselves(installed, tmp_path):
     told = installed.run(tmp_path, "contrastive-train", "--help")
     assert told.startswith("usage: contrastive-train ")
     assert "\n  smoke                Every part of a sweep in under a minute, offline: four short trials" in told
     assert installed.run(tmp_path, "contrastive-sync", "--version").startswith("contrastive-quality ")
-    error = installed.run(tmp_path, "contrastive-train", "--config-name", "smokee", code=1)
-    assert error.startswith(
-        "loading …\nerror: there is no --config-name smokee (did you mean smoke?): borderline_pareto"
-    )
-    assert error.count("\n") == 2
+    for name in ("contrastive-judge", "contrastive-sync", "contrastive-ui"):
+        assert installed.run(tmp_path, name, "--help").startswith(f"usage: {name} ")
 
 
 def test_a_study_runs_by_its_name(swept):
     client = MlflowClient(tracking_uri=f"sqlite:///{swept}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("contrastive-quality").experiment_id])
     parent, *children = sorted(runs, key=lambda run: "mlflow.parentRunId" in run.data.tags)
-    assert sorted(run.data.tags["sweep.state"] for run in children) in (["COMPLETE"] * 2, ["COMPLETE", "PRUNED"])
+    assert [run.data.tags["sweep.state"] for run in children] == ["COMPLETE"]
     assert "contrastive-train --config-name smoke " in parent.data.tags["mlflow.note.content"]
     assert not [tag for run in runs for tag in run.data.tags if tag.startswith("git.")]
     assert (swept / "multirun/smoke/report.html").exists()
@@ -117,17 +115,11 @@ def test_a_study_runs_by_its_name(swept):
         assert "site-packages" not in config.read_text()
 
 
-def test_the_best_judge_of_a_study_can_be_loaded(installed, swept):
-    code = """
-import mlflow
-mlflow.set_tracking_uri("sqlite:///mlflow.db")
-judge = mlflow.pyfunc.load_model("models:/judge@champion")
-print(judge.predict([{"context": ["어디로 갈까?"], "response": "바다요."}]).columns.tolist())
-"""
-    assert "probability/sensibleness" in installed.run(swept, "python", "-c", code)
-
-
-def test_the_other_commands_name_themselves(installed, tmp_path):
-    for name in ("contrastive-judge", "contrastive-sync", "contrastive-ui"):
-        assert installed.run(tmp_path, name, "--help").startswith(f"usage: {name} ")
-    assert installed.run(tmp_path, "contrastive-sync") == "nothing waits to be sent in outputs, multirun\n"
+def test_the_best_judge_of_a_study_can_be_loaded(swept):
+    mlflow.set_tracking_uri(f"sqlite:///{swept}/mlflow.db")
+    try:
+        judge = mlflow.pyfunc.load_model("models:/judge@champion")
+    finally:
+        mlflow.set_tracking_uri(None)
+    judged = judge.predict([{"context": ["어디로 갈까?"], "response": "바다요."}])
+    assert "probability/sensibleness" in judged.columns
