@@ -104,7 +104,7 @@ SAMPLERS = ["gp", "tpe", "random", "qmc", "nsgaii", pytest.param("cmaes", marks=
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_gives_the_same_table_twice(sweeps, sampler):
-    space = ("x=interval(-2.0,2.0)", "y=interval(-2.0,2.0)", "hydra.sweeper.n_trials=6")
+    space = ("x=interval(-2.0,2.0)", "y=interval(-2.0,2.0)", "hydra.sweeper.n_trials=3")
     for name in ("one", "two"):
         sweeps.run(*space, f"hydra/sweeper/sampler={sampler}", f"hydra.sweeper.study_name={name}")
     assert sweeps.params("one") == sweeps.params("two")

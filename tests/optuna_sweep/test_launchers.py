@@ -59,8 +59,13 @@ def test_batches_report_prune_and_fail_and_survive_a_lost_worker(sweeps, launche
     assert json.loads(parent.data.tags["best.params"]) == {"x": min(completed)}
 
 
-@pytest.mark.parametrize("launcher", [JOBLIB, SUBMITIT], indirect=True)
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = [
+    pytest.param(*launcher.values, signum, id=f"{launcher.id}-{signum.name}", marks=launcher.marks)
+    for launcher, signum in ((JOBLIB, signal.SIGTERM), (SUBMITIT, signal.SIGINT))
+]
+
+
+@pytest.mark.parametrize(("launcher", "signum"), SIGNALS, indirect=["launcher"])
 def test_no_worker_outlives_an_interrupted_sweep(sweeps, launcher, signum):
     process = sweeps.start(NAME, TRACKING, *launcher, "x=1,2", "epochs=600", "epoch_seconds=0.1")
     wait_for(lambda: len(sweeps.started()) == 2)

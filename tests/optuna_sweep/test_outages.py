@@ -54,7 +54,7 @@ def test_a_locked_sqlite_file_is_waited_for(tmp_path, capsys):
     study = optuna.create_study(storage=patient)
     with create_engine(url).connect() as other:
         other.execute(text("BEGIN EXCLUSIVE"))
-        threading.Timer(2.0, other.rollback).start()
+        threading.Timer(0.5, other.rollback).start()
         study.set_user_attr("x", 1)
     assert study.user_attrs == {"x": 1}
     away, back = capsys.readouterr().err.splitlines()
@@ -68,7 +68,7 @@ def test_a_full_disk_is_waited_for_and_leaves_no_half_line(tmp_path):
     study.set_user_attr("more than what pytest itself writes meanwhile", "x" * 10_000_000)
     size, before = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
-    threading.Timer(1.5, resource.setrlimit, (resource.RLIMIT_FSIZE, before)).start()
+    threading.Timer(0.5, resource.setrlimit, (resource.RLIMIT_FSIZE, before)).start()
     study.enqueue_trial({"x": 1})
     assert len(optuna.load_study(study_name=None, storage=open_storage(str(path))).trials) == 1
 

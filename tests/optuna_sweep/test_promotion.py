@@ -129,12 +129,12 @@ STORAGE += "file_path:optuna.journal}}"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5 if NIGHTLY else 1))
-def test_ten_kills_lose_and_repeat_nothing(sweeps, monkeypatch, seed):
+def test_kills_lose_and_repeat_nothing(sweeps, monkeypatch, seed):
     """At any write to the study: of a claim, a report, a pause, a promotion, an end, or their recovery."""
     command = (NAME, *PROMOTION, TRACKING, ORDER, f"hydra.sweeper.storage={STORAGE}", "hydra.sweeper.max_retries=100")
     command += ("hydra.sweeper.pruner.max_paused=2",)
     draw = random.Random(seed)
-    for _ in range(10):
+    for _ in range(10 if NIGHTLY else 5):
         monkeypatch.setenv("KILLED_BEFORE", str(draw.randint(4, 24)))
         sweeps.run(*command, code=-signal.SIGKILL)
     monkeypatch.delenv("KILLED_BEFORE")

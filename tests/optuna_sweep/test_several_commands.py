@@ -44,7 +44,7 @@ def run_together(sweeps, *overrides, trials, storage=None):
 @pytest.mark.parametrize("attempt", range(10 if NIGHTLY else 1))
 def test_two_commands_of_four_slots_start_from_an_empty_folder(sweeps, attempt):
     storage = None if attempt % 2 else f"sqlite:///{sweeps.folder}/study.db"
-    run_together(sweeps, *SEARCH, trials=9, storage=storage)
+    run_together(sweeps, *SEARCH, trials=6, storage=storage)
 
 
 @pytest.mark.parametrize(
