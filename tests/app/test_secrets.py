@@ -63,9 +63,8 @@ SWEEP = ["-m", "loss.temperature=0.1,0.2", *NOWHERE]
 
 
 def uses(option, address):
-    """Commands in which it depends on the address what is said."""
-    yield [f"{option}={address}", *(NOWHERE if option == "tracking.uri" else SWEEP)]
-    yield ["--cfg", "job", f"{option}={address}"]
+    """A command in which it depends on the address what is said."""
+    return [*(NOWHERE if option == "tracking.uri" else SWEEP), f"{option}={address}"]
 
 
 def mistakes(option, address):
@@ -81,15 +80,17 @@ def mistakes(option, address):
     yield [f"~{option}={address}", *NOWHERE]
     yield ["--cfg", "all", given]
     yield ["--info", "all", given]
-    yield ["--help", given]
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """What each command has printed."""
     folder = tmp_path_factory.mktemp("secrets")
-    commands = [command for address in ADDRESSES.values() for command in uses("tracking.uri", address)]
-    commands += [command for address in STORAGES.values() for command in uses("hydra.sweeper.storage", address)]
+    commands = [uses("tracking.uri", address) for address in ADDRESSES.values()]
+    commands += [uses("hydra.sweeper.storage", address) for address in STORAGES.values()]
+    every = enumerate((*ADDRESSES.values(), *STORAGES.values()))
+    commands += [["--cfg", "job", *(f"+address_{number}={address}" for number, address in every)]]
+    commands += [["--help", f"tracking.uri={ADDRESSES['spaces']}"]]
     commands += mistakes("tracking.uri", ADDRESSES["spaces"])
     commands += mistakes("hydra.sweeper.storage", STORAGES["url"])
     (folder / "run_all.py").write_text(COMMANDS)
