@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from hashlib import sha256
@@ -14,7 +13,7 @@ import yaml
 from contrastive_learning.model import ScratchEncoder
 from local_slots.settings import LocalLauncherConf
 from optuna_sweep.settings import PRUNERS, SAMPLERS, ConfirmConf, OptunaSweeperConf
-from support.commands import ROOT, SMALL, train
+from support.commands import ROOT, SMALL, run, train
 
 GITHUB, CONF, SRC = ROOT / ".github", ROOT / "conf", ROOT / "src"
 FOLDERS = [ROOT / name for name in (".ci", ".github", "conf", "src", "sweeps", "tests")]
@@ -249,9 +248,9 @@ def test_the_example_of_the_library_runs_as_printed(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_script_that_plots_a_recorded_run_runs(tmp_path):
-    done = train(tmp_path, *SMALL)
+    done = train(tmp_path, *SMALL, "trainer.epochs=1")
     run_id = re.search(r"Recorded: run (\w+)", done.stdout + done.stderr).group(1)
     (script,) = (content for language, content in blocks(read(SRC / "README.md")) if language == "python")
     (tmp_path / "plot.py").write_text(script, encoding="utf-8")
-    subprocess.run([sys.executable, "plot.py", run_id], cwd=tmp_path, check=True, timeout=120)
+    run("plot.py", run_id, cwd=tmp_path, check=True)
     assert (tmp_path / "embeddings.png").read_bytes().startswith(b"\x89PNG")

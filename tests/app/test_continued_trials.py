@@ -12,6 +12,7 @@ from support.commands import start as start_command
 
 SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
 SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=4", "tracking.log_model=false"]
+SWEEP += ["tracking.system_metrics=false", "hydra.sweeper.report=null"]
 ENDS = [(signal.SIGKILL, 1), (signal.SIGTERM, 2), *([(signal.SIGTERM, 1)] if NIGHTLY else [])]
 
 
@@ -53,7 +54,7 @@ IN_STEPS = ("sampler.batch_size=32", "trainer.report_every=1")  # three reports 
 def swept(folder, *overrides):
     """The trials, and by trial the run of it, of a sweep in `folder`; what it printed, and (epoch, value) of curves."""
     folder.mkdir()
-    process = start(folder, 1, "hydra.sweeper.report=null", *overrides)
+    process = start(folder, 1, *overrides)
     _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     study = optuna.load_study(

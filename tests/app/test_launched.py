@@ -11,6 +11,7 @@ from contrastive_app.launched import FOLLOWER_OVERRIDES, as_follower
 from support.commands import SMALL, TRAIN, provide_store, run, runs, start, start_together, wait_while_running
 
 EXACT = [*SMALL, "model.encoder.dropout=0", "model.dropout=0", "trainer.epochs=3", "sampler.batch_size=14"]  # 21 steps
+EXACT += ["data.max_length=128"]  # responses that are cut are alike, and rounding may swap their ranks
 EXACT += ["tracking.system_metrics=false", "tracking.metrics=all", "trainer.precision=fp32"]
 EXACT += ["trainer.keep_checkpoints=true"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -83,7 +84,7 @@ def test_two_processes_are_one_run_with_the_metrics_of_one_process(one, two):
 def test_sigterm_in_mid_epoch_changes_nothing(two, tmp_path):
     """torchrun hands it on to both processes, as a preempted node does."""
     provide_store(tmp_path)
-    process = start(*TORCHRUN, *TRAIN, *EXACT, cwd=tmp_path, new_interpreter=True, OMP_NUM_THREADS="1")
+    process = start(*TORCHRUN, *TRAIN, *EXACT, cwd=tmp_path, OMP_NUM_THREADS="1")
     wait_while_running(process, lambda: list(tmp_path.glob("outputs/*/*/checkpoints/checkpoints.json")))
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
@@ -116,10 +117,10 @@ def test_a_run_goes_on_with_another_number_of_processes_and_another_launcher(one
 @pytest.mark.slow
 def test_an_error_under_torchrun_is_said_once(tmp_path):
     """It stops the process that waits with the same error."""
-    done = run(*TORCHRUN, *TRAIN, *SMALL, "loss.temperature=0", cwd=tmp_path, OMP_NUM_THREADS="1")
+    done = run(*TORCHRUN, *TRAIN, "loss.temprature=1", cwd=tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 1
     assert done.stderr.count("error: ") == 1
-    assert "error: loss.temperature must be positive, got 0" in done.stderr
+    assert "error: there is no option loss.temprature (did you mean loss.temperature?)" in done.stderr
     assert "src/train.py" not in done.stderr  # no trace of ours
 
 
