@@ -16,7 +16,7 @@ from support.servers import MlflowServer
 from support.sweeps import ROOT, Sweeps, wait_for
 
 SMALL = ["data.source.test_size=48", "model.encoder.hidden_size=32", "model.encoder.vocab_size=800"]
-SMALL += ["trainer.steadiness=never"]
+SMALL += ["model.encoder.num_layers=1", "data.max_length=32", "trainer.steadiness=never"]
 SMALL += [f"data.source.{split}_size=64" for split in ("train", "valid", "test_ood")]
 TRIALS = 4
 

@@ -11,7 +11,7 @@ from contrastive_app.judge.origin import origin_of
 from support.commands import SMALL, provide_store
 from support.sweeps import Sweeps
 
-STUDY = ("-m", "optimizer.eps=1e-8,1.1e-8", "hydra.sweeper.study_name=s", "hydra.sweeper.soup=greedy")
+STUDY = ("-m", "optimizer.eps=1e-8,1.0001e-8", "hydra.sweeper.study_name=s", "hydra.sweeper.soup=greedy")
 FAST = ("trainer.epochs=1", "trainer.steadiness=never", "tracking.system_metrics=false", "tracking.register=judge")
 
 
