@@ -6,14 +6,16 @@ Weights and their names stay as they are, and a call without a layout computes w
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from contrastive_learning.model.attention import attend_on_cpu, attend_on_cuda, why_not_on_cuda
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ATTENTION = "within_responses"
 KINDS = ("bert", "electra", "modernbert", "roberta", "xlm-roberta")  # model_type: those whose positions we know
@@ -38,6 +40,8 @@ def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | 
 
     On a GPU a few tokens are tried there, and compared with the CPU: some seconds the first time.
     """
+    from transformers import PreTrainedModel  # with the models, not before: it takes seconds
+
     config = encoder.config
     kind = getattr(config, "model_type", type(encoder).__name__)
     if not isinstance(encoder, PreTrainedModel) or kind not in KINDS or getattr(config, "is_decoder", False):
@@ -57,11 +61,14 @@ def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | 
     )
 
 
-def leave_out_padding(encoder: PreTrainedModel) -> None:
+def leave_out_padding(encoder: "PreTrainedModel") -> None:
     """Let `packed_states` call this encoder. Its calls with padded batches give the same as before."""
-    from transformers.masking_utils import sdpa_mask  # with the models, not before: it takes a second
+    from transformers import AttentionInterface, AttentionMaskInterface  # with the models, as above
+    from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(ATTENTION, attend_within)
+    # not compiled: the lengths differ from batch to batch
+    attend = torch.compiler.disable(attend_within)  # type: ignore[no-untyped-call]
+    AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     encoder.set_attn_implementation(ATTENTION)
 
@@ -94,7 +101,6 @@ def packed_states(encoder: Any, input_ids: Tensor, layout: Layout) -> Tensor:
     return states[0]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # its lengths differ from batch to batch
 def attend_within(
     module: Any,
     query: Tensor,
