@@ -71,6 +71,7 @@ format: $(TOOLS)  ## what ruff can mend by itself
 bench: $(TOOLS)  ## the measured comparisons, half an hour; close other programs first. Each script takes --help
 	$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py
 	$(BIN)/python tests/benchmarks/training_throughput.py
+	$(BIN)/python tests/benchmarks/padding.py
 	$(BIN)/python tests/benchmarks/sweep_speed.py
 	$(BIN)/python tests/benchmarks/pruners.py
 	$(BIN)/python tests/benchmarks/recording.py

@@ -25,6 +25,15 @@ def test_training_throughput_prints_every_form():
     assert re.search(r"contrastive term at batch 256: \d+\.\d+% of a step", out)
 
 
+@nightly
+@pytest.mark.slow
+def test_padding_prints_each_form():
+    out = run("padding.py", "--layers=1", "--hidden=32", "--examples=64", "--rounds=1", "--threads=1")
+    rates = re.findall(r"^(padded|without padding|without, equally long) +(\d+\.\d+) ", out, re.MULTILINE)
+    assert [form for form, _ in rates] == ["padded", "without padding", "without, equally long"]
+    assert all(float(rate) > 0 for _, rate in rates)
+
+
 def test_pruners_prints_each_pruner_and_promotion_costs_least():
     out = run("pruners.py", "--epochs=9", "--trials=9", "--seeds=2")
     shares = {name.strip(): float(share) for name, share in re.findall(r"^(.{24}) +([\d.]+)%", out, re.MULTILINE)}

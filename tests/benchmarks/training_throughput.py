@@ -186,15 +186,20 @@ class Bench:
         if self.on_gpu:
             trainer.train_epoch()
             sampler.set_epoch(1)
-        with self._measured(trainer.precision, list(self._passes(sampler, parts.settings.tokens_per_pass))) as spent:
+        padded = not trainer.accelerator.unwrap_model(trainer.model).padding_free
+        batches = list(self._passes(sampler, parts.settings.tokens_per_pass, padded=padded))
+        with self._measured(trainer.precision, batches) as spent:
             trainer.train_epoch()
         return spent()
 
-    def _passes(self, batches: Iterable[list[int]], max_tokens: int | None) -> Iterator[tuple[list[int], int]]:
+    def _passes(
+        self, batches: Iterable[list[int]], max_tokens: int | None, *, padded: bool
+    ) -> Iterator[tuple[list[int], int]]:
+        """The rows of each pass, and the tokens that each is padded to; 0: none is."""
         for batch in batches:
             lengths = self.train.lengths[batch].tolist()
-            for rows, num_tokens in passes_of(lengths, max_rows=None, max_tokens=max_tokens):
-                yield [batch[row] for row in rows.tolist()], num_tokens
+            for rows, num_tokens in passes_of(lengths, max_rows=None, max_tokens=max_tokens, padded=padded):
+                yield [batch[row] for row in rows.tolist()], num_tokens if padded else 0
 
     def contrastive_share(self, whole: Spent) -> float:
         """Seconds of the contrastive term, forward and backward, as a share of a step of the large batch."""
@@ -227,7 +232,7 @@ class Bench:
 
     @contextmanager
     def _measured(self, precision: str, batches: list[tuple[list[int], int]]) -> Iterator[Callable[[], Spent]]:
-        """batches: rows and padded length of each."""
+        """batches: rows and padded length of each; 0: not padded."""
         padded = [(self.train.lengths[rows].tolist(), width) for rows, width in batches]
         with self._clock() as seconds:
             yield lambda: _spent(precision, padded, *seconds())
@@ -249,7 +254,8 @@ class Bench:
 
 def _spent(precision: str, padded: list[tuple[list[int], int]], wall: float, cpu: float, peak: int) -> Spent:
     real = [length for lengths, _ in padded for length in lengths]
-    return Spent(precision, len(real), real, [width for lengths, width in padded for _ in lengths], wall, cpu, peak)
+    computed = [max(length, width) for lengths, width in padded for length in lengths]
+    return Spent(precision, len(real), real, computed, wall, cpu, peak)
 
 
 def write_long_responses(path: Path, num_examples: int) -> None:
