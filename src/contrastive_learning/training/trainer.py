@@ -97,7 +97,9 @@ class ContrastiveTrainer:
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
         dtype = DTYPES[self.precision]
-        self.padded_because = model.leave_out_padding(self.device, dtype) if settings.padding_free else None
+        self.padded_because: str | None = None  # why batches are padded although the settings want none
+        if settings.padding_free:
+            self.padded_because = model.leave_out_padding(self.device, dtype)
         check_shardable(model)
         self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
         self._sampler: Any = getattr(train_loader, "batch_sampler", None)
