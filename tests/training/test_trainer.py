@@ -59,6 +59,11 @@ def test_two_views_add_their_terms_and_log_them(tmp_path):
     assert warming["total_loss"] == pytest.approx(warming["bce_loss"], rel=1e-6)
 
 
+def test_batches_are_padded_on_cpus_only_if_they_are_to_be(tmp_path):
+    found = {free: build_trainer(tmp_path, padding_free=free).model.padding_free for free in (None, True, False)}
+    assert found == {None: True, True: True, False: False}
+
+
 def test_a_cut_off_second_view_is_another_view_and_the_first_stays(tmp_path):
     """Without dropout the two views are equal, unless the second sees fewer tokens."""
     changes = {"views": 2, "loss_changes": terms_on_two_views(), "dropout": 0.0}
