@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from optuna_sweep.comparison import CONFIDENCE, Comparison, compare, settled
+from optuna_sweep.errors import SweepError
 from optuna_sweep.looks import answer, confidence_of_each
 from optuna_sweep.outcome import ArmMean, Confirmation, Findings, SeedRun, doubts_of, undoubted
 from optuna_sweep.plan.make_plan import digest
@@ -28,23 +29,50 @@ class Arm:
     """A configuration that is run with every fresh seed."""
 
     name: str
-    trial: FrozenTrial  # whose configuration it is; the baseline's is that of the best, with other values
+    trial: FrozenTrial  # whose configuration it is, or of a baseline that the search has not tried, nearly is
     overrides: list[str]
 
 
-def arms_of(plan: Plan, ledger: Ledger) -> list[Arm]:
-    """The best `confirm.top_k` configurations of the search, and the baseline if there is to be one."""
+Configured = Callable[[tuple[str, ...]], Mapping[str, Any]]  # the task's flat configuration under some overrides
+
+
+def arms_of(plan: Plan, ledger: Ledger, configured: Configured) -> list[Arm]:
+    """The best `confirm.top_k` configurations of the search, and the baseline if there is to be one.
+
+    With a baseline, a configuration that has its values is no candidate; the best of these is the baseline. If the
+    search has tried none, that is the best candidate with the values of `confirm.baseline`. Raises SweepError if all
+    have them.
+    """
+    baseline = plan.settings.confirm.baseline
     by_point: dict[str, FrozenTrial] = {}
     for trial in ranked(plan, ledger):
-        by_point.setdefault(str(trial.params), trial)  # the later ones took its result
-    best = list(by_point.values())[: plan.settings.confirm.top_k]
+        point = {name: value for name, value in trial.params.items() if name != plan.settings.seed_key}
+        by_point.setdefault(str(point), trial)  # the later ones took its result, or had another seed
+    trials = list(by_point.values())
+    without = [trial for trial in trials if baseline and _is_baseline(plan, trial, baseline, configured)]
+    best = [trial for trial in trials if trial not in without][: plan.settings.confirm.top_k]
+    if trials and not best:
+        values = ", ".join(f"{key}={text(value)}" for key, value in (baseline or {}).items())
+        raise SweepError(f"hydra.sweeper.confirm.baseline: every configuration of the search has {values} already")
     arms = [Arm(_name(trial.number), trial, plan.overrides(trial.params)) for trial in best]
-    baseline = plan.settings.confirm.baseline
-    if arms and baseline:
+    if without:
+        arms.append(Arm(BASELINE, without[0], plan.overrides(without[0].params)))
+    elif arms and baseline:
         kept = [line for line in arms[0].overrides if line.partition("=")[0] not in baseline]
         changed = [f"{key}={text(value)}" for key, value in baseline.items()]
         arms.append(Arm(BASELINE, best[0], [*kept, *changed]))
     return arms
+
+
+def _is_baseline(plan: Plan, trial: FrozenTrial, baseline: Mapping[str, Any], configured: Configured) -> bool:
+    """Whether a trial has the values of the baseline; an option that its configuration lacks cannot differ."""
+    groups = {name: value for name, value in trial.params.items() if "." not in name}
+    groups.pop(plan.settings.seed_key, None)
+    chosen = tuple(plan.space.axes[name].override(value) for name, value in groups.items())
+    return all(
+        (trial.params[key] if key in trial.params else configured(chosen).get(key, value)) == value
+        for key, value in baseline.items()
+    )
 
 
 def confirm_plan(plan: Plan, arms: Sequence[Arm]) -> Plan:
@@ -89,7 +117,11 @@ def _label(plan: Plan, arms: Sequence[Arm], number: int, params: Mapping[str, An
 
 def fresh_seeds(plan: Plan) -> list[int]:
     """The next `confirm.num_seeds` after the largest seed of the search."""
-    used = [seed for seed in plan.seeds if seed is not None] or [int(plan.base.get(plan.settings.seed_key) or 0)]
+    key = plan.settings.seed_key
+    used = [seed for seed in plan.seeds if seed is not None] or [int(plan.base.get(key) or 0)]
+    if key in plan.space.axes:
+        axis = plan.space.axes[key]
+        used = [int(seed) for seed in axis.choices or [axis.last]]
     return [max(used) + 1 + index for index in range(plan.settings.confirm.num_seeds)]
 
 

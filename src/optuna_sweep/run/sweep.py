@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple
 
 import optuna
@@ -19,7 +20,7 @@ from optuna_sweep.patience import AwayError, Patience
 from optuna_sweep.plan.make_plan import find_function, make_plan
 from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.preview import announcement, print_preview
-from optuna_sweep.plan.task_config import compose
+from optuna_sweep.plan.task_config import compose, flatten
 from optuna_sweep.record.parent import MlflowRecord, NoRecord, Record
 from optuna_sweep.record.results import print_summary
 from optuna_sweep.run.choice import Choice, choose
@@ -102,7 +103,7 @@ def _search(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: H
         _complete(plan, ledger, record, slots, announcement(plan, ledger.count(*DONE)))
         choice = choose(plan, ledger)
         if choice is not None and plan.settings.confirm.is_wanted:
-            choice = _confirm(plan, ledger, record, slots)
+            choice = _confirm(plan, ledger, record, slots, context)
         state = "ok"
     except KeyboardInterrupt:
         state = "interrupted"
@@ -157,9 +158,10 @@ def _complete(plan: Plan, ledger: Ledger, record: Record, slots: Slots, announce
             raise SweepError("no trial is COMPLETE" + ("" if first is None else f"; the first error was: {first}"))
 
 
-def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots) -> Choice | None:
+def _confirm(plan: Plan, ledger: Ledger, record: Record, slots: Slots, context: HydraContext) -> Choice | None:
     """Run the confirm stage; the mean over its seeds chooses. Without a COMPLETE run of it, the search does."""
-    arms = arms_of(plan, ledger)
+    fixed = plan.space.fixed
+    arms = arms_of(plan, ledger, cache(lambda chosen: flatten(compose(context, plan.config, [*fixed, *chosen]))))
     stage = confirm_plan(plan, arms)
     stage_ledger = _open(stage, {"arms": {arm.name: arm.overrides for arm in arms}}, ledger.storage)
     seeds = ", ".join(map(str, fresh_seeds(plan)))

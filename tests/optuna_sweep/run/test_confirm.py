@@ -34,6 +34,11 @@ def ledger_of(plan, results=()):
     return ledger
 
 
+def configured(chosen):
+    """The flat configuration of a task whose group `y` sets `z`."""
+    return {"z": 0 if "y=5" in chosen else 3}
+
+
 CONFIRM = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=3")
 
 
@@ -44,7 +49,7 @@ def test_the_best_distinct_points_and_the_baseline_are_run_with_every_fresh_seed
         _,
     ):
         ledger = ledger_of(plan, [(3.0, {"x": 3}), (1.0, {"x": 1}), (1.0, {"x": 1}), (2.0, {"x": 2})])
-        arms = arms_of(plan, ledger)
+        arms = arms_of(plan, ledger, configured)
         stage = confirm_plan(plan, arms)
     assert [(arm.name, arm.overrides) for arm in arms] == [
         ("trial 1", ["y=5", "x=1"]),
@@ -67,8 +72,28 @@ def test_the_best_distinct_points_and_the_baseline_are_run_with_every_fresh_seed
     assert "hydra.sweeper.trial_reports=false" in job.overrides
 
 
+def test_a_configuration_that_is_a_baseline_is_no_candidate_and_the_best_of_them_is_the_baseline():
+    """Whether it is by what was swept, by what a config group sets, or by having no such option at all."""
+    options = ("x=1,2,9", "y=4,5", "seed=0,1", *CONFIRM, "hydra.sweeper.confirm.baseline={z:0,v:0}")
+    with planned(*options) as (plan, _):
+        points = [{"x": 9, "y": 5}, {"x": 2, "y": 5}, {"x": 1, "y": 4}, {"x": 2, "y": 4}, {"x": 2, "y": 4}]
+        results = [(float(value), point | {"seed": value % 2}) for value, point in enumerate(points)]
+        arms = arms_of(plan, ledger_of(plan, results), configured)
+    assert [(arm.name, arm.trial.number) for arm in arms] == [("trial 2", 2), ("trial 3", 3), ("baseline", 0)]
+    with planned("x=1,2", *CONFIRM, "hydra.sweeper.confirm.baseline={x:2}") as (plan, _):
+        ledger = ledger_of(plan, [(2.0, {"x": 2})])
+        with pytest.raises(SweepError, match="confirm.baseline: every configuration of the search has x=2 already"):
+            arms_of(plan, ledger, configured)
+
+
 @pytest.mark.parametrize(
-    ("override", "seeds"), [("seed=7", [8, 9, 10]), ("hydra.sweeper.seeds=[3,11]", [12, 13, 14]), ("y=1", [1, 2, 3])]
+    ("override", "seeds"),
+    [
+        ("seed=7", [8, 9, 10]),
+        ("hydra.sweeper.seeds=[3,11]", [12, 13, 14]),
+        ("seed=0,4", [5, 6, 7]),
+        ("y=1", [1, 2, 3]),
+    ],
 )
 def test_fresh_seeds_come_after_those_of_the_search(override, seeds):
     with planned("x=1,2", override, *CONFIRM) as (plan, _):
@@ -77,7 +102,7 @@ def test_fresh_seeds_come_after_those_of_the_search(override, seeds):
 
 def test_the_runs_of_an_arm_are_those_that_ended_well():
     with planned("x=1,2", *CONFIRM) as (plan, _):
-        arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]))
+        arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]), configured)
         stage = confirm_plan(plan, arms)
         trials = ledger_of(stage, [(float(index), point) for index, point in enumerate(stage.points[:4])]).trials
     found = confirmation_of(plan, arms, trials)
@@ -105,7 +130,7 @@ STOP_EARLY += ("hydra.sweeper.confirm.stop_early=true", "hydra.sweeper.confirm.b
 )
 def test_the_first_seeds_may_be_enough(gains, doubt, answer):
     with planned("x=1,2", *STOP_EARLY) as (plan, _):
-        arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]))
+        arms = arms_of(plan, ledger_of(plan, [(2.0, {"x": 2}), (1.0, {"x": 1})]), configured)
         stage = confirm_plan(plan, arms)
         pairs = zip(stage.points[::2], stage.points[1::2], gains, strict=False)
         results = [result for own, other, gain in pairs for result in ((5.0, own), (5.0 + gain, other))]
