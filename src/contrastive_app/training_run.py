@@ -54,6 +54,7 @@ from contrastive_learning.training.diagnostics import (
     anchor_report,
     is_stuck,
     remarks,
+    remedy_for_stuck,
     steps_report,
     stuck_remark,
     views_report,
@@ -120,6 +121,7 @@ class TrainingRun:
         self._trainer = build_trainer(config, self._parts, self._data, training, self._output, hooks)
         self._logged: set[str] = set()  # the metrics of the epochs
         self._pauses, self._place = False, "epoch 0"
+        self._remedy = remedy_for_stuck(self._trainer.steps_per_epoch * settings.epochs, config.optimizer.lr)
 
     def run(self) -> RecordedRun:
         """Train, record and tell."""
@@ -191,7 +193,14 @@ class TrainingRun:
         self._progress.on_epoch(metrics, epoch)
         parts = self._parts
         self._progress.remark_once(
-            remarks(metrics, self._data.criteria, parts.settings, epoch, projection=parts.loss.projection)
+            remarks(
+                metrics,
+                self._data.criteria,
+                parts.settings,
+                epoch,
+                projection=parts.loss.projection,
+                remedy=self._remedy,
+            )
         )
         if epoch > 0:
             self._place = f"epoch {epoch}"
@@ -233,7 +242,7 @@ class TrainingRun:
         remedies = []
         if is_stuck(metrics, self._parts.settings, trainer.epoch):
             record_stuck(run, self._trial)
-            remedies.append(stuck_remark(metrics))
+            remedies.append(stuck_remark(metrics, self._remedy))
         reached = dict(zip(self._names, result.objectives, strict=True))
         describe_run(
             run, reached, metrics, self._data.criteria, result.evaluations, epoch=result.epoch, remarks=remedies

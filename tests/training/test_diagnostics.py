@@ -11,6 +11,7 @@ from contrastive_learning.training.diagnostics import (
     anchor_report,
     is_stuck,
     remarks,
+    remedy_for_stuck,
     steps_report,
     stuck_remark,
     views_report,
@@ -186,9 +187,11 @@ def test_a_run_is_stuck_if_the_epoch_it_kept_has_not_left_its_start(tmp_path, me
 
 
 def test_a_stuck_run_names_the_remedy():
-    line = stuck_remark({"val/auroc": 0.7, "val/linear/auroc": 0.532})
+    line = stuck_remark({"val/auroc": 0.7, "val/linear/auroc": 0.532}, remedy_for_stuck(300, 1e-3))
     assert line.startswith("Stuck: this run never left the base rates (val/auroc 0.53; 0.5 is chance)")
     assert "optimizer.warmup_ratio=0.3" in line
+    for few in ((40, 1e-3), (100, 2e-5)):
+        assert remedy_for_stuck(*few).startswith("train longer (more trainer.epochs), or raise optimizer.lr")
 
 
 def test_collapse_is_said_in_words(tmp_path):

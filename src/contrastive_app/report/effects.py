@@ -13,7 +13,7 @@ SILHOUETTE = "val/embedding/silhouette"
 FEWEST_FOR_A_TREND = 6
 DIRECTIONS = {metric.summary: metric.direction for metric in METRICS}
 PLACES = {  # what it is about -> metric, its name in words, and splits, of which the first that is recorded counts
-    "Split responses": ("borderline/brier", "Brier", ("test", "val")),
+    "Split responses": ("borderline/auroc", "AUROC of 2:1 against 1:2 votes", ("test", "val")),
     "Held-out domain": ("macro_f1", "macro F1", ("test_ood",)),
 }
 
@@ -39,7 +39,7 @@ def _difference(
     found = compare(own, other, direction, confidence)
     sign = 1 if direction == "maximize" else -1
     gain = sign * (fmean(own.values()) - fmean(other.values())) if found is None else found.mean_gain
-    words = f"{measure} is {abs(gain):.4f} {'better' if gain > 0 else 'worse'} than with λ = 0"
+    words = f"{measure} is {abs(gain):.4f} {'better' if gain > 0 else 'worse'} than with {evidence.without}"
     if found is None or not found.says_something:
         return f"{words}, with too few seeds to tell"
     interval = f"({100 * confidence:.3g} % interval {signed(found.low, 4)} to {signed(found.high, 4)})"
@@ -100,5 +100,5 @@ def _clusters(evidence: Evidence) -> str:
     if not own or not other:
         return ""
     name = setting(evidence.contrastive.params, evidence.outcome.labels)
-    words = f"With {name} the silhouette on valid is {fmean(own):.2f}, at λ = 0 {fmean(other):.2f}"
+    words = f"With {name} the silhouette on valid is {fmean(own):.2f}, at {evidence.without} {fmean(other):.2f}"
     return f" {words} (mean over criteria)."

@@ -104,6 +104,15 @@ class Evidence:
     def num_seeds(self) -> int:
         return len(self.best.runs)
 
+    @property
+    def without(self) -> str:
+        """The baseline in words: λ = 0, or what else the contrastive configuration weighs."""
+        labels = self.outcome.labels
+        names = [
+            labels.get(name, name.rpartition(".")[2]) for name, weight in self.contrastive.weights.items() if weight
+        ]
+        return " and ".join(f"{name} = 0" for name in names) or "λ = 0"
+
     def values(self, index: int = 0) -> list[list[float]]:
         """One objective of every configuration, on the seeds of the search and on fresh ones; one value per seed."""
         arms = [*self.arms, *(self.compared if self.is_fresh else ())]

@@ -53,7 +53,7 @@ def _to_decide(evidence: Evidence) -> str:
 
 def _to_train(evidence: Evidence, arm: Arm) -> str:
     """The command that trains the configuration again; one that is not the chosen one has the seed of its first run."""
-    what = "λ = 0" if arm is evidence.baseline else "the best"
+    what = evidence.without if arm is evidence.baseline else "the best"
     folder, name = evidence.outcome.sweep_dir, "best_config"
     if arm is not evidence.best:
         folder, name = arm.folder / ".hydra", "config"
@@ -70,14 +70,14 @@ def _doubts(evidence: Evidence) -> Iterator[str]:
     arms = {id(arm): arm for arm in (evidence.best, evidence.contrastive, evidence.baseline) if arm is not None}
     for arm in arms.values():
         if arm.doubts:
-            name = "λ = 0" if arm is evidence.baseline else setting(arm.params, evidence.outcome.labels)
+            name = evidence.without if arm is evidence.baseline else setting(arm.params, evidence.outcome.labels)
             others = arm.objective(0, with_doubts=False).values()
             without = f"; without them: {evidence.outcome.metrics[0]} {fmean(others):.4f}" if others else ""
             yield f"With {name or 'this configuration'}, {arm.doubts}{without}."
 
 
 def _best(evidence: Evidence) -> str:
-    return setting(evidence.best.params, evidence.outcome.labels) or "the baseline"
+    return setting(evidence.best.params, evidence.outcome.labels) or "the only configuration"
 
 
 def _without_baseline(evidence: Evidence) -> Verdict:
@@ -96,7 +96,7 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
     contrastive = setting(evidence.contrastive.params, evidence.outcome.labels)
     where = "ahead of" if difference > 0 else "behind" if difference < 0 else "from"
     return Verdict(
-        f"Not decided: {contrastive} is {abs(difference):.4f} {where} λ = 0 in {metric}, with one seed.",
+        f"Not decided: {contrastive} is {abs(difference):.4f} {where} {evidence.without} in {metric}, with one seed.",
         "Another seed can move a run by as much.",
         next_step=_to_decide(evidence),
     )
@@ -105,25 +105,26 @@ def _of_one_seed(evidence: Evidence) -> Verdict:
 def _of_seeds(evidence: Evidence, gain: Comparison) -> Verdict:
     outcome = evidence.outcome
     contrastive = setting(evidence.contrastive.params, outcome.labels)
-    reasons = [f"With {contrastive}, {outcome.metrics[0]} is {_in_words(gain)}."]
+    reasons = [f"With {contrastive}, {outcome.metrics[0]} is {_in_words(gain, evidence.without)}."]
     in_doubt = bool(evidence.contrastive.doubts or (evidence.baseline and evidence.baseline.doubts))
     without = evidence.gain(with_doubts=False) if in_doubt else gain
     if in_doubt and without is not None:
-        reasons.append(f"Without the runs in doubt: {_in_words(without)}.")
+        reasons.append(f"Without the runs in doubt: {_in_words(without, evidence.without)}.")
     answer = settled(gain, without)
     gain = answer or gain
     word = gain.word.capitalize()
     if answer is None:
         headline = "Not decided: the answer depends on runs in doubt."
     elif not gain.says_something:
-        headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from λ = 0."
+        headline = f"{word}: {gain.num_seeds} seeds cannot tell the contrastive term from {evidence.without}."
     elif gain.low > 0:
         headline = f"{word} from the contrastive term: use {contrastive}."
     elif gain.high < 0:
-        headline = f"{word} from the contrastive term: keep λ = 0."
+        headline = f"{word} from the contrastive term: keep {evidence.without}."
     else:
         headline = (
-            f"No gain in {outcome.metrics[0]} beyond seed noise: keep λ = 0; up to {gain.high:+.4f} stays possible."
+            f"No gain in {outcome.metrics[0]} beyond seed noise: keep {evidence.without}; up to {gain.high:+.4f} stays "
+            "possible."
         )
     if gain.is_hint:
         reasons.append(f"So few agree by chance in one of {2 ** (gain.num_seeds - 1)} comparisons.")
@@ -144,12 +145,12 @@ def _after(evidence: Evidence, gain: Comparison) -> str:
     return _to_train(evidence, evidence.contrastive if gain.low > 0 else evidence.baseline)
 
 
-def _in_words(gain: Comparison) -> str:
+def _in_words(gain: Comparison, baseline: str) -> str:
     interval = f"{100 * gain.confidence:.3g} % interval {signed(gain.low, 4)} to {signed(gain.high, 4)}, " * (
         gain.says_something
     )
     return (
-        f"{abs(gain.mean_gain):.4f} {'better' if gain.mean_gain > 0 else 'worse'} than with λ = 0 "
+        f"{abs(gain.mean_gain):.4f} {'better' if gain.mean_gain > 0 else 'worse'} than with {baseline} "
         f"({interval}{gain.num_seeds} paired seeds)"
     )
 

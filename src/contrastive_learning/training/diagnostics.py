@@ -26,9 +26,11 @@ COLLAPSED_RANK = 2.0
 STUCK = "never left the base rates"  # what is said of a run that is stuck
 STUCK_BELOW = 0.6  # mean AUROC on valid; of a run that has not left its start it is about 0.5
 REMEDY_FOR_STUCK = (
-    "halve optimizer.lr and double trainer.epochs, warm up longer (optimizer.warmup_ratio=0.3), or set "
-    "trainer.views=2 loss.instance_weight=0.1"
+    "halve optimizer.lr and double trainer.epochs, warm up longer (optimizer.warmup_ratio=0.3), or use "
+    "loss=instance trainer.views=2, which forgives a rate that is too high"
 )
+REMEDY_FOR_FEW_STEPS = "train longer (more trainer.epochs), or raise optimizer.lr and optimizer.head_lr"
+FEW_STEPS = 50
 LITTLE_MOVEMENT = 0.003  # the sum of the rates of all steps: about what a weight moves under Adam if all agree
 NAMES = {"excess": "excess", "collapse_ratio": "collapse_ratio", "valid_anchor_share": "valid_anchors"}
 
@@ -169,12 +171,18 @@ def is_stuck(metrics: Mapping[str, float], settings: TrainerSettings, epoch: int
     return (_is_late(epoch, settings) or lost_patience) and auroc < STUCK_BELOW
 
 
-def stuck_remark(metrics: Mapping[str, float]) -> str:
+def remedy_for_stuck(num_steps: int, lr: float) -> str:
+    """What to do about a stuck run of so many steps at rate `lr`: with few, the rate is not what is too high."""
+    few = num_steps < FEW_STEPS or num_steps * lr < LITTLE_MOVEMENT
+    return REMEDY_FOR_FEW_STEPS if few else REMEDY_FOR_STUCK
+
+
+def stuck_remark(metrics: Mapping[str, float], remedy: str) -> str:
     """What the record of a stuck run says, with the remedy."""
     auroc = metrics.get("val/linear/auroc", metrics["val/auroc"])
     return (
         f"Stuck: this run {STUCK} (val/auroc {auroc:.2f}; 0.5 is chance). To be compared with others, repeat it: "
-        f"{REMEDY_FOR_STUCK}."
+        f"{remedy}."
     )
 
 
@@ -183,11 +191,17 @@ def _is_late(epoch: int, settings: TrainerSettings) -> bool:
 
 
 def remarks(
-    metrics: Mapping[str, float], criteria: Sequence[str], settings: TrainerSettings, epoch: int, *, projection: str
+    metrics: Mapping[str, float],
+    criteria: Sequence[str],
+    settings: TrainerSettings,
+    epoch: int,
+    *,
+    projection: str,
+    remedy: str = REMEDY_FOR_STUCK,
 ) -> dict[str, str]:
     """Warnings after `epoch`: kind of trouble (stuck, collapse, starvation, rank) -> one line.
 
-    None in the first half of the run and while lambda warms up: clusters may still form.
+    None in the first half of the run and while lambda warms up: clusters may still form. remedy: for a stuck run.
     """
     found: dict[str, str] = {}
     if not _is_late(epoch, settings):
@@ -196,7 +210,7 @@ def remarks(
     if auroc < STUCK_BELOW:
         found["stuck"] = (
             f"warning: the judge is hardly better than chance (val/auroc {auroc:.2f}), as a run that has not left its "
-            f"start: {REMEDY_FOR_STUCK}"
+            f"start: {remedy}"
         )
     if metrics.get("train/collapse_ratio", 0.0) > NO_CLUSTERS_ABOVE:
         equal = metrics.get("val/embedding/uniformity", 0.0) > COLLAPSED_ABOVE

@@ -20,10 +20,10 @@ def add(sweep, values):
 
 
 def test_split_responses_and_the_held_out_domain_have_a_sentence_each(sweep):
-    """Brier falls by .05 exactly; what macro F1 gains out of the domain alternates around .001."""
+    """The AUROC rises by .05 exactly; what macro F1 gains out of the domain alternates around .001."""
     sweep.trial(0.07, 0.1, 0.9)
     outcome = sweep.outcome(sweep.confirmation(0, shifted(0.05), BASE))
-    add(sweep, {"test/borderline/brier": lambda value: 1 - value})
+    add(sweep, {"test/borderline/auroc": lambda value: value})
     noisy = dict(enumerate(shifted(0.001, noise=0.02)))
     for seed, value in noisy.items():
         for name, known in (("best", value), ("without", BASE[seed])):
@@ -32,19 +32,21 @@ def test_split_responses_and_the_held_out_domain_have_a_sentence_each(sweep):
             content["metrics"]["test_ood/macro_f1"] = known
             file.write_text(json.dumps(content))
     assert list(in_other_places(gather(outcome))) == [
-        "Split responses of test: Brier is 0.0500 better than with λ = 0 (95 % interval +0.0500 to +0.0500).",
+        "Split responses of test: AUROC of 2:1 against 1:2 votes is 0.0500 better than with λ = 0 "
+        "(95 % interval +0.0500 to +0.0500).",
         "Held-out domain: no difference in macro F1 is shown (95 % interval −0.0169 to +0.0189).",
     ]
-    assert verdict(outcome).elsewhere.startswith("Split responses of test: Brier is")
+    assert verdict(outcome).elsewhere.startswith("Split responses of test: AUROC of 2:1 against 1:2 votes is")
 
 
 def test_one_seed_has_no_interval_and_what_is_not_recorded_no_sentence(sweep):
     sweep.trial(0.07, 0.1, 0.8)
     sweep.trial(0.07, 0.0, 0.7)
     assert list(in_other_places(gather(sweep.outcome()))) == []
-    add(sweep, {"val/borderline/brier": lambda value: value})
+    add(sweep, {"val/borderline/auroc": lambda value: -value})
     assert list(in_other_places(gather(sweep.outcome()))) == [
-        "Split responses of valid: Brier is 0.1000 worse than with λ = 0, with too few seeds to tell."
+        "Split responses of valid: AUROC of 2:1 against 1:2 votes is 0.1000 worse than with λ = 0, with too few seeds "
+        "to tell."
     ]
     sweep.trials.pop()
     assert verdict(sweep.outcome()).elsewhere == ""

@@ -77,6 +77,9 @@ def test_instance_discrimination_alone_is_a_contrastive_term(sweep):
     sweep.trial(0.07, 0.0, 0.7)
     found = gather(sweep.outcome())
     assert (found.contrastive.trials, found.baseline.trials) == ([0], [1])
+    assert verdict(sweep.outcome()).headline.startswith(
+        "Not decided: τ = 0.1, λ = 0 is 0.1000 ahead of instance_weight = 0"
+    )
     sweep.trials.pop()
     assert gather(sweep.outcome()).baseline is None
 
