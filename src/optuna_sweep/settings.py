@@ -15,7 +15,7 @@ class ConfirmConf:
 
     top_k: int = 0  # 0 = no confirm stage
     num_seeds: int = 3  # 0 = no confirm stage
-    baseline: Any = None  # what to change in the best one, to compare it with: {loss.lambda_contrastive: 0}
+    baseline: Any = None  # {loss.lambda_contrastive: 0}: the best with these values, or what to change in the best
     stop_early: bool = False  # look while the runs come in; end once they decide it, or if the rest would hardly
 
     @property

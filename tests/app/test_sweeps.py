@@ -131,4 +131,4 @@ def test_two_objectives_of_the_real_model(tmp_path):
     (parent,), children = sweeps.children("borderline_pareto")
     assert f"**In doubt**: {stuck}" in parent.data.tags["mlflow.note.content"]
     assert {run.data.tags["stuck"] for run in children} == {"true"}
-    assert all("optimizer.warmup_ratio=0.3" in run.data.tags["mlflow.note.content"] for run in children)
+    assert all("train longer (more trainer.epochs)" in run.data.tags["mlflow.note.content"] for run in children)
