@@ -89,6 +89,7 @@ def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views,
     common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32", "views": views}
     if views == 2:
         common |= {"loss_changes": terms_on_two_views(), "unjudged": 50, "cutoff": half_of_the_tokens()}
+        common["padding_free"] = True
     plain = losses("plain", **common)
     for passes in ({"grad_cache_chunk": 5}, {"tokens_per_pass": 50}):
         cut = losses(next(iter(passes)), **common, **passes)

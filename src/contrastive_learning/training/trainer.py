@@ -98,8 +98,7 @@ class ContrastiveTrainer:
         self.precision = precision_of(self.accelerator)
         dtype = DTYPES[self.precision]
         self.padded_because: str | None = None  # why batches are padded although the settings want none
-        on_cpu = self.device.type == "cpu"  # the GPU's kernels have not been timed yet
-        if settings.padding_free or (settings.padding_free is None and on_cpu):
+        if settings.padding_free:
             self.padded_because = model.leave_out_padding(self.device, dtype)
         check_shardable(model)
         self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
