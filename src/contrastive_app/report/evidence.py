@@ -107,7 +107,7 @@ class Evidence:
     @property
     def without(self) -> str:
         """The baseline in words: λ = 0, or what else the contrastive configuration weighs."""
-        labels = self.outcome.labels
+        labels = {CONTRASTIVE_WEIGHTS[0]: "λ", **self.outcome.labels}
         names = [
             labels.get(name, name.rpartition(".")[2]) for name, weight in self.contrastive.weights.items() if weight
         ]

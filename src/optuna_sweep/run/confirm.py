@@ -46,8 +46,9 @@ def arms_of(plan: Plan, ledger: Ledger, configured: Configured) -> list[Arm]:
     baseline = plan.settings.confirm.baseline
     by_point: dict[str, FrozenTrial] = {}
     for trial in ranked(plan, ledger):
-        point = {name: value for name, value in trial.params.items() if name != plan.settings.seed_key}
-        by_point.setdefault(str(point), trial)  # the later ones took its result, or had another seed
+        by_point.setdefault(
+            str(_without_seed(plan, trial)), trial
+        )  # the later ones took its result, or had another seed
     trials = list(by_point.values())
     without = [trial for trial in trials if baseline and _is_baseline(plan, trial, baseline, configured)]
     best = [trial for trial in trials if trial not in without][: plan.settings.confirm.top_k]
@@ -64,10 +65,13 @@ def arms_of(plan: Plan, ledger: Ledger, configured: Configured) -> list[Arm]:
     return arms
 
 
+def _without_seed(plan: Plan, trial: FrozenTrial) -> dict[str, Any]:
+    return {name: value for name, value in trial.params.items() if name != plan.settings.seed_key}
+
+
 def _is_baseline(plan: Plan, trial: FrozenTrial, baseline: Mapping[str, Any], configured: Configured) -> bool:
     """Whether a trial has the values of the baseline; an option that its configuration lacks cannot differ."""
-    groups = {name: value for name, value in trial.params.items() if "." not in name}
-    groups.pop(plan.settings.seed_key, None)
+    groups = {name: value for name, value in _without_seed(plan, trial).items() if "." not in name}
     chosen = tuple(plan.space.axes[name].override(value) for name, value in groups.items())
     return all(
         (trial.params[key] if key in trial.params else configured(chosen).get(key, value)) == value
@@ -111,7 +115,8 @@ def _label(plan: Plan, arms: Sequence[Arm], number: int, params: Mapping[str, An
     """confirm 003 τ=0.083 λ=0.21 seed=1, or confirm baseline seed=1"""
     del number
     arm = next(arm for arm in arms if arm.name == params["arm"])
-    name = BASELINE if arm.name == BASELINE else plan.label(arm.trial.number, arm.trial.params)
+    point = _without_seed(plan, arm.trial)
+    name = BASELINE if arm.name == BASELINE else plan.label(arm.trial.number, point)
     return f"confirm {name} seed={params['seed']}"
 
 
