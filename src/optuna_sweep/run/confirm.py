@@ -46,9 +46,8 @@ def arms_of(plan: Plan, ledger: Ledger, configured: Configured) -> list[Arm]:
     baseline = plan.settings.confirm.baseline
     by_point: dict[str, FrozenTrial] = {}
     for trial in ranked(plan, ledger):
-        by_point.setdefault(
-            str(_without_seed(plan, trial)), trial
-        )  # the later ones took its result, or had another seed
+        point = str(_without_seed(plan, trial))
+        by_point.setdefault(point, trial)  # the later ones took its result, or had another seed
     trials = list(by_point.values())
     without = [trial for trial in trials if baseline and _is_baseline(plan, trial, baseline, configured)]
     best = [trial for trial in trials if trial not in without][: plan.settings.confirm.top_k]
