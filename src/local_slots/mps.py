@@ -1,4 +1,4 @@
-"""NVIDIA's multi-process service: the trials that share a GPU then run on it at the same time, not in turns.
+"""NVIDIA's multi-process service (MPS): several processes compute on a GPU at once, which else is time-sliced.
 
 Its control program is a daemon with a pipe and a log in folders of our own, so that no setting of the card and no other
 user's service is touched: https://docs.nvidia.com/deploy/mps.
@@ -34,7 +34,7 @@ def gpu_answers(environment: Mapping[str, str]) -> bool:
 
 
 class MultiProcessService:
-    """The service for the GPUs of one sweep; without it, trials share a GPU in turns.
+    """The service for the GPUs of one sweep.
 
         service = started_for(["0"])
         environment = os.environ | service.environment  # of the trials
@@ -63,7 +63,7 @@ class MultiProcessService:
         if guardian is not None:
             assert guardian.stdin is not None
             guardian.stdin.close()
-            with suppress(subprocess.TimeoutExpired):  # it goes on by itself
+            with suppress(subprocess.TimeoutExpired):  # the guardian ends without us, too
                 guardian.wait(STOP_SECONDS)
 
 
@@ -82,14 +82,16 @@ def started_for(gpus: Sequence[str], answers: Callable[[Mapping[str, str]], bool
         if reason is not None:
             shutil.rmtree(folder)
     if reason is not None:
-        log.info(f"trials share a GPU in turns, without NVIDIA's multi-process service: {reason}")
+        log.info(f"GPUs with several trials are time-sliced, without NVIDIA's multi-process service: {reason}")
         return MultiProcessService()
     service = MultiProcessService(folder)
     if not answers(environment | {"CUDA_VISIBLE_DEVICES": gpus[0]}):
         service.stop()
-        log.info("trials share a GPU in turns, as no process can open it through NVIDIA's multi-process service")
+        log.info(
+            "GPUs with several trials are time-sliced, as none can be opened through NVIDIA's multi-process service"
+        )
         return service
-    log.info("trials share a GPU at the same time, through NVIDIA's multi-process service")
+    log.info("several trials compute on a GPU at once, through NVIDIA's multi-process service")
     return service
 
 

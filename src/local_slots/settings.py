@@ -25,7 +25,7 @@ class LocalLauncherConf:
     # trials at a time per GPU; several if one small encoder uses little of it; auto: after the first one, which runs by
     # itself, as many as fit by its memory, but in all not more than num_slots, or cores
     slots_per_gpu: Any = 1
-    multi_process_service: bool = True  # start NVIDIA's for trials that share a GPU, if this user may; false: never
+    multi_process_service: bool = True  # with several trials per GPU, start NVIDIA's if this user may; false: never
     threads_per_trial: int | None = None  # divided among its processes; null: cores / slots
     # modules that are imported once, before the first trial; each trial finds them loaded
     preload: list[str] = field(default_factory=lambda: ["torch", "transformers", "mlflow", "optuna"])

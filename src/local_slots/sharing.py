@@ -1,4 +1,4 @@
-"""How many trials share a GPU, by the memory of the first one."""
+"""How many trials fit on a GPU, by the memory of the first one."""
 
 import sys
 from typing import Any, NamedTuple

@@ -82,7 +82,7 @@ def test_a_service_that_no_process_can_open_is_ended_again(said, caplog):
     assert service.environment == {}
     assert said.read_text().splitlines()[-1] == "gone"
     assert caplog.messages == [
-        "trials share a GPU in turns, as no process can open it through NVIDIA's multi-process service"
+        "GPUs with several trials are time-sliced, as none can be opened through NVIDIA's multi-process service"
     ]
 
 
@@ -109,7 +109,7 @@ def test_without_the_service_trials_run_all_the_same_and_one_line_says_why(
     assert service.environment == {}
     service.stop()
     (message,) = caplog.messages
-    assert message.startswith("trials share a GPU in turns, without NVIDIA's multi-process service: ")
+    assert message.startswith("GPUs with several trials are time-sliced, without NVIDIA's multi-process service: ")
     assert reason in message
 
 

@@ -1,4 +1,4 @@
-"""How many trials share a GPU."""
+"""How many trials fit on a GPU."""
 
 import pytest
 

@@ -148,5 +148,5 @@ def _window(encoder: Any) -> int | None:
 
 
 def _sent(column: Tensor, device: torch.device) -> Tensor:
-    """To `device`, from memory that lets the CPU go on meanwhile."""
+    """On `device`; copied to a GPU from pinned memory, without blocking the CPU."""
     return column.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else column

@@ -17,17 +17,20 @@ def passes_of(
 ) -> list[Pass]:
     """The rows of a batch from the longest to the shortest, cut so that no pass has more rows or tokens.
 
-    lengths: tokens in each row, where a longer one than `max_tokens` is a pass of its own; padded: padding counts, too.
+    lengths: tokens in each row. A row longer than `max_tokens` is a pass of its own. padded: padding counts as tokens.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     passes: list[list[int]] = [[]]
+    real = 0  # tokens of the last pass, without padding
     for row in order:
         rows = len(passes[-1]) + 1
-        together = [*passes[-1], row]
-        tokens = rows * lengths[together[0]] if padded else sum(lengths[each] for each in together)
+        longest = lengths[(passes[-1] or [row])[0]]
+        tokens = rows * longest if padded else real + lengths[row]
         if rows > 1 and (rows > (max_rows or rows) or tokens > (max_tokens or tokens)):
             passes.append([])
+            real = 0
         passes[-1].append(row)
+        real += lengths[row]
     return [Pass(torch.tensor(rows), lengths[rows[0]]) for rows in passes if rows]
 
 

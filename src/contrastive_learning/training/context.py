@@ -49,20 +49,17 @@ class Hooks(NamedTuple):
         on_report: Callable[[Report], None],
     ) -> "Hooks":
         """These hooks, and three more that are called before them."""
+        return self._replace(
+            on_step=_both(on_step, self.on_step), log=_both(log, self.log), on_report=_both(on_report, self.on_report)
+        )
 
-        def both_on_step(step: int, num_steps: int, losses: Metrics) -> None:
-            on_step(step, num_steps, losses)
-            self.on_step(step, num_steps, losses)
 
-        def both_log(metrics: Metrics, epoch: int) -> None:
-            log(metrics, epoch)
-            self.log(metrics, epoch)
+def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    def call(*event: object) -> None:
+        first(*event)
+        second(*event)
 
-        def both_on_report(report: Report) -> None:
-            on_report(report)
-            self.on_report(report)
-
-        return self._replace(on_step=both_on_step, log=both_log, on_report=both_on_report)
+    return call
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,23 @@ DEFAULTS = TrainerSettings(
 )
 
 
+def resolved(
+    settings: TrainerSettings | Mapping[str, Any],
+    loss: JointLoss | None,
+    optimizer: Callable[..., optimizers.Schedule] | None,
+    *,
+    temperature: float,
+    train_loader: object,
+) -> tuple[TrainerSettings, JointLoss, Callable[..., optimizers.Schedule]]:
+    """What ContrastiveTrainer trains with: for a plain dict, the loss and the optimizer have defaults."""
+    if not isinstance(settings, TrainerSettings):
+        loss, optimizer = loss or loss_of(settings, temperature), optimizer or optimizer_of(settings)
+        settings = settings_of(settings, train_loader)
+    if loss is None or optimizer is None:
+        raise ValueError("with TrainerSettings, loss and optimizer must be given")
+    return settings, loss, optimizer
+
+
 def settings_of(config: Mapping[str, Any], train_loader: object) -> TrainerSettings:
     for key in config:
         check_choice("a key of the trainer's config", key, KEYS)

@@ -65,8 +65,12 @@ class TrainingStep:
         second_mask = None if self.cutoff is None else self.cutoff.second_mask(batch, epoch)
         device = self.accelerator.device
         send = partial(send_to_device, device=device, non_blocking=device.type == "cuda")
-        on_host = {"attention_mask": batch["attention_mask"]}  # where lengths are read without waiting for a GPU
-        on_device = repeated(Batch.of(send(dict(batch)) | on_host), self.settings.views, second_mask)
+        sent = send(dict(batch))
+        if self._padding_free:  # it reads lengths from the mask: on the host, without waiting for a GPU
+            sent["attention_mask"] = batch["attention_mask"]
+        else:
+            second_mask = send(second_mask)
+        on_device = repeated(Batch.of(sent), self.settings.views, second_mask)
         epochs_done = epoch + index / num_batches
         evaluate = partial(self._evaluate, batch=on_device, epochs_done=epochs_done)
         share = self.settings.encoder_share(epochs_done)
@@ -131,5 +135,8 @@ class TrainingStep:
         if max_rows is None and max_tokens is None:
             return None
         lengths = batch["attention_mask"].sum(1).tolist() * self.settings.views
-        padded = not self.accelerator.unwrap_model(self.model).padding_free
-        return passes_of(lengths, max_rows=max_rows, max_tokens=max_tokens, padded=padded)
+        return passes_of(lengths, max_rows=max_rows, max_tokens=max_tokens, padded=not self._padding_free)
+
+    @property
+    def _padding_free(self) -> bool:
+        return bool(self.accelerator.unwrap_model(self.model).padding_free)

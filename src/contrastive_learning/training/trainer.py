@@ -77,14 +77,10 @@ class ContrastiveTrainer:
         context: RunContext | None = None,
         cutoff: Cutoff | None = None,
     ) -> None:
-        if not isinstance(settings, TrainerSettings):
-            loss = loss or plain_config.loss_of(settings, model.temperature)
-            optimizer = optimizer or plain_config.optimizer_of(settings)
-            settings = plain_config.settings_of(settings, train_loader)
-        if loss is None or optimizer is None:
-            raise ValueError("with TrainerSettings, loss and optimizer must be given")
-        self.settings = settings
-        self.loss = loss
+        settings, loss, optimizer = plain_config.resolved(
+            settings, loss, optimizer, temperature=model.temperature, train_loader=train_loader
+        )
+        self.settings, self.loss = settings, loss
         self.train_loader, self.val_loader = train_loader, val_loader
         self.context = context or RunContext()
         names = self.context.criteria
@@ -96,10 +92,9 @@ class ContrastiveTrainer:
         self.accelerator = accelerator(str(device), settings.precision)
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
-        dtype = DTYPES[self.precision]
         self.padded_because: str | None = None  # why batches are padded although the settings want none
         if settings.padding_free:
-            self.padded_because = model.leave_out_padding(self.device, dtype)
+            self.padded_because = model.leave_out_padding(self.device, DTYPES[self.precision])
         check_shardable(model)
         self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
         self._sampler: Any = getattr(train_loader, "batch_sampler", None)

@@ -99,9 +99,8 @@ class View:
             yield _section(IMAGES, "Embeddings") | {"columns": 1, "cardHeight": 720}
 
     def _charts(self) -> Iterator[Json]:
-        if (
-            self.is_noise and len(self.objectives) == 1
-        ):  # bars begin at zero, so that what differs by little looks alike
+        if self.is_noise and len(self.objectives) == 1:
+            # bars begin at zero, so that what differs by little looks alike
             yield _chart("bars", "BAR", SWEEP) | {"metricKey": self.objectives[0]}
         else:
             yield from self._charts_of_values()

@@ -43,7 +43,8 @@ def arms_of(plan: Plan, ledger: Ledger, configured: Configured) -> list[Arm]:
     search has tried none, that is the best candidate with the values of `confirm.baseline`. Raises SweepError if all
     have them.
     """
-    baseline = plan.settings.confirm.baseline
+    baseline = plan.settings.confirm.baseline or {}
+    values = [f"{key}={text(value)}" for key, value in baseline.items()]
     by_point: dict[str, FrozenTrial] = {}
     for trial in ranked(plan, ledger):
         point = str(_without_seed(plan, trial))
@@ -52,15 +53,15 @@ def arms_of(plan: Plan, ledger: Ledger, configured: Configured) -> list[Arm]:
     without = [trial for trial in trials if baseline and _is_baseline(plan, trial, baseline, configured)]
     best = [trial for trial in trials if trial not in without][: plan.settings.confirm.top_k]
     if trials and not best:
-        values = ", ".join(f"{key}={text(value)}" for key, value in (baseline or {}).items())
-        raise SweepError(f"hydra.sweeper.confirm.baseline: every configuration of the search has {values} already")
+        raise SweepError(
+            f"hydra.sweeper.confirm.baseline: every configuration of the search has {', '.join(values)} already"
+        )
     arms = [Arm(_name(trial.number), trial, plan.overrides(trial.params)) for trial in best]
     if without:
         arms.append(Arm(BASELINE, without[0], plan.overrides(without[0].params)))
     elif arms and baseline:
         kept = [line for line in arms[0].overrides if line.partition("=")[0] not in baseline]
-        changed = [f"{key}={text(value)}" for key, value in baseline.items()]
-        arms.append(Arm(BASELINE, best[0], [*kept, *changed]))
+        arms.append(Arm(BASELINE, best[0], [*kept, *values]))
     return arms
 
 
