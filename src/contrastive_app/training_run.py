@@ -128,7 +128,7 @@ class TrainingRun:
         trainer = self._trainer
         encoder = trainer.accelerator.unwrap_model(trainer.model).encoder
         self._say(
-            f"device {trainer.device}, precision {trainer.precision}",
+            f"device {trainer.device}, precision {trainer.precision}{', compiled' if trainer.compiled else ''}",
             *steps_report(trainer.steps_per_epoch, self._parts.settings, self._config.optimizer.lr),
             *([] if trainer.padded_because is None else [f"batches are padded: {trainer.padded_because}"]),
             *views_report(self._parts.settings.views, encoder, cutoff=view_cutoff(self._config)),

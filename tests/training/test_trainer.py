@@ -402,6 +402,12 @@ def test_the_speed_of_an_epoch_counts_its_examples(tmp_path):
         assert epoch["train/examples_per_second"] * epoch["train/epoch_seconds"] == pytest.approx(96)
 
 
+def test_what_is_not_worth_compiling_is_not_compiled(tmp_path):
+    trainer = build_trainer(tmp_path, compile="auto")
+    assert not trainer.compiled
+    assert all(block._compiled_call_impl is None for block in trainer.model.encoder.encoder.layer)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch itself while it compiles
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")

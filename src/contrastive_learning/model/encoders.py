@@ -138,13 +138,6 @@ class ScratchEncoder:
         return SegmentedBert(config, sep_token_id=tokenizer.sep_token_id)
 
 
-def compile_blocks(encoder: nn.Module) -> None:
-    """torch.compile in place: the weights keep their names. Blocks that are alike are compiled once."""
-    stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
-    for block in [block for stack in stacks for block in stack] or [encoder]:
-        block.compile(dynamic=True)
-
-
 def _check_reachable(name: str) -> None:
     """Raise OSError after one short attempt, not after minutes of the hub client's retries; not for a cached model."""
     if _is_path(name) or try_to_load_from_cache(name, "config.json") is not None:

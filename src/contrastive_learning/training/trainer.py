@@ -16,7 +16,7 @@ from contrastive_learning.data.cutoff import Cutoff, check_share
 from contrastive_learning.judging import MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
-from contrastive_learning.model.encoders import compile_blocks
+from contrastive_learning.model.compiling import compile_blocks, pays_to_compile
 from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.devices import DTYPES, accelerator, precision_of, random_state, set_random_state
 from contrastive_learning.runtime.interrupts import HeldSignals
@@ -104,7 +104,14 @@ class ContrastiveTrainer:
         self.reports_per_epoch = settings.reports_per_epoch(self.steps_per_epoch)
         num_steps = self.steps_per_epoch * settings.epochs
         self._average = weight_average(settings.weight_average, model, num_steps, self.device)  # a copy: before changes
-        if settings.compile:
+        self.compiled = settings.compile is True or (
+            settings.compile == "auto"
+            and settings.grad_cache_chunk is None
+            and pays_to_compile(
+                model.encoder, self.device, _num_tokens(train_loader) * settings.views * settings.epochs
+            )
+        )
+        if self.compiled:
             compile_blocks(model.encoder)
         schedule = optimizer(model, num_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
@@ -400,3 +407,9 @@ class ContrastiveTrainer:
 
 def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:
     return tuple(f"criterion_{index}" for index in range(model.classification_head.out_features))
+
+
+def _num_tokens(loader: Loader) -> int:
+    """Tokens of one pass; 0 if the dataset has no `lengths`."""
+    lengths = getattr(getattr(loader, "dataset", None), "lengths", None)
+    return 0 if lengths is None else int(lengths.sum())
