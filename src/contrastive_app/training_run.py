@@ -3,7 +3,7 @@
 Imported once a run begins, so that --help, --cfg job and mistyped overrides answer without torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from math import inf
@@ -115,11 +115,18 @@ class TrainingRun:
             *([] if damage is None else [damage]),
         )
         self._pictures = build_pictures(self._parts, self._data, self._output, self._names[0])
-        hooks = Hooks(self._progress.on_step, log=self._log, on_report=self._on_report, on_saved=self._pause)
+        hooks = Hooks(
+            self._progress.on_step,
+            log=self._log,
+            on_begun=self._catch_up,
+            on_report=self._on_report,
+            on_saved=self._pause,
+        )
         if not is_follower():
             hooks = hooks._replace(on_evaluation=self._picture)
         self._trainer = build_trainer(config, self._parts, self._data, training, self._output, hooks)
         self._logged: set[str] = set()  # the metrics of the epochs
+        self._later: list[Callable[[], None]] = []  # what the first step need not wait for
         self._pauses, self._place = False, "epoch 0"
         self._remedy = remedy_for_stuck(self._trainer.steps_per_epoch * settings.epochs, config.optimizer.lr)
 
@@ -144,8 +151,11 @@ class TrainingRun:
         with opened as run, self._progress:
             self._run = run
             if not self._is_continued:
-                record_start(run, self._config, self._data, trainer)
-            result = self._fit()
+                self._later.append(partial(record_start, run, self._config, self._data, trainer))
+            try:
+                result = self._fit()
+            finally:
+                self._catch_up()  # a run that fails in its first step is recorded, too
             leave_processes()
             if is_follower() or self._pauses:
                 return RecordedRun(result.objective, run.location(), self._output)
@@ -179,10 +189,21 @@ class TrainingRun:
             metrics, evaluations, epoch = self._trainer.result()
         return Result(metrics, evaluations, epoch, objectives_of(metrics, self._names))
 
-    # the trainer calls these four within `fit`
+    # the trainer calls these five within `fit`
 
     def _picture(self, evaluations: Mapping[str, Evaluation], metrics: Mapping[str, float], epoch: int) -> None:
-        png = self._pictures.at_epoch(evaluations["val"], epoch, objectives_of(metrics, self._names)[0])
+        if epoch == 0:
+            self._later.append(partial(self._draw, evaluations["val"], metrics, epoch))
+        else:
+            self._draw(evaluations["val"], metrics, epoch)
+
+    def _catch_up(self) -> None:
+        """Do what has waited for the first step; a run that is interrupted before that repeats it."""
+        while self._later:
+            self._later.pop(0)()
+
+    def _draw(self, valid: Evaluation, metrics: Mapping[str, float], epoch: int) -> None:
+        png = self._pictures.at_epoch(valid, epoch, objectives_of(metrics, self._names)[0])
         self._run.image(png, "val/embedding", epoch)
 
     def _log(self, metrics: dict[str, float], epoch: int) -> None:

@@ -157,6 +157,34 @@ def test_a_failing_run_is_recorded_as_failed(tmp_path):
     assert log.read_text().splitlines()[-1] == done.stderr.strip().splitlines()[-1]
 
 
+FAILING_IN_ITS_FIRST_STEP = """
+import runpy
+from torch.nn.modules.module import register_module_forward_hook
+
+def fail(module, *rest):
+    if module.training:
+        raise RuntimeError("out of memory")
+
+register_module_forward_hook(fail)
+runpy.run_module("src.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_in_its_first_step_is_recorded_with_its_options(tmp_path):
+    provide_store(tmp_path)
+    script = tmp_path / "failing.py"
+    script.write_text(FAILING_IN_ITS_FIRST_STEP)
+    done = run(script, *SMALL, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "out of memory" in done.stderr
+    client, (failed,) = runs(tmp_path)
+    assert failed.info.status == "FAILED"
+    assert failed.data.params["loss.temperature"] == "0.07"
+    names = {item.path for item in client.list_artifacts(failed.info.run_id)}
+    assert {"config.yaml", "overrides.txt", "environment.json", "images"} <= names
+
+
 BAD = {
     "loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",
     "+loss.temprature=0.1": "there is no option loss.temprature (did you mean loss.temperature?)",

@@ -104,6 +104,29 @@ def test_lambda_warms_up_from_zero(tmp_path):
     assert share[2] == pytest.approx(1, rel=1e-4)
 
 
+def test_the_start_is_told_once_after_the_first_step_and_before_any_checkpoint(tmp_path):
+    """Two batches a step; interrupted in that step, and resumed."""
+    events = []
+
+    def begin():
+        events.append("begun")
+        assert not (tmp_path / "checkpoints.json").exists()
+
+    def note(batch, *rest):
+        events.append(batch)
+        if len(events) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    hooks = Hooks(on_step=note, on_begun=begin)
+    with pytest.raises(KeyboardInterrupt):
+        build_trainer(tmp_path, hooks=hooks, accumulation_steps=2).fit()
+    resumed = build_trainer(tmp_path, hooks=hooks, accumulation_steps=2)
+    resumed.resume(tmp_path)
+    resumed.fit()
+    assert events[:4] == [1, 2, "begun", 3]
+    assert events.count("begun") == 1
+
+
 @pytest.mark.parametrize("sampler", [balanced, hard_negative])
 def test_resume_gives_the_losses_of_an_uninterrupted_run(tmp_path, device, sampler):
     """On a GPU, too: its kernels for this small model add up in one order."""

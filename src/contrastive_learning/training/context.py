@@ -39,6 +39,7 @@ class Hooks(NamedTuple):
     on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
     on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
     log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
+    on_begun: Callable[[], None] = _ignore  # after the first optimizer step; takes no time from the epoch's speed
     on_report: Callable[[Report], None] = _ignore  # within an epoch, every `report_every` steps
     on_saved: Callable[[int], None] = _ignore  # epoch, after its checkpoint, from which a run that ends here can resume
 

@@ -25,7 +25,7 @@ class RunningEpoch:
     statistics: EpochStatistics
     sums: Tensor  # [NUM_SUMS]: total, bce, contrastive, gradient norm, instance, consistency; read once per epoch
     num_done: int = 0  # batches whose optimizer step is done
-    evaluated_seconds: float = 0.0  # spent on reports since the epoch began or was resumed
+    evaluated_seconds: float = 0.0  # spent on reports and on_begun since the epoch began or was resumed
     num_examples: int = 0  # seen since the epoch began or was resumed, by all processes
 
     def place(self, index: int, rows: list[int]) -> str:

@@ -232,6 +232,7 @@ class ContrastiveTrainer:
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
                     running.num_done = index + 1
+                    self._tell_begun(running)
                     self._report_within(running)
                     self._stop_if_told(signals)
             self._state.note_random_states()
@@ -315,6 +316,13 @@ class ContrastiveTrainer:
         self._last_metrics, self._last_epoch = metrics, self.epoch
         self.context.hooks.on_evaluation(self._last_evaluations, metrics, self.epoch)
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
+
+    def _tell_begun(self, running: RunningEpoch) -> None:
+        """Tell that the first optimizer step of the run is done: no checkpoint is written before that."""
+        if self.epoch == 0 and running.num_done <= self.settings.accumulation_steps:
+            started = time.perf_counter()
+            self.context.hooks.on_begun()
+            running.evaluated_seconds += time.perf_counter() - started
 
     def _report_within(self, running: RunningEpoch) -> None:
         """Evaluate the validation set if a report is due. What training draws from stays as it was."""
