@@ -1,6 +1,6 @@
 """How well two CPU cores are used: by the threads of one run, by two runs at once, and by two processes of one run.
 
-    python tests/benchmarks/scaling.py [--responses 600] [--epochs 4]
+    python tests/benchmarks/scaling.py [--responses 600] [--epochs 4] [model.encoder.hidden_size=384 ...]
 
 Efficiency: responses per second, over those of one run with one thread times the number of cores. Two processes of one
 run share each batch and exchange gradients by gloo. The median over the epochs after the first counts. The default
@@ -8,34 +8,23 @@ model on the sample data, without MLflow; on an idle machine.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from waiting_threads import ROOT, SMALL, UNSET, seconds_per_epoch
+from waiting_threads import SMALL, seconds_per_epoch, start_with
 
 NUM_PROCESSES = 2
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={NUM_PROCESSES}"]
-
-
-def start(folder: Path, name: str, threads: int, options: list[str], launcher: list[str]) -> subprocess.Popen[str]:
-    """Start `python LAUNCHER -m src.train OPTIONS` in `folder`, with so many threads per process."""
-    own = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))}
-    environment = {key: value for key, value in os.environ.items() if key not in UNSET} | own
-    command = [sys.executable, *launcher, "-m", "src.train", "tracking=none", f"hydra.run.dir={name}", *options]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--responses", type=int, default=600, help="in the training split")
     parser.add_argument("--epochs", type=int, default=4, help="of each run, at least 2")
+    parser.add_argument("overrides", nargs="*", help="of the configuration")
     arguments = parser.parse_args()
-    options = [*SMALL, f"data.source.train_size={arguments.responses}", f"trainer.epochs={arguments.epochs}"]
+    options = [f"data.source.train_size={arguments.responses}", f"trainer.epochs={arguments.epochs}"]
+    options = [*SMALL, *options, *arguments.overrides]
     forms: dict[str, tuple[int, int, list[str]]] = {  # number of runs, threads of each process, launcher
         "one run, one thread": (1, 1, []),
         f"one run, {NUM_PROCESSES} threads": (1, NUM_PROCESSES, []),
@@ -45,10 +34,12 @@ def main() -> None:
     print(f"{'':32} {'responses/s':>11} {'efficiency':>10}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        seconds_per_epoch(start(folder, "warm_up", 1, [*options, "trainer.epochs=2"], []))  # fills the data cache
+        warm_up = start_with(folder, "warm_up", {"OMP_NUM_THREADS": "1"}, [], [*options, "trainer.epochs=2"])
+        seconds_per_epoch(warm_up)  # fills the data cache
         single = 0.0
         for index, (form, (num_runs, threads, launcher)) in enumerate(forms.items()):
-            runs = [start(folder, f"{index}_{run}", threads, options, launcher) for run in range(num_runs)]
+            own = {"OMP_NUM_THREADS": str(threads)}
+            runs = [start_with(folder, f"form_{index}_run_{run}", own, launcher, options) for run in range(num_runs)]
             rate = sum(arguments.responses / seconds_per_epoch(run) for run in runs)
             single = single or rate
             cores = 1 if index == 0 else NUM_PROCESSES

@@ -1,4 +1,4 @@
-"""Examples a second of one epoch: the usual script, transformers.Trainer, ours, and how near ours is to the machine.
+"""Examples a second of one epoch: the usual script, two known trainers, ours, and how near ours is to the machine.
 
     python tests/benchmarks/training_throughput.py [--data FOLDER_OR_FILE] [--model FOLDER] [--examples 512]
     python tests/benchmarks/training_throughput.py --hidden 768 --full-length 128 --examples 4096 --compiled  # GPU
@@ -19,11 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.nn.functional as F
 from contrastive_memory_and_time import nine_dense
@@ -40,6 +42,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
+from transformers import logging as transformers_logging
 
 from contrastive_app.parts import Parts, build_parts, load_data
 from contrastive_app.places import CONF
@@ -154,26 +157,75 @@ class Bench:
 
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
-                output_dir=folder,
-                num_train_epochs=1,
-                per_device_train_batch_size=batch_size,
-                train_sampling_strategy="group_by_length",
-                bf16=self.has_fast_bf16,
-                optim="adamw_torch_fused",
-                use_cpu=not self.on_gpu,
-                dataloader_pin_memory=self.on_gpu,
-                save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
+                train_sampling_strategy="group_by_length", **self._of_transformers(folder, batch_size)
             )
             trainer = Trainer(BertForSequenceClassification(config), arguments, collate, rows)
-            trainer.remove_callback(PrinterCallback)
-            if self.on_gpu:
-                trainer.train()
-                padded.clear()
-            with self._clock() as seconds:
-                trainer.train()
+            return self._trained(trainer, padded)
+
+    def sentence_transformers_trainer(self, batch_size: int) -> Spent:
+        """The nearest that it has: texts with one label, and a loss of all triplets of a batch. It groups no lengths,
+        but leaves out the padding where FlashAttention is installed.
+        """
+        from datasets import Dataset
+        from sentence_transformers import (
+            SentenceTransformer,
+            SentenceTransformerTrainer,
+            SentenceTransformerTrainingArguments,
+        )
+        from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+        tokens = [self.train.collate([row])["input_ids"][0] for row in range(len(self.train))]
+        texts = [self.data.tokenizer.decode(each, skip_special_tokens=True) for each in tokens]
+        labels = 2 * self.train.yes_votes[:, 0] > self.train.num_votes[:, 0]
+        attention = "flash_attention_2" if self.on_gpu and find_spec("flash_attn") else "sdpa"
+        with tempfile.TemporaryDirectory() as folder:
+            BertModel(self.bert_config(), add_pooling_layer=False).save_pretrained(folder)
+            self.data.tokenizer.save_pretrained(folder)
+            encoder = Transformer(
+                folder, model_kwargs={"attn_implementation": attention}, max_seq_length=self.max_length
+            )
+            model = SentenceTransformer(modules=[encoder, Pooling(self.shape.hidden)], device=str(self.device))
+            trainer = SentenceTransformerTrainer(
+                model,
+                SentenceTransformerTrainingArguments(**self._of_transformers(folder, batch_size)),
+                Dataset(pa.table({"text": texts, "label": labels.astype(int)}), fingerprint="texts"),
+                loss=BatchAllTripletLoss(model),
+            )
+            seen: list[tuple[Tensor, int]] = []  # lengths, padded to: read when it has trained
+
+            def note(module: Any, given: tuple[dict[str, Tensor], ...]) -> None:
+                mask = given[0].get("attention_mask")
+                seen.append((given[0]["cu_seq_lens_q"].diff(), 0) if mask is None else (mask.sum(1), mask.shape[1]))
+
+            encoder.register_forward_pre_hook(note)
+            spent = self._trained(trainer, [])
+        batches = seen[-len(seen) // (2 if self.on_gpu else 1) :]  # on a GPU of the second epoch
+        return replace(spent, **_lengths([(lengths.tolist(), width) for lengths, width in batches]))
+
+    def _of_transformers(self, folder: str, batch_size: int) -> dict[str, Any]:
+        """The options of its TrainingArguments that make one epoch fast and silent."""
+        return {
+            "output_dir": folder,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": batch_size,
+            "bf16": self.has_fast_bf16,
+            "optim": "adamw_torch_fused",
+            "use_cpu": not self.on_gpu,
+            "dataloader_pin_memory": self.on_gpu,
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
+
+    def _trained(self, trainer: Trainer, padded: list[tuple[list[int], int]]) -> Spent:
+        trainer.remove_callback(PrinterCallback)
+        if self.on_gpu:
+            trainer.train()
+            padded.clear()
+        with self._clock() as seconds:
+            trainer.train()
         return _spent("bf16" if self.has_fast_bf16 else "fp32", padded, *seconds())
 
     def ours(self, loss: str, batch_size: int, *overrides: str) -> Spent:
@@ -253,9 +305,13 @@ class Bench:
 
 
 def _spent(precision: str, padded: list[tuple[list[int], int]], wall: float, cpu: float, peak: int) -> Spent:
+    return Spent(precision, wall=wall, cpu=cpu, peak_bytes=peak, **_lengths(padded))
+
+
+def _lengths(padded: list[tuple[list[int], int]]) -> dict[str, Any]:
     real = [length for lengths, _ in padded for length in lengths]
     computed = [max(length, width) for lengths, width in padded for length in lengths]
-    return Spent(precision, len(real), real, computed, wall, cpu, peak)
+    return {"examples": len(real), "real_lengths": real, "padded_lengths": computed}
 
 
 def write_long_responses(path: Path, num_examples: int) -> None:
@@ -314,6 +370,8 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     arguments = parsed()
     torch.set_num_threads(arguments.threads)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     bench = Bench(arguments)
     lengths = bench.train.lengths
     ceilings = ", ".join(f"{name} {value / 1e9:.0f}" for name, value in bench.ceilings.items())
@@ -324,6 +382,11 @@ def main() -> None:
     plain = bench.plain()
     print_row(f"a. padded to {bench.max_length}, fp32, AdamW", plain, bench, plain)
     print_row("b. transformers.Trainer, BCE", bench.transformers_trainer(arguments.batch_size), bench, plain)
+    if find_spec("sentence_transformers") and find_spec("datasets"):
+        spent = bench.sentence_transformers_trainer(arguments.batch_size)
+        print_row("b. sentence-transformers", spent, bench, plain)
+    else:
+        print("b. sentence-transformers: pip install 'sentence-transformers[train]'")
     print_row("c. ours, BCE", bench.ours("bce", arguments.batch_size), bench, plain)
     print_row("d. ours, BCE + contrastive", bench.ours("supcon", arguments.batch_size), bench, plain)
     large = bench.ours("supcon", CONTRASTIVE_BATCH)

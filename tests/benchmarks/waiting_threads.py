@@ -10,12 +10,14 @@ the sample data, without MLflow; Linux only.
 
 import argparse
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[2]
 POLICIES = {
@@ -30,25 +32,36 @@ SMALL = [
     "trainer.held_out_each_epoch=false",
     *(f"data.source.{split}_size=48" for split in ("valid", "test", "test_ood")),
 ]
-EPOCH = re.compile(r"^epoch (\d+)/\d+ .* (\d+\.\d) s$", re.MULTILINE)  # as the command prints it
 
 
-def start(folder: Path, name: str, policy: str, options: list[str]) -> subprocess.Popen[str]:
+class Run(NamedTuple):
+    process: subprocess.Popen[str]
+    output: Path
+
+
+def start(folder: Path, name: str, policy: str, options: list[str]) -> Run:
     """Start a run in `folder`, with as many threads as there are cores: OMP_NUM_THREADS is not passed on."""
-    own = POLICIES[policy] | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))}
+    return start_with(folder, name, POLICIES[policy], [], options)
+
+
+def start_with(folder: Path, name: str, own: dict[str, str], launcher: list[str], options: list[str]) -> Run:
+    """Start `python LAUNCHER -m src.train OPTIONS` in `folder` with the environment `own` beside what is passed on."""
+    own = own | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT)))}
     environment = {key: value for key, value in os.environ.items() if key not in UNSET} | own
-    command = [sys.executable, "-m", "src.train", "tracking=none", f"hydra.run.dir={name}", *options]
-    return subprocess.Popen(
+    command = [sys.executable, *launcher, "-m", "src.train", "tracking=none", f"hydra.run.dir={name}", *options]
+    process = subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+    return Run(process, folder / name)
 
 
-def seconds_per_epoch(run: subprocess.Popen[str]) -> float:
+def seconds_per_epoch(run: Run) -> float:
     """Wait for the run. Returns the median over its epochs after the first."""
-    out, _ = run.communicate()
-    if run.returncode:
+    out, _ = run.process.communicate()
+    if run.process.returncode:
         raise RuntimeError(out)
-    return statistics.median(float(seconds) for epoch, seconds in EPOCH.findall(out) if int(epoch) > 1)
+    table = pq.read_table(run.output / "metrics.parquet", columns=["name", "epoch", "value"]).to_pylist()
+    return statistics.median(row["value"] for row in table if row["name"] == "train/epoch_seconds" and row["epoch"] > 1)
 
 
 def main() -> None:
@@ -69,7 +82,7 @@ def main() -> None:
             for num_runs, label in ((1, "one run"), (2, "two at once")):
                 runs = [start(folder, f"{policy}_{num_runs}_{index}", policy, options) for index in range(num_runs)]
                 print(
-                    f"{policy:7}  {label:11}  {'  '.join(f'{seconds_per_epoch(run):.1f}' for run in runs)}", flush=True
+                    f"{policy:7}  {label:11}  {'  '.join(f'{seconds_per_epoch(run):.2f}' for run in runs)}", flush=True
                 )
 
 
