@@ -425,6 +425,13 @@ def test_the_speed_of_an_epoch_counts_its_examples(tmp_path):
         assert epoch["train/examples_per_second"] * epoch["train/epoch_seconds"] == pytest.approx(96)
 
 
+def test_a_validation_set_without_both_classes_is_refused_before_training(tmp_path):
+    trainer = build_trainer(tmp_path, monitor="val/macro_f1")
+    trainer.val_loader.dataset.yes_votes[:] = trainer.val_loader.dataset.num_votes
+    with pytest.raises(ValueError, match="on which valid has both yes and no, found none: give valid more responses"):
+        trainer.fit()
+
+
 def test_what_is_not_worth_compiling_is_not_compiled(tmp_path):
     trainer = build_trainer(tmp_path, compile="auto")
     assert not trainer.compiled

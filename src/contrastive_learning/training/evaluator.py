@@ -71,7 +71,9 @@ class Evaluator:
 def check_monitor(monitor: str, metrics: Metrics) -> None:
     """Raises ValueError if the metric that picks the best epoch is not among those of an epoch."""
     if monitor == "val/macro_f1" and "val/auroc" not in metrics:
-        raise ValueError("val/macro_f1 needs a criterion with both yes and no in the validation set, found none")
+        raise ValueError(
+            "val/macro_f1 needs a criterion on which valid has both yes and no, found none: give valid more responses"
+        )
     if monitor not in metrics:
         names = (name for name in metrics if name.startswith("val/"))
         raise ValueError(f"trainer.monitor must be a val/ metric, got {monitor}{did_you_mean(monitor, names)}")
