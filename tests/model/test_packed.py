@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from contrastive_learning import ContrastiveQualityModel
-from contrastive_learning.model.attention import NO_KERNEL, attend_on_cpu, attend_on_cuda, why_not_on_cuda
+from contrastive_learning.model.attention import NO_KERNEL, Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 from contrastive_learning.model.encoders import ScratchEncoder
 from contrastive_learning.model.passes import encode_in_passes, passes_of
 from support.gpu import NEEDS_CUDA
@@ -89,7 +89,7 @@ def test_features_and_gradients_are_those_of_the_padded_batch(kind, lengths, poo
     packed.encoder.register_forward_pre_hook(lambda *call: sizes.append(call[2]["input_ids"].shape), with_kwargs=True)
     expected, expected_gradients = features_and_gradients(padded, *batch)
     found, gradients = features_and_gradients(packed, *batch)
-    assert sizes == [(1, sum(LENGTHS[lengths]))]
+    assert sizes == [(1, {"different": 72, "equal": 48, "one": 7}[lengths])]  # 71 rounded up to an even number
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     assert gradients.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
@@ -156,18 +156,38 @@ def test_an_encoder_of_another_kind_stays_padded_and_the_reason_is_told():
 
 
 @pytest.mark.parametrize("window", [None, 4])
-def test_attention_with_dropout_is_that_of_torch(window):
-    """One that drops hardly ever changes nothing, and the mask is the one that torch draws."""
+def test_attention_with_dropout_is_that_of_each_text_whose_weights_are_dropped(window):
+    """The values are unit vectors, so that the output is the weights: each is 0 or that of torch over what is kept."""
     torch.manual_seed(0)
-    rows, lengths = torch.randn(3, 14, 2, 8, dtype=torch.float64), [9, 5]
-    found, expected = (attend_on_cpu(*rows, lengths, dropout=dropout, window=window) for dropout in (1e-12, 0.0))
-    torch.testing.assert_close(found, expected)
-    torch.manual_seed(1)
-    dropped = attend_on_cpu(*rows[:, :9], [9], dropout=0.4)
-    torch.manual_seed(1)
-    by_head = rows[:, :9].transpose(1, 2).unsqueeze(1)
-    whole = torch.nn.functional.scaled_dot_product_attention(*by_head, dropout_p=0.4)
-    torch.testing.assert_close(dropped, whole[0].transpose(0, 1))
+    lengths, dropout = [9, 20, 13, 20, 1], 0.3
+    query, key = torch.randn(2, sum(lengths), 2, 20, dtype=torch.float64)
+    value = (
+        torch.cat([torch.eye(20, dtype=torch.float64)[:length] for length in lengths]).unsqueeze(1).expand(-1, 2, 20)
+    )
+    found = attend_on_cpu(query, key, value, Runs(lengths, 2), dropout=dropout, window=window)
+    start, kept, seen = 0, 0, 0
+    for length in lengths:
+        places = torch.arange(length)
+        near = (places - places[:, None]).abs() < (window or length)
+        q, k, v, weights = (each[start : start + length].transpose(0, 1) for each in (query, key, value, found))
+        expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=near) / (1 - dropout)
+        torch.testing.assert_close(weights, expected.where(weights > 0, 0.0))
+        start, kept, seen = start + length, kept + int((weights > 0).sum()), seen + 2 * int(near.sum())
+    assert abs(kept / seen - (1 - dropout)) < 4 * (dropout * (1 - dropout) / seen) ** 0.5
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_gradients_under_dropout_are_those_of_small_changes(window):
+    torch.manual_seed(0)
+    lengths = [5, 1, 6, 6]
+
+    def attend(*rows):
+        torch.manual_seed(1)
+        return attend_on_cpu(*rows, Runs(lengths, 2, tokens=20), dropout=0.3, scale=0.4, window=window)
+
+    rows = [torch.randn(20, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert attend(*rows)[18:].eq(0).all()
+    torch.autograd.gradcheck(attend, rows)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # nested tensors are a prototype, says torch
@@ -178,7 +198,7 @@ def test_nested_tensors_give_what_one_text_after_the_other_does():
     rows = torch.randn(3, sum(lengths), 2, 8)
     starts = torch.tensor([0, *lengths]).cumsum(0).int()
     found = attend_on_cuda(*rows, starts, max(lengths), scale=0.3)
-    torch.testing.assert_close(found, attend_on_cpu(*rows, lengths, scale=0.3))
+    torch.testing.assert_close(found, attend_on_cpu(*rows, Runs(lengths, 2), scale=0.3))
     assert why_not_on_cuda(2, 8, torch.device("cpu"), torch.float32, dropout=0.1, window=None) is None
 
 

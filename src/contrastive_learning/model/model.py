@@ -117,10 +117,10 @@ class ContrastiveQualityModel(nn.Module):
     def _pool_packed(self, states: Tensor, layout: Layout) -> Tensor:
         """states: [tokens, hidden]."""
         if self.pooling == "cls":
-            return states[layout.starts[:-1]]
-        states = full_precision(states)  # bf16 sums would lose what the mean is made of
+            return states[layout.starts[:-1][layout.places]]
+        states = full_precision(states[: sum(layout.lengths)])  # bf16 sums would lose what the mean is made of
         sums = states.new_zeros(len(layout.lengths), states.shape[1]).index_add(0, layout.response_of(), states)
-        return sums / layout.starts.diff().unsqueeze(1)
+        return (sums / layout.starts.diff().unsqueeze(1))[layout.places]
 
     @torch.no_grad()
     def start_from_base_rates(self, yes_rates: Sequence[float]) -> None:

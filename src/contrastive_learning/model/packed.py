@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from contrastive_learning.model.attention import attend_on_cpu, attend_on_cuda, why_not_on_cuda
+from contrastive_learning.model.attention import Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,16 +23,18 @@ KINDS = ("bert", "electra", "modernbert", "roberta", "xlm-roberta")  # model_typ
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the responses stand in the row."""
+    """Where the responses stand in the row: from the longest to the shortest, then perhaps some tokens of none."""
 
     index: Tensor  # [tokens], where each token of the row was in the flattened batch
-    lengths: list[int]  # tokens of each response
+    lengths: list[int]  # tokens of each response of the row
     starts: Tensor  # [batch + 1], int32: of each response in the row, and the end of the last
+    places: Tensor  # [batch], of each response of the batch among those of the row
+    runs: Runs  # what attention on CPUs needs
 
     def response_of(self) -> Tensor:
-        """The response, counted from 0, that each token of the row belongs to: [tokens]."""
+        """The response of the row, counted from 0, that each of their tokens belongs to."""
         numbers = torch.arange(len(self.lengths), device=self.starts.device)
-        return numbers.repeat_interleave(self.starts.diff(), output_size=len(self.index))
+        return numbers.repeat_interleave(self.starts.diff(), output_size=sum(self.lengths))
 
 
 def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -85,8 +87,15 @@ def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Lay
         return None
     if _window(encoder) is not None and not bool((seen.cumsum(1).argmax(1) + 1 == lengths).all()):
         return None
+    lengths, order = lengths.sort(descending=True, stable=True)
+    responses, columns = seen[order].nonzero(as_tuple=True)
+    index = order[responses] * seen.shape[1] + columns
+    if device.type == "cpu":
+        index = F.pad(index, (0, -len(index) % _step(len(index))))
     starts = F.pad(lengths.cumsum(0), (1, 0)).int()
-    return Layout(_sent(seen.flatten().nonzero().flatten(), device), lengths.tolist(), _sent(starts, device))
+    index, starts, places = (_sent(each, device) for each in (index, starts, order.argsort()))
+    runs = Runs(lengths.tolist(), encoder.config.num_attention_heads, len(index))
+    return Layout(index, lengths.tolist(), starts, places, runs)
 
 
 def packed_states(encoder: Any, input_ids: Tensor, layout: Layout) -> Tensor:
@@ -129,7 +138,7 @@ def attend_within(
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))  # [tokens, heads, dim]
     options: dict[str, Any] = {"dropout": dropout, "scale": scaling, "window": sliding_window}
     if query.device.type == "cpu":
-        return attend_on_cpu(query, key, value, layout.lengths, **options).unsqueeze(0), None
+        return attend_on_cpu(query, key, value, layout.runs, **options).unsqueeze(0), None
     return attend_on_cuda(query, key, value, layout.starts, max(layout.lengths), **options).unsqueeze(0), None
 
 
@@ -145,6 +154,13 @@ def _positions(encoder: Any, input_ids: Tensor) -> Tensor:
 def _window(encoder: Any) -> int | None:
     window: int | None = getattr(encoder.config, "sliding_window", None)
     return window
+
+
+def _step(tokens: int) -> int:
+    """On CPUs rows have a multiple of this many tokens, at most 1/32 more than they need: oneDNN makes code for each
+    number of tokens, which takes longer than the step of a small encoder, and keeps that of about a hundred.
+    """
+    return 1 << max(0, tokens.bit_length() - 6)
 
 
 def _sent(column: Tensor, device: torch.device) -> Tensor:
