@@ -5,29 +5,22 @@
 or, for losses in which an anchor has several denominators, weights[i,c,t,v] for each of them, Z_ct(i), and the mean
 sum_t terms[i,c,t] log Z_ct(i) of their logarithms.
 The pair weight is a product of something of the anchor and something of the key, so all criteria are columns of one
-product E = exp(S) V. Backward computes the tiles again, as in flash attention (Dao et al. 2022); only a batch of one
-tile keeps it. S is symmetric, so only tiles on and above the diagonal are computed and each serves both of its sides.
+product E = exp(S) V, computed tile by tile; backward computes the tiles again, as in flash attention (Dao et al. 2022).
 Time O(batch^2 dim), memory O(batch dim) and one tile. E and its gradient are plain sums over tiles, so they could also
 be divided among processes and summed.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from contrastive_learning.losses.pullbacks import Pullback
-
-Tile = tuple[slice, slice, Tensor]  # rows, columns, [rows, columns]
+from contrastive_learning.losses.tiles import BLOCK_SIZE, BLOCK_SIZE_ON_GPU, TorchSums
 
 # Unit vectors have |s| <= 1 / temperature. Up to this bound exp(s), its sum over millions of keys and 1 / Z all fit in
 # the type, so no maximum has to be subtracted: the tiles need not be visited twice or in order.
 LARGEST_PLAIN_EXPONENT = {torch.float32: 64.0, torch.float64: 600.0}
-
-BLOCK_SIZE = 1024  # a tile of 4 MB in float32 stays in a CPU's cache
-BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their launch
 
 
 @dataclass(frozen=True)
@@ -86,13 +79,8 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
     """
     everyone, weights = denominator.everyone, denominator.weights
     columns = _columns(denominator, z)
-    tiles = partial(_tiles, z, denominator.groups, temperature, block_size)
-    only_tile = list(tiles()) if len(z) <= block_size else None  # small enough to keep for backward
-    sums = torch.zeros_like(columns)
-    for rows, cols, tile in only_tile or tiles():
-        sums[rows].addmm_(tile, columns[cols])  # [rows, columns]
-        if rows != cols:
-            sums[cols].addmm_(tile.T, columns[rows])
+    pair_sums = TorchSums(z, denominator.groups, temperature, block_size=block_size)
+    sums = pair_sums.exp_sums(columns)
     total = sums[:, : int(everyone)]  # [batch, 1], or [batch, 0] if only levels count
     terms = denominator.terms
     if weights is not None:
@@ -108,14 +96,7 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
             by_level = grad[..., None] * weights  # [batch, criteria, levels], or [batch, criteria, terms, levels]
             parts.append((by_level if terms is None else by_level.sum(2)).flatten(1))
         pulls = torch.cat(parts, dim=1)  # [batch, columns], R / temperature
-        left, right = torch.cat((pulls, columns), dim=1), torch.cat((columns, pulls), dim=1).T
-        grad_z = torch.zeros_like(z)
-        for rows, cols, tile in only_tile or tiles():
-            pull = (left[rows] @ right[:, cols]).mul_(tile)  # [rows, cols], W / temperature
-            grad_z[rows].addmm_(pull, z[cols])
-            if rows != cols:
-                grad_z[cols].addmm_(pull.T, z[rows])
-        return grad_z
+        return pair_sums.gradient(pulls, columns)
 
     return total.log() if terms is None else (terms * total.log()).sum(-1), pullback
 
@@ -124,20 +105,6 @@ def _columns(denominator: Denominator, z: Tensor) -> Tensor:
     """V [batch, columns]: ones for everyone, then the key levels of each criterion."""
     ones = z.new_ones(len(z), int(denominator.everyone))
     return ones if denominator.levels is None else torch.cat((ones, denominator.levels.flatten(1)), dim=1)
-
-
-def _tiles(z: Tensor, groups: Tensor | None, temperature: float, block_size: int) -> Iterator[Tile]:
-    """exp(S) of each block of rows and columns on or above the diagonal, 0 for the pairs that do not count."""
-    blocks = [slice(start, start + block_size) for start in range(0, len(z), block_size)]
-    for index, rows in enumerate(blocks):
-        scaled = z[rows] / temperature
-        for cols in blocks[index:]:
-            tile = (scaled @ z[cols].T).exp_()
-            if groups is not None:
-                tile.masked_fill_(groups[rows, None] == groups[None, cols], 0.0)
-            elif rows == cols:
-                tile.fill_diagonal_(0.0)
-            yield rows, cols, tile
 
 
 def _from_row_blocks(
