@@ -2,8 +2,8 @@
 
 In: embeddings [batch, dim], logits [batch, criteria], yes_votes and num_votes [batch, criteria]. Out: scalars in nats.
 Four layers, each importing only those below: joint, strategies (which votes attract and repel), contrastive (the shared
-formula) and instance (two views of a response attract), pairs, views and streamed (their sums in O(batch) memory). It
-imports only runtime, `choices` and `projections`; training imports it.
+formula) and instance (two views of a response attract), pairs, views and streamed (their sums in O(batch) memory, by
+tiles or the kernels of fused). It imports only runtime, `choices` and `projections`; training imports it.
 """
 
 from contrastive_learning.losses.checks import NotFiniteError

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from contrastive_learning.losses.fused_trial import fused_sums
 from contrastive_learning.losses.pullbacks import Pullback
-from contrastive_learning.losses.tiles import BLOCK_SIZE, BLOCK_SIZE_ON_GPU, TorchSums
+from contrastive_learning.losses.tiles import BLOCK_SIZE, BLOCK_SIZE_ON_GPU, PairSums, TorchSums
 
 # Unit vectors have |s| <= 1 / temperature. Up to this bound exp(s), its sum over millions of keys and 1 / Z all fit in
 # the type, so no maximum has to be subtracted: the tiles need not be visited twice or in order.
@@ -79,7 +80,7 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
     """
     everyone, weights = denominator.everyone, denominator.weights
     columns = _columns(denominator, z)
-    pair_sums = TorchSums(z, denominator.groups, temperature, block_size=block_size)
+    pair_sums = _pair_sums(z, denominator.groups, temperature, block_size, columns.shape[1])
     sums = pair_sums.exp_sums(columns)
     total = sums[:, : int(everyone)]  # [batch, 1], or [batch, 0] if only levels count
     terms = denominator.terms
@@ -99,6 +100,11 @@ def _from_exp_sums(z: Tensor, denominator: Denominator, temperature: float, bloc
         return pair_sums.gradient(pulls, columns)
 
     return total.log() if terms is None else (terms * total.log()).sum(-1), pullback
+
+
+def _pair_sums(z: Tensor, groups: Tensor | None, temperature: float, block_size: int, num_columns: int) -> PairSums:
+    fused = fused_sums(z, groups, temperature, num_columns=num_columns)
+    return TorchSums(z, groups, temperature, block_size=block_size) if fused is None else fused
 
 
 def _columns(denominator: Denominator, z: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ S is symmetric, so only tiles on and above the diagonal are computed and each se
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +17,18 @@ Tile = tuple[slice, slice, Tensor]  # rows, columns, [rows, columns]
 
 BLOCK_SIZE = 1024  # a tile of 4 MB in float32 stays in a CPU's cache
 BLOCK_SIZE_ON_GPU = 4096  # below, a tile's products take less time than their launch
+
+
+class PairSums(Protocol):
+    """Either way to the sums over pairs of one batch."""
+
+    def exp_sums(self, columns: Tensor) -> Tensor:
+        """E [batch, columns] of V [batch, columns]."""
+        ...
+
+    def gradient(self, pulls: Tensor, columns: Tensor) -> Tensor:
+        """The gradient of z [batch, dim] for R / temperature and V, both [batch, columns]."""
+        ...
 
 
 class TorchSums:
@@ -38,7 +51,6 @@ class TorchSums:
         self._only_tile = list(self._make_tiles()) if len(z) <= block_size else None
 
     def exp_sums(self, columns: Tensor) -> Tensor:
-        """E [batch, columns] of V [batch, columns]."""
         sums = torch.zeros_like(columns)
         for rows, cols, tile in self._tiles():
             sums[rows].addmm_(tile, columns[cols])  # [rows, columns]
@@ -47,7 +59,6 @@ class TorchSums:
         return sums
 
     def gradient(self, pulls: Tensor, columns: Tensor) -> Tensor:
-        """The gradient of z [batch, dim] for R / temperature and V, both [batch, columns]."""
         left, right = torch.cat((pulls, columns), dim=1), torch.cat((columns, pulls), dim=1).T
         grad = torch.zeros_like(self.z)
         for rows, cols, tile in self._tiles():
