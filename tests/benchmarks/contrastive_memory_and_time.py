@@ -1,14 +1,18 @@
 """Time and memory of the contrastive losses, forward + backward, against forms that hold the [batch, batch] matrices.
 
-    python tests/benchmarks/contrastive_memory_and_time.py [--batch-sizes 512 2048 ...] [--threads 2]
+    python tests/benchmarks/contrastive_memory_and_time.py [--batch-sizes 512 2048 ...] [--threads 2] [--only-gpu]
 
 Each measurement is a process of its own: median wall and CPU time, and the growth of the peak resident memory (Linux
 only). On a busy machine take `--threads 1` and read the CPU time: two threads wait for each other at every product.
 A form that would need more than 8 GB is stopped. 256 dimensions, 9 criteria, 3 votes each, float32 on the CPU.
+
+On CUDA the first table compares torch's tiles with the fused kernels, whose blocks are numbered as in fused_trial.py:
+milliseconds and peak memory, without what the columns are made of; and the whole loss, with what its trial has chosen.
 """
 
 import argparse
 import json
+import logging
 import os
 import random
 import statistics
@@ -16,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -24,10 +29,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from contrastive_learning.losses import SupConLoss
+from contrastive_learning.losses.fused_trial import candidates, inputs, milliseconds
+from contrastive_learning.losses.tiles import BLOCK_SIZE_ON_GPU, TorchSums
 
 DIM, CRITERIA, TEMPERATURE = 256, 9, 0.1
 MEMORY_LIMIT = 8e9
 MOST_REPEATS, SECONDS_A_FORM = 7, 5.0
+GPU_BATCH_SIZES = (4096, 8192, 16384, 32768, 65536)
+COLUMNS = 2 * CRITERIA  # of V, with denominator=negatives
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -155,16 +164,67 @@ def print_small(threads: int) -> None:
         print(f"{batch_size:>6}" + "".join(f"{1e3 * statistics.median(seconds[form]):>19.2f}" for form in forms))
 
 
+def print_gpu() -> None:
+    """Forward and backward of each way to the sums over pairs, and of the whole loss."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # the loss says if it does without the kernels
+    device = torch.device("cuda", torch.cuda.current_device())
+    ways = {"torch's tiles": partial(TorchSums, block_size=BLOCK_SIZE_ON_GPU)}
+    ways |= {f"kernels, blocks {number}": way for number, way in enumerate(candidates(device), 1)}
+    print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, {COLUMNS} columns")
+    print(f"{'batch':>6}  {'form':<29}{'ms':>9}{'x':>8}{'MB':>8}")
+    for batch_size in GPU_BATCH_SIZES:
+        batch = inputs(batch_size, DIM, COLUMNS, device)
+        found = {name: time_and_memory(partial(milliseconds, way, *batch)) for name, way in ways.items()}
+        found["ours, negatives"] = time_and_memory(partial(milliseconds_of_loss, batch_size, device))
+        plain = found["torch's tiles"][0]
+        for name, (spent, peak) in found.items():
+            print(f"{batch_size:>6}  {name:<29}{spent:>9.2f}{plain / spent:>8.2f}{peak / 1e6:>8.0f}", flush=True)
+
+
+def time_and_memory(work: Callable[[], float]) -> tuple[float, int]:
+    """What it returns, infinity if the GPU has no room for the blocks, and the growth of the GPU's peak memory."""
+    from triton import OutOfResources
+
+    start = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        spent = work()
+    except OutOfResources:
+        spent = float("inf")
+    return spent, torch.cuda.max_memory_allocated() - start
+
+
+def milliseconds_of_loss(batch_size: int, device: torch.device) -> float:
+    batch = tuple(column.detach().to(device) for column in random_batch(batch_size))
+    batch[0].requires_grad_()
+    seconds_of_one(FORMS["ours, negatives"], batch)  # the trial
+    found = []
+    for _ in range(3):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        seconds_of_one(FORMS["ours, negatives"], batch)
+        torch.cuda.synchronize()
+        found.append(1e3 * (time.perf_counter() - start))
+    return min(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[512, 2048, 4096, 16384])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only-gpu", action="store_true", help="only the table on CUDA")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         torch.set_num_threads(arguments.threads)
         form, batch_size = arguments.child
         print(json.dumps(measure(form, int(batch_size))))
+        return
+    if torch.cuda.is_available():
+        print_gpu()
+    if arguments.only_gpu:
+        if not torch.cuda.is_available():
+            parser.error("no CUDA device here")
         return
     print(f"torch {torch.__version__}, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
     print_large(arguments.batch_sizes, arguments.threads)

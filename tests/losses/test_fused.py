@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from contrastive_learning.losses import GradedLoss, InstanceLoss, SupConLoss
-from contrastive_learning.losses.fused_trial import BLOCKS, SMALLEST_BATCH, TOLERANCE, _distance, _inputs
+from contrastive_learning.losses.fused_trial import BLOCKS, SMALLEST_BATCH, TOLERANCE, _distance, inputs
 from contrastive_learning.losses.tiles import TorchSums
 from support.gpu import NEEDS_CUDA
 
@@ -35,7 +35,7 @@ def distance(num_rows, dim, num_columns, grouped, blocks, programs, device="cpu"
     """From torch in float64, of the values and of their gradient."""
     from contrastive_learning.losses.fused import Blocks, FusedSums
 
-    z, groups, columns, pulls = _inputs(num_rows, dim, num_columns, torch.device(device))
+    z, groups, columns, pulls = inputs(num_rows, dim, num_columns, torch.device(device))
     for_sums, for_gradient = (Blocks(*sizes) for sizes in blocks)
     way = partial(FusedSums, for_sums=for_sums, for_gradient=for_gradient, programs=programs)
     return _distance(way, z, groups if grouped else None, columns, pulls)
@@ -58,10 +58,10 @@ def test_kernels_are_as_exact_as_float32(case, interpreted):
 
 def test_a_trial_takes_what_is_right_and_refuses_what_is_nearly_right():
     tiles = partial(TorchSums, block_size=64)
-    inputs = _inputs(100, 24, 5, torch.device("cpu"))
-    assert _distance(tiles, *inputs) < TOLERANCE
-    assert _distance(lambda z, groups, temperature: tiles(z, groups, 1.0001 * temperature), *inputs) > TOLERANCE
-    assert _distance(lambda z, groups, temperature: tiles(z * torch.nan, groups, temperature), *inputs) > TOLERANCE
+    batch = inputs(100, 24, 5, torch.device("cpu"))
+    assert _distance(tiles, *batch) < TOLERANCE
+    assert _distance(lambda z, groups, temperature: tiles(z, groups, 1.0001 * temperature), *batch) > TOLERANCE
+    assert _distance(lambda z, groups, temperature: tiles(z * torch.nan, groups, temperature), *batch) > TOLERANCE
 
 
 @NEEDS_CUDA

@@ -65,28 +65,37 @@ def _trial(device: torch.device, dim: int, num_columns: int) -> Way | str:
     try:
         from triton import TritonError
 
-        from contrastive_learning.losses.fused import Blocks, FusedSums
+        ways = candidates(device)
     except ImportError as error:
         return str(error)
-    programs = PROGRAMS_PER_MULTIPROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
-    large = _inputs(SMALLEST_BATCH, dim, num_columns, device)
+    large = inputs(SMALLEST_BATCH, dim, num_columns, device)
     timed, failures = [], []
-    for for_sums, for_gradient in BLOCKS:
-        make = partial(FusedSums, for_sums=Blocks(*for_sums), for_gradient=Blocks(*for_gradient), programs=programs)
+    for way in ways:
         try:
-            timed.append((milliseconds(make, *large), make))
+            timed.append((milliseconds(way, *large), way))
         except (RuntimeError, ValueError, OSError, SubprocessError, TritonError) as error:
             failures.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
     if not timed:
         return failures[0]
     own, fastest = min(timed, key=lambda each: each[0])
     torchs = milliseconds(partial(TorchSums, block_size=BLOCK_SIZE_ON_GPU), *large)
-    distance = _distance(fastest, *_inputs(COMPARED_ROWS, dim, num_columns, device))
+    distance = _distance(fastest, *inputs(COMPARED_ROWS, dim, num_columns, device))
     if not distance < TOLERANCE:
         return f"they differ from torch's by {distance:.1g}"
     if own > torchs:
         return f"they take {own:.1f} ms for {SMALLEST_BATCH:,} rows, torch {torchs:.1f} ms"
     return fastest
+
+
+def candidates(device: torch.device) -> list[Way]:
+    """The kernels with each of BLOCKS. Raises ImportError without triton."""
+    from contrastive_learning.losses.fused import Blocks, FusedSums
+
+    programs = PROGRAMS_PER_MULTIPROCESSOR * torch.cuda.get_device_properties(device).multi_processor_count
+    return [
+        partial(FusedSums, for_sums=Blocks(*for_sums), for_gradient=Blocks(*for_gradient), programs=programs)
+        for for_sums, for_gradient in BLOCKS
+    ]
 
 
 def milliseconds(way: Way, z: Tensor, groups: Tensor | None, columns: Tensor, pulls: Tensor, repeats: int = 3) -> float:
@@ -117,8 +126,8 @@ def _both(way: Way, z: Tensor, groups: Tensor | None, columns: Tensor, pulls: Te
     return sums.exp_sums(columns), sums.gradient(pulls, columns)
 
 
-def _inputs(num_rows: int, dim: int, num_columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """z, groups of two, V and R, without the random state that training uses."""
+def inputs(num_rows: int, dim: int, num_columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """z, groups of two rows, V and R: like random ones, but the random state is that of training."""
     wide = dim + 2 * num_columns
     waves = torch.sin(torch.arange(num_rows * wide, dtype=torch.float64) ** 2 * 0.7).view(num_rows, wide)
     z, columns, pulls = torch.split(waves.float().to(device), [dim, num_columns, num_columns], dim=1)
