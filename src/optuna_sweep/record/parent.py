@@ -37,8 +37,11 @@ class Record(Protocol):
         """Close the children of a finished or paused trial, and tag them with its state."""
         ...
 
-    def running(self, state: str) -> None:
-        """Say in the parent's description how far the search is, above what an earlier command has answered."""
+    def running(self, state: Callable[[], str]) -> None:
+        """Say in the parent's description how far the search is, above what an earlier command has answered.
+
+        state: finds that out, if it is time to tell.
+        """
         ...
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
@@ -69,7 +72,7 @@ class NoRecord:
     def close_trial(self, trial: FrozenTrial) -> None:
         return None
 
-    def running(self, state: str) -> None:
+    def running(self, state: Callable[[], str]) -> None:
         return None
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
@@ -121,11 +124,11 @@ class MlflowRecord:
     def close_trial(self, trial: FrozenTrial) -> None:
         self._close(trial, list(self._children(f" and tags.`sweep.trial` = '{trial.number}'")))
 
-    def running(self, state: str) -> None:
+    def running(self, state: Callable[[], str]) -> None:
         if time.monotonic() - self._told < TELL_EVERY:
             return
         self._told = time.monotonic()
-        self._describe("\n\n".join(filter(None, [f"**Running**: {state}", self._answer])))
+        self._describe("\n\n".join(filter(None, [f"**Running**: {state()}", self._answer])))
 
     def reconcile(self, trials: Iterable[FrozenTrial]) -> None:
         runs: dict[str, list[Any]] = {}

@@ -39,7 +39,7 @@ def saved_runs(plan: Plan, number: int) -> list[Done]:
 def send_late_reports(ledger: Ledger, number: int, folder: Path) -> None:
     """Send the reports that a job could not send during an outage. What the study refuses is printed."""
     calls = unsent(folder)
-    if calls and not ledger.trials[number].state.is_finished():
+    if calls and not ledger.trial(number).state.is_finished():
         trial = open_trial(ledger.storage, ledger.study.study_name, number)
         for call, *arguments in calls:
             try:

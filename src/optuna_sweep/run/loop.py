@@ -157,12 +157,12 @@ class Loop:
             self.ledger.fail(
                 trial.number, "interrupted on a machine whose folder is not here; another trial repeats it"
             )
-            self.ledger.requeue(self.ledger.trials[trial.number], counts=False)
+            self.ledger.requeue(self.ledger.trial(trial.number), counts=False)
             return True
         known = self.ledger.find_complete(trial.params)
         if known is not None:  # the sampler has converged, for example at a corner of the space
             self.ledger.reuse(trial.number, known)
-            self.progress.finished(self.ledger, self.ledger.trials[trial.number])
+            self.progress.finished(self.ledger, self.ledger.trial(trial.number))
         return known is not None
 
     def _opened(self, trial: optuna.Trial, params: Mapping[str, Any]) -> Job:
@@ -210,7 +210,7 @@ class Loop:
     def _finish_trial(self, number: int, trial: OpenTrial, ending: Ending) -> None:
         study = self.ledger.study
         folder = str(self.plan.job(number, trial.params, 0, parent=None, alarm=False).folder)
-        before = self.ledger.trials[number].user_attrs.get("seconds", 0.0)  # of a trial that was paused
+        before = self.ledger.trial(number).user_attrs.get("seconds", 0.0)  # of a trial that was paused
         self._note(number, output_dir=folder, seconds=round(before + time.time() - trial.started, 3))
         if ending.state == "paused":
             self._pause(number)
@@ -229,9 +229,9 @@ class Loop:
             reason = ending.reason if ending.state != "timeout" else f"timeout: {ending.reason}"
             self.ledger.fail(number, reason, ending.trace)
             if ending.state == "died":
-                self._retry(self.ledger.trials[number])
+                self._retry(self.ledger.trial(number))
             elif ending.state == "lost":
-                self.ledger.requeue(self.ledger.trials[number], counts=False)
+                self.ledger.requeue(self.ledger.trial(number), counts=False)
         reason = f"trial {number}: {ending.reason}"
         if ending.state == "refused":
             self.limits.stop_as_misconfigured(reason)
@@ -242,7 +242,7 @@ class Loop:
     def _pause(self, number: int) -> None:
         assert self.plan.promotion is not None
         with self.ledger.locked():
-            trial = self.ledger.trials[number]
+            trial = self.ledger.trial(number)
             self.ledger.pause(trial, self.plan.promotion.rungs.reached(trial.intermediate_values) or 0)
             self._record_end(number)
             self._give_up(self._queue.surplus())
@@ -258,13 +258,13 @@ class Loop:
 
     def _record_end(self, number: int) -> None:
         """Mirror the state of a trial that has ended or paused in the record, and tell it."""
-        trial = self.ledger.trials[number]
+        trial = self.ledger.trial(number)
         # locked, because MLflow fails if two processes set a new tag of a run at once; `reconcile` repeats what failed
         with self.ledger.locked(), warn_instead(f"trial {number} is not recorded yet"):
             self.record.close_trial(trial)
         self.progress.finished(self.ledger, trial)
         with self.ledger.locked(), warn_instead("the parent run does not say how far the search is"):
-            self.record.running(self.progress.state(self.ledger))
+            self.record.running(lambda: self.progress.state(self.ledger))
 
     def _recover_abandoned(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Finish a trial without a process from what its jobs have left, or have it run again.

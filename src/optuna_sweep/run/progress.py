@@ -106,7 +106,8 @@ class Progress:
         if found is None:
             return ""
         seconds, at_least = found
-        confirm, of_run = num_to_confirm(self._plan), seconds_of_run(trials)
+        confirm = num_to_confirm(self._plan)
+        of_run = seconds_of_run(trials) if confirm else None
         takes = "" if of_run is None else f" in {_duration(confirm * of_run / self.num_slots)}"
         then = f", then {confirm} runs to confirm{takes}" if confirm else ""
         return f"{'at least' if at_least else 'about'} {_duration(seconds)} left{then}"

@@ -55,6 +55,11 @@ class Ledger:
     def directions(self) -> list[Direction]:
         return ["minimize" if direction.name == "MINIMIZE" else "maximize" for direction in self.study.directions]
 
+    def trial(self, number: int) -> FrozenTrial:
+        """The trial as it is now, without the others."""
+        found: FrozenTrial = self.storage.get_trial(self.trial_id(number))
+        return found
+
     def count(self, *states: TrialState) -> int:
         return sum(trial.state in states for trial in self.trials)
 
@@ -118,8 +123,10 @@ class Ledger:
 
     def find_complete(self, params: Mapping[str, Any]) -> FrozenTrial | None:
         """A COMPLETE trial with the same parameters, whose result can be reused."""
-        complete = (trial for trial in self.trials if trial.state == TrialState.COMPLETE and not trial.constraints)
-        return next((trial for trial in complete if _key(trial.params, trial.params) == _key(params, params)), None)
+        key = _key(params, params)
+        alike = (trial for trial in self.trials if trial.params == params)  # quick, but True is 1
+        same = (trial for trial in alike if _key(trial.params, trial.params) == key)
+        return next((trial for trial in same if trial.state == TrialState.COMPLETE and not trial.constraints), None)
 
     def reuse(self, number: int, source: FrozenTrial) -> None:
         """Complete the trial with the result of another one."""
@@ -162,8 +169,14 @@ class Ledger:
         return sorted(complete, key=lambda trial: (not is_feasible(trial), sign * trial.values[0], trial.number))
 
     def best(self) -> FrozenTrial | None:
-        ranked = self.ranked()
-        return ranked[0] if ranked else None
+        """The first of `ranked`, found without ranking the others."""
+        complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        if len(self.directions) == 1 and complete:
+            sign = 1 if self.directions[0] == "minimize" else -1
+            first = min(complete, key=lambda trial: (sign * trial.values[0], trial.number))
+            if is_feasible(first):
+                return first
+        return self.ranked()[0] if complete else None
 
     def since_best(self) -> int:
         """How many trials have finished after the best one."""

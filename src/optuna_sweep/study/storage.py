@@ -1,6 +1,7 @@
 """Opens what holds the study, a journal file or a database, and the lock that commands on it share."""
 
 import hashlib
+import json
 import os
 import socket
 import tempfile
@@ -11,12 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import optuna
 import psutil
 from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages._rdb.models import BaseModel
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal._base import BaseJournalSnapshot
 from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -103,8 +106,37 @@ def _explained(url: str) -> Iterator[None]:
         raise SweepError(f"hydra.sweeper.storage: {redact(url)}: {reason_of(error)}") from error
 
 
-class JournalFile(JournalFileBackend):
-    """Reports a file that is no journal in one line."""
+class JournalFile(JournalFileBackend, BaseJournalSnapshot):
+    """Reports a file that is no journal in one line.
+
+    Each trial's process reads the whole study, which takes half a second per 5,000 trials. So every hundred trials the
+    sweeper leaves beside the journal, in <journal>.snapshot, what Optuna has made of it so far. A reader uses that only
+    if the journal still begins with the bytes of which it was made, and the same Optuna made it.
+    """
+
+    def save_snapshot(self, snapshot: bytes) -> None:
+        number, size = max(self._log_number_offset.items())  # what has been read until now
+        head = {"optuna": optuna.__version__, "number": number, "size": size, "sha256": self._digest(size, snapshot)}
+        file = Path(f"{self._file_path}.snapshot")
+        partial = file.with_name(f"{file.name}.{os.getpid()}")
+        partial.write_bytes(json.dumps(head).encode() + b"\n" + snapshot)
+        partial.replace(file)
+
+    def load_snapshot(self) -> bytes | None:
+        try:
+            line, _, snapshot = Path(f"{self._file_path}.snapshot").read_bytes().partition(b"\n")
+        except FileNotFoundError:
+            return None
+        head = json.loads(line or b"{}")  # a power cut can leave an empty file
+        if head.get("optuna") != optuna.__version__ or self._digest(head["size"], snapshot) != head["sha256"]:
+            return None
+        self._log_number_offset[head["number"]] = head["size"]
+        return snapshot
+
+    def _digest(self, size: int, snapshot: bytes) -> str:
+        """Of the first `size` bytes of the journal, and of the snapshot that was made of them."""
+        with Path(self._file_path).open("rb") as file:
+            return hashlib.sha256(file.read(size) + snapshot).hexdigest()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         try:

@@ -25,9 +25,9 @@ def test_an_interrupted_command_leaves_the_answer_of_the_one_before_it(record, o
     record.show(outcome)
     assert not note(record).startswith("**A gain.**")
     record.show(replace(outcome, answer=["A gain.", "Over six seeds."]))
-    record.running("4/9, about 3 min left")
+    record.running(lambda: "4/9, about 3 min left")
     assert note(record).startswith("**Running**: 4/9, about 3 min left\n\n**A gain.**  \nOver six seeds.")
-    record.running("5/9, about 2 min left")
+    record.running(lambda: "5/9, about 2 min left")
     assert "5/9" not in note(record)  # at most every ten seconds
     record.show(outcome)
     assert note(record).startswith("**A gain.**  \nOver six seeds.")

@@ -1,9 +1,12 @@
+import json
 import sqlite3
 from contextlib import closing
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
 from optuna.storages._rdb.models import BaseModel
+from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import create_engine
 
 from optuna_sweep.errors import SweepError
@@ -73,3 +76,60 @@ def test_tables_that_another_command_is_just_making_are_optunas(tmp_path):
         database.execute("CREATE TABLE patients (name TEXT)")
     with pytest.raises(SweepError, match="holds the tables of another program"):
         check_storage(f"sqlite:///{tmp_path}/other.db")
+
+
+@pytest.fixture
+def counted_lines(monkeypatch):
+    """The lines of a journal that were parsed."""
+    lines, parse = [], json.loads
+
+    def count(line):
+        lines.append(line)
+        return parse(line)
+
+    monkeypatch.setattr("optuna.storages.journal._file.json.loads", count)
+    return lines
+
+
+def journal_of(path, num_trials):
+    """A journal with a study of COMPLETE trials, and the study."""
+    study = optuna.create_study(study_name="s", storage=open_storage(str(path)))
+    for number in range(num_trials):
+        study.add_trial(optuna.trial.create_trial(value=number / 7, intermediate_values={1: number}))
+    return study
+
+
+def test_a_long_journal_is_opened_from_its_snapshot_and_gives_the_same_trials(tmp_path, counted_lines):
+    path = tmp_path / "study.journal"
+    study = journal_of(path, 250)
+    study.tell(study.ask(), 3.0)
+    plain = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(str(path))))
+    counted_lines.clear()
+    again = optuna.load_study(study_name="s", storage=open_storage(str(path)))
+    assert len(counted_lines) < 60  # since trial 200
+    assert again.trials == plain.trials
+    trial = again.ask()
+    trial.report(0.5, 1)
+    again.tell(trial, 4.0)
+    assert study.trials == again.trials
+    assert len(study.trials) == 252
+
+
+@pytest.mark.parametrize("damage", ["journal replaced", "journal cut off", "snapshot emptied", "snapshot cut off"])
+def test_a_snapshot_that_does_not_fit_its_journal_is_not_used(tmp_path, damage):
+    path = tmp_path / "study.journal"
+    journal_of(path, 150)
+    snapshot = tmp_path / "study.journal.snapshot"
+    match damage:
+        case "journal replaced":
+            path.unlink()
+            journal_of(tmp_path / "other.journal", 99)
+            (tmp_path / "other.journal").rename(path)
+        case "journal cut off":
+            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:51]))
+        case "snapshot emptied":
+            snapshot.write_bytes(b"")
+        case "snapshot cut off":
+            snapshot.write_bytes(snapshot.read_bytes()[:-9])
+    plain = optuna.load_study(study_name="s", storage=JournalStorage(JournalFileBackend(str(path))))
+    assert optuna.load_study(study_name="s", storage=open_storage(str(path))).trials == plain.trials
