@@ -1,10 +1,13 @@
 """What a sweep costs beside its trials, and what pruning saves.
 
     python tests/benchmarks/sweep_speed.py [start overhead slots pruning]
+    python tests/benchmarks/sweep_speed.py many [--trials 5000] [--folder FOLDER]
 
 start: from a free slot to the first training step, of the smoke study's trials. overhead: a sweep of 20 recorded trials
 that sleep for 10 s each. slots: trials of 6, 1, 1 and 1 s in two slots. pruning: the same 16 points of temperature,
-lambda and learning rate on sample data with and without successive halving, for five seeds.
+lambda and learning rate on sample data with and without successive halving, for five seeds. many: a sweep of very
+short recorded trials: CPU seconds and memory of the command per 500 of them, then the first page of MLflow's UI; with
+--folder, which stays, a call with more trials continues.
 """
 
 import argparse
@@ -16,13 +19,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
+import psutil
 from mlflow import MlflowClient
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
+from recording import PORT, openings
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "tests/optuna_sweep/app"
@@ -53,15 +59,18 @@ PRUNED = [
     "hydra/sweeper/sampler=random",
 ]
 SEEDS = range(5)
+MANY = ["x=interval(0.0,1.0)", "y=interval(0.0,1.0)", "hydra/sweeper/sampler=random", "epoch_seconds=0", "epochs=1"]
+TRIALS, LOOK_EVERY = 5000, 500
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT, APP)))}
 
 
 def run(folder: Path, command: list[str]) -> float:
     """Seconds of the whole command."""
-    paths = os.pathsep.join(map(str, (ROOT / "src", ROOT, APP)))
     started = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return time.perf_counter() - started
@@ -144,6 +153,36 @@ def pruning(folder: Path) -> None:
         )
 
 
+def num_started(folder: Path) -> int:
+    log = folder / "started.log"  # a line per trial, of the app
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def many(folder: Path, num_trials: int) -> None:
+    options = [*MANY, f"hydra.sweeper.n_trials={num_trials}", f"hydra.sweeper.mlflow_ui=http://127.0.0.1:{PORT}"]
+    output, before, look = folder / "output.txt", num_started(folder), time.perf_counter()
+    with output.open("w") as file:
+        command = subprocess.Popen([*SLEEPER, *options], cwd=folder, env=environment(), stdout=file, stderr=file)
+    process, cpu, started = psutil.Process(command.pid), 0.0, before
+    while command.poll() is None:
+        time.sleep(0.5)
+        with suppress(psutil.NoSuchProcess):
+            used, memory, count = process.cpu_times(), process.memory_full_info().uss, num_started(folder)
+            if count >= started + LOOK_EVERY or (count >= num_trials > started):
+                own, now, each = used.user + used.system, time.perf_counter(), count - started
+                seconds = f"{(now - look) / each:.3f} s per trial, {(own - cpu) / each:.3f} CPU s of the command"
+                print(f"many: to trial {count}: {seconds}, {memory / 2**20:.0f} MiB", flush=True)
+                cpu, look, started = own, now, count
+    out = output.read_text()
+    if command.returncode:
+        raise RuntimeError(out)
+    print(f"many: {time.perf_counter() - look:.1f} s from the last trial's start to the end of the command", flush=True)
+    address = re.search(r"Comparison: (\S+)", out)
+    assert address is not None, out
+    first, second = openings(folder, address.group(1))
+    print(f"many: MLflow's UI shows its charts in {first:.1f} s, in {second:.1f} s the second time")
+
+
 MEASURES = {measure.__name__: measure for measure in (start, overhead, slots, pruning)}
 
 
@@ -155,9 +194,16 @@ def folders(names: list[str]) -> Iterator[tuple[str, Path]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measures", nargs="*", default=list(MEASURES), help=re.sub(r"[\[\]',]", "", str([*MEASURES])))
-    for name, folder in folders(parser.parse_args().measures):
-        MEASURES[name](folder)
+    known = f"{' '.join(MEASURES)}, and many, which takes an hour"
+    parser.add_argument("measures", nargs="*", default=list(MEASURES), help=known)
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of many")
+    parser.add_argument("--folder", type=Path, help="of many")
+    arguments = parser.parse_args()
+    for name, folder in folders(arguments.measures):
+        if name == "many":
+            many(arguments.folder or folder, arguments.trials)
+        else:
+            MEASURES[name](folder)
 
 
 if __name__ == "__main__":
