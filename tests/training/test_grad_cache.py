@@ -1,5 +1,7 @@
 """Gradients in chunks against those of one graph over the same chunks, dropout on."""
 
+import gc
+
 import pytest
 import torch
 from accelerate.utils import send_to_device
@@ -73,6 +75,28 @@ def test_equals_one_graph_over_the_whole_batch(device, chunk_size, encoder_share
     scale = max(grad.abs().max() for grad in expected.values())
     for name, grad in expected.items():
         torch.testing.assert_close(found[name] / scale, grad / scale, rtol=0, atol=1e-6, msg=name)
+
+
+def test_states_of_all_tokens_do_not_outlive_their_pass():
+    """With cls pooling, what is pooled is a view of them: kept, it would keep [batch, tokens, hidden]."""
+    model = tiny_model()
+    model.pooling = "cls"
+    batch = Batch.of(VotedBatches(24, 0).collate(list(range(24))))
+
+    def storages():
+        alive = (each.untyped_storage() for each in gc.get_objects() if type(each) is torch.Tensor)
+        return {each.data_ptr(): each.nbytes() for each in alive}
+
+    found = {}
+
+    def evaluate(output):
+        found.update(storages())
+        return joint(1)(output.logits, output.embeddings, batch.yes_votes, batch.num_votes).total, None
+
+    before = storages()
+    passes = passes_of([6] * 24, max_rows=20, max_tokens=None)
+    backward_in_passes(model, batch, evaluate, accelerator("cpu", "fp32"), passes=passes, encoder_share=1.0)
+    assert max(size for place, size in found.items() if place not in before) < 20 * 6 * 32 * 4
 
 
 OPTIONS = {"temperature": 0.2, "projection": "per_criterion", "criterion_weights": None}
