@@ -36,6 +36,15 @@ def test_padding_prints_each_form():
     assert all(float(rate) > 0 for _, rate in rates)
 
 
+@nightly
+@pytest.mark.slow
+def test_large_batch_prints_loss_and_memory():
+    shape = ("--layers=1", "--hidden=32", "--batch-size=64", "--chunk=16", "--tokens=8", "--vocabulary=100")
+    out = run("large_batch.py", *shape)
+    assert re.search(r"contrastive loss \d+\.\d+, \d+\.\d+ s per step", out)
+    assert float(re.search(r"^GB: .*?(\d+\.\d+)$", out, re.MULTILINE)[1]) > 0
+
+
 def test_pruners_prints_each_pruner_and_promotion_costs_least():
     out = run("pruners.py", "--epochs=9", "--trials=9", "--seeds=2")
     shares = {name.strip(): float(share) for name, share in re.findall(r"^(.{24}) +([\d.]+)%", out, re.MULTILINE)}
