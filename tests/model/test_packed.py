@@ -119,6 +119,19 @@ def test_a_second_pass_draws_the_same_dropout_masks(kind):
     assert not torch.equal(model.encode(*batch), first)
 
 
+@torch.no_grad()
+def test_the_last_layer_computes_only_the_states_that_are_pooled():
+    model, batch, rows = model_of("bert", padding_free=True, pooling="cls"), batch_of([5, 30, 1, 9]), []
+    layers = model.encoder.encoder.layer
+    for layer in layers:
+        layer.intermediate.register_forward_pre_hook(lambda _, states: rows.append(states[0].shape[1]))
+    expected = model.encode(*batch)
+    assert rows == [45, 4]
+    layers[-1].compile(backend="eager")
+    torch.testing.assert_close(model.encode(*batch), expected, rtol=1e-9, atol=1e-9)
+    assert rows[2:] == [45, 45]
+
+
 def test_passes_count_tokens_without_padding():
     lengths = LENGTHS["different"]
     passes = passes_of(lengths, max_rows=None, max_tokens=32, padded=False)

@@ -111,10 +111,13 @@ def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, views,
         return losses_of(trainer.fit())
 
     common = {"epochs": 2, "dropout": 0.0, "device": device, "precision": "fp32", "views": views}
+    if device == "cpu":  # Adam makes steps of what is only rounding
+        common["dtype"] = torch.float64
     if views == 2:
         common |= {"loss_changes": terms_on_two_views(), "unjudged": 50, "cutoff": half_of_the_tokens()}
         common["padding_free"] = True
     plain = losses("plain", **common)
     for passes in ({"grad_cache_chunk": 5}, {"tokens_per_pass": 50}):
         cut = losses(next(iter(passes)), **common, **passes)
-        torch.testing.assert_close(torch.tensor(cut), torch.tensor(plain), rtol=1e-4, atol=1e-5)
+        tolerance = {"rtol": 1e-6, "atol": 1e-7} if device == "cpu" else {"rtol": 1e-4, "atol": 1e-5}
+        torch.testing.assert_close(torch.tensor(cut), torch.tensor(plain), **tolerance)

@@ -164,7 +164,7 @@ class _Dropped(torch.autograd.Function):
     ) -> Tensor:
         columns = [_by_head(each, runs) for each in (query, key, value)]
         columns[0] *= scale
-        attended, saved = torch.zeros_like(columns[0]), []
+        attended, saved = _rest_zero(columns[0], runs), []
         for q, k, v, out in _blocks(runs, *columns, attended):
             scores, near = torch.bmm(q, k.transpose(1, 2)), _near(q, window)  # [texts x heads, length, length]
             weights = (scores if near is None else scores.masked_fill_(~near, -torch.inf)).softmax(-1)
@@ -179,7 +179,7 @@ class _Dropped(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         columns: tuple[Tensor, ...] = ctx.saved_tensors[:3]
         gradient = _by_head(gradients[0], ctx.runs).div_(ctx.kept)
-        found = [torch.zeros_like(each) for each in columns]
+        found = [_rest_zero(each, ctx.runs) for each in columns]
         blocks, saved = _blocks(ctx.runs, *columns, gradient, *found), iter(ctx.saved_tensors[3:])
         for (q, k, v, by_out, by_q, by_k, by_v), weights, dropped in zip(blocks, saved, saved, strict=False):
             by_scores = torch.bmm(by_out, v.transpose(1, 2)).mul_(dropped)
@@ -194,6 +194,13 @@ class _Dropped(torch.autograd.Function):
 def _by_head(row: Tensor, runs: Runs) -> Tensor:
     """[tokens, heads, dim] in the order of `Runs.by_head`, float32 or float64: [tokens x heads, dim]."""
     return full_precision(row).reshape(-1, row.shape[-1]).index_select(0, runs.by_head[0])
+
+
+def _rest_zero(like: Tensor, runs: Runs) -> Tensor:
+    """Room for what `like` holds; the places of no text are zero."""
+    room = torch.empty_like(like)
+    room[len(room) - runs.sizes[-1] * runs.heads :] = 0
+    return room
 
 
 def _in_row(parts: Tensor, runs: Runs, dtype: torch.dtype) -> Tensor:

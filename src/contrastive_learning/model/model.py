@@ -96,7 +96,8 @@ class ContrastiveQualityModel(nn.Module):
         """Pooled encoder states [batch, hidden]."""
         layout = layout_of(self.encoder, attention_mask, input_ids.device) if self.padding_free else None
         if layout is not None:
-            return self._pool_packed(packed_states(self.encoder, input_ids, layout), layout)
+            states = packed_states(self.encoder, input_ids, layout, only_first=self.pooling == "cls")
+            return self._pool_packed(states, layout)
         attention_mask = attention_mask.to(input_ids.device)
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return self._pool(states, attention_mask)
@@ -115,9 +116,9 @@ class ContrastiveQualityModel(nn.Module):
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 
     def _pool_packed(self, states: Tensor, layout: Layout) -> Tensor:
-        """states: [tokens, hidden]."""
+        """states: [tokens, hidden], or of the first tokens [batch, hidden]."""
         if self.pooling == "cls":
-            return states[layout.starts[:-1][layout.places]]
+            return states[layout.places]
         states = full_precision(states[: sum(layout.lengths)])  # bf16 sums would lose what the mean is made of
         sums = states.new_zeros(len(layout.lengths), states.shape[1]).index_add(0, layout.response_of(), states)
         return (sums / layout.starts.diff().unsqueeze(1))[layout.places]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from contrastive_learning.model.attention import Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 
@@ -98,16 +98,28 @@ def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Lay
     return Layout(index, lengths.tolist(), starts, places, runs)
 
 
-def packed_states(encoder: Any, input_ids: Tensor, layout: Layout) -> Tensor:
-    """The last hidden states of all tokens of the row, [tokens, hidden]. input_ids: [batch, tokens], padded."""
+def packed_states(encoder: Any, input_ids: Tensor, layout: Layout, *, only_first: bool = False) -> Tensor:
+    """The last hidden states of all tokens of the row [tokens, hidden], or of the first of each response in it.
+
+    input_ids: [batch, tokens], padded. only_first: the last layer computes for first tokens only, after its attention.
+    """
     columns = {"input_ids": input_ids, "position_ids": _positions(encoder, input_ids)}
     if hasattr(encoder, "token_types"):  # SegmentedBert
         columns["token_type_ids"] = encoder.token_types(input_ids)
     row: dict[str, Any] = {name: column.flatten()[layout.index].unsqueeze(0) for name, column in columns.items()}
     if _window(encoder) is not None:
         row["attention_mask"] = dict.fromkeys(("full_attention", "sliding_attention"))  # else it makes tokens x tokens
-    states: Tensor = encoder(**row, layout=layout).last_hidden_state
-    return states[0]
+    first = layout.starts[:-1]
+    after_attention = _after_last_attention(encoder) if only_first else None
+    if after_attention is None:
+        states: Tensor = encoder(**row, layout=layout).last_hidden_state[0]
+        return states[first] if only_first else states
+    hook = after_attention.register_forward_pre_hook(lambda _, states: tuple(each[:, first] for each in states))
+    try:
+        states = encoder(**row, layout=layout).last_hidden_state[0]
+    finally:
+        hook.remove()
+    return states
 
 
 def attend_within(
@@ -149,6 +161,16 @@ def _positions(encoder: Any, input_ids: Tensor) -> Tensor:
         positions: Tensor = embeddings.create_position_ids_from_input_ids(input_ids, embeddings.padding_idx)
         return positions
     return torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+
+
+def _after_last_attention(encoder: Any) -> nn.Module | None:
+    """What takes the attention of the last layer and, as residual, its input; None if no hook can reach it."""
+    if encoder.config.model_type == "modernbert":
+        return None
+    layer = encoder.encoder.layer[-1]
+    compiled = layer._compiled_call_impl is not None  # it would not see that the hook changes
+    output: nn.Module = layer.attention.output
+    return None if compiled else output
 
 
 def _window(encoder: Any) -> int | None:
