@@ -20,14 +20,14 @@ from contrastive_learning.losses.tiles import TorchSums
 from support.gpu import NEEDS_CUDA
 
 NEEDS_TRITON = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: pip install triton")
-SMALL, WIDE = ((32, 16, 16, 4, 2), (16, 32, 16, 4, 2)), ((16, 16, 256, 4, 2), (16, 16, 256, 4, 2))
+SMALL, WIDE = ((32, 16, 16, 4, 2), (16, 32, 16, 4, 2)), ((16, 16, 128, 4, 2), (16, 16, 128, 4, 2))
 CASES = {  # rows, dim, columns of V, whether rows are in groups, blocks, programs
     "one column": (37, 20, 1, False, SMALL, 1),
     "many columns, in groups": (37, 20, 40, True, SMALL, 1),
     "shared out": (70, 5, 3, True, SMALL, 8),
     "whole blocks": (64, 32, 16, False, SMALL, 1),
     "two rows": (2, 8, 2, False, SMALL, 4),
-    "more than a program holds": (20, 270, 70, False, WIDE, 1),
+    "more than a program holds": (20, 140, 70, False, WIDE, 1),
 }
 
 

@@ -22,7 +22,9 @@ from torch import Tensor
 
 SCALE = tl.constexpr(2.0**15)  # float16 holds numbers up to 2^16
 TF32_BITS = tl.constexpr(-8192)  # a mask: float32 but for the last 13 bits
-LARGEST_DIM, LARGEST_WIDTH = 256, 64  # columns of z, and of V or R, that a program holds: more are shared out
+# Columns of z, and of V or R, that a program holds without spilling registers. More are shared out among programs, each
+# of which computes S anew.
+LARGEST_DIM, LARGEST_WIDTH = 128, 64
 
 
 @dataclass(frozen=True)
