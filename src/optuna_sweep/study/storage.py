@@ -1,25 +1,21 @@
 """Opens what holds the study, a journal file or a database, and the lock that commands on it share."""
 
 import hashlib
-import json
 import os
 import socket
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
 import psutil
 from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages._rdb.models import BaseModel
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._base import BaseJournalSnapshot
 from sqlalchemy import Connection, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -27,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from mlflow_stores import OPTUNA_TABLES, check_owner, redact, tables_of
 from optuna_sweep.errors import SweepError
 from optuna_sweep.patience import reason_of
+from optuna_sweep.study.journal import JournalFile, JournalLock
 
 DEFAULT_JOURNAL = "optuna.journal"
 SQLITE = "sqlite:///"
@@ -104,66 +101,6 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except (ImportError, SQLAlchemyError, RuntimeError) as error:  # no driver, no such server, another Optuna's schema
         raise SweepError(f"hydra.sweeper.storage: {redact(url)}: {reason_of(error)}") from error
-
-
-class JournalFile(JournalFileBackend, BaseJournalSnapshot):
-    """Reports a file that is no journal in one line.
-
-    Each trial's process reads the whole study, which takes half a second per 5,000 trials. So every hundred trials the
-    sweeper leaves beside the journal, in <journal>.snapshot, what Optuna has made of it so far. A reader uses that only
-    if the journal still begins with the bytes of which it was made, and the same Optuna made it.
-    """
-
-    def save_snapshot(self, snapshot: bytes) -> None:
-        number, size = max(self._log_number_offset.items())  # what has been read until now
-        head = {"optuna": optuna.__version__, "number": number, "size": size, "sha256": self._digest(size, snapshot)}
-        file = Path(f"{self._file_path}.snapshot")
-        partial = file.with_name(f"{file.name}.{os.getpid()}")
-        partial.write_bytes(json.dumps(head).encode() + b"\n" + snapshot)
-        partial.replace(file)
-
-    def load_snapshot(self) -> bytes | None:
-        try:
-            line, _, snapshot = Path(f"{self._file_path}.snapshot").read_bytes().partition(b"\n")
-        except FileNotFoundError:
-            return None
-        head = json.loads(line or b"{}")  # a power cut can leave an empty file
-        if head.get("optuna") != optuna.__version__ or self._digest(head["size"], snapshot) != head["sha256"]:
-            return None
-        self._log_number_offset[head["number"]] = head["size"]
-        return snapshot
-
-    def _digest(self, size: int, snapshot: bytes) -> str:
-        """Of the first `size` bytes of the journal, and of the snapshot that was made of them."""
-        with Path(self._file_path).open("rb") as file:
-            return hashlib.sha256(file.read(size) + snapshot).hexdigest()
-
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        try:
-            yield from super().read_logs(log_number_from)
-        except ValueError as error:
-            problem = f"{self._file_path} is no journal of Optuna, or is damaged ({error}); move it away"
-            raise SweepError(f"hydra.sweeper.storage: {problem}") from error
-
-
-class JournalLock(JournalFileSymlinkLock):
-    """Cuts off the incomplete last line that a full disk leaves: no reader could get past it."""
-
-    def release(self) -> None:
-        try:
-            _cut_half_line(Path(self._lock_target_file))
-        finally:
-            super().release()
-
-
-def _cut_half_line(path: Path) -> None:
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        if file.read(1) in (b"", b"\n"):
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _engine_arguments(url: str) -> dict[str, Any]:

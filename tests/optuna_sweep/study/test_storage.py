@@ -1,5 +1,7 @@
 import json
+import os
 import sqlite3
+import tempfile
 from contextlib import closing
 
 import optuna
@@ -99,6 +101,14 @@ def journal_of(path, num_trials):
     return study
 
 
+@pytest.fixture
+def snapshots(tmp_path, monkeypatch):
+    """Where they are."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"optuna_sweep-{os.getuid()}"
+
+
+@pytest.mark.usefixtures("snapshots")
 def test_a_long_journal_is_opened_from_its_snapshot_and_gives_the_same_trials(tmp_path, counted_lines):
     path = tmp_path / "study.journal"
     study = journal_of(path, 250)
@@ -115,11 +125,21 @@ def test_a_long_journal_is_opened_from_its_snapshot_and_gives_the_same_trials(tm
     assert len(study.trials) == 252
 
 
-@pytest.mark.parametrize("damage", ["journal replaced", "journal cut off", "snapshot emptied", "snapshot cut off"])
-def test_a_snapshot_that_does_not_fit_its_journal_is_not_used(tmp_path, damage):
+def test_a_snapshot_that_others_could_have_written_is_not_read(tmp_path, snapshots, counted_lines):
     path = tmp_path / "study.journal"
     journal_of(path, 150)
-    snapshot = tmp_path / "study.journal.snapshot"
+    assert len(list(snapshots.iterdir())) == 1
+    snapshots.chmod(0o777)
+    counted_lines.clear()
+    open_storage(str(path))
+    assert len(counted_lines) > 150
+
+
+@pytest.mark.parametrize("damage", ["journal replaced", "journal cut off", "snapshot emptied", "snapshot cut off"])
+def test_a_snapshot_that_does_not_fit_its_journal_is_not_used(tmp_path, snapshots, damage):
+    path = tmp_path / "study.journal"
+    journal_of(path, 150)
+    (snapshot,) = snapshots.iterdir()
     match damage:
         case "journal replaced":
             path.unlink()
