@@ -34,6 +34,7 @@ METRICS_TABLE = "metrics.parquet"  # there and among the artifacts: every one of
 REVIEW_FOLDER = "review"  # in the output folder and among the artifacts
 MOST_LISTED = 100  # cells of each list
 MAX_NOTE_LENGTH = 8000  # MLflow's limit of a tag
+SAME_JOB = ("sweep.id", "sweep.job", "mlflow.parentRunId")  # tags that only the runs of one job have in common
 LOG_FILE = "train.log"  # in the output folder, where Hydra logs too: what was printed
 DESCRIBED = {
     "macro_f1": "macro F1",
@@ -68,6 +69,8 @@ def open_run(
         yield NoRun()
         return
     resumed = recorded_run(output)
+    if resumed is None and trial.continues:  # it may have been killed between opening its run and noting its id
+        resumed = tracking.find({name: value for name, value in trial.tags().items() if name in SAME_JOB})
     git = git_state(CHECKOUT) if CHECKOUT is not None else {}  # an installed wheel may lie in a foreign repository
     name = trial.run_name or run_name(config)
     tags = {"seed": str(config.seed), "data.fingerprint": data.fingerprint}

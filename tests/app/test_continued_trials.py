@@ -1,5 +1,6 @@
 """A trial that was interrupted, or paused at a rung, continues as the same trial, in the same MLflow run."""
 
+import shutil
 import signal
 
 import optuna
@@ -9,6 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from support.commands import NIGHTLY, SMALL, TRAIN, provide_store, runs, wait_while_running
 from support.commands import start as start_command
+from support.sweeps import wait_for
 
 SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
 SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=4", "tracking.log_model=false"]
@@ -45,6 +47,24 @@ def test_an_interrupted_trial_goes_on_as_itself(tmp_path, signum, processes):
     assert {point.step for point in points} == set(range(1, 5))
     assert trial.value == child.data.metrics["final/val/macro_f1"]
     assert trial.user_attrs["retries"] == (0 if signum == signal.SIGTERM else 1)
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_killed_before_it_noted_its_run_goes_on_in_that_run(tmp_path):
+    noted = tmp_path / "multirun/s/000/run.json"
+    process = start(tmp_path, 1)
+    wait_while_running(process, noted.exists)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_for(lambda: not noted.with_name("outbox.lock").exists())  # its process has ended with the sweep
+    noted.unlink()
+    shutil.rmtree(noted.parent / "checkpoints", ignore_errors=True)
+    again = start(tmp_path, 1)
+    _, errors = again.communicate(timeout=400)
+    assert again.returncode == 0, errors
+    (child,) = (run for run in runs(tmp_path)[1] if "mlflow.parentRunId" in run.data.tags)
+    assert (child.info.status, child.data.tags["sweep.state"]) == ("FINISHED", "COMPLETE")
+    assert child.data.params["trainer.epochs"] == "4"
 
 
 CURVES = ("train/total_loss", "val/auroc", "report/val/macro_f1")

@@ -1,6 +1,7 @@
 """Trials that pause at a rung, and continue when they deserve it."""
 
 import random
+import shutil
 import signal
 
 import pytest
@@ -143,6 +144,18 @@ def test_kills_lose_and_repeat_nothing(sweeps, monkeypatch, seed):
     assert trained(sweeps)[6] == 9
     assert sweeps.study().trials[6].value == 1
     assert_mirrored(sweeps)
+
+
+def test_a_trial_that_was_killed_before_its_job_began_does_not_fail(sweeps, monkeypatch):
+    """It is RUNNING, but has no folder yet."""
+    command = (NAME, *PROMOTION, "x=5", f"hydra.sweeper.storage={STORAGE}")
+    monkeypatch.setenv("KILLED_BEFORE", "6")  # its first report
+    sweeps.run(*command, code=-signal.SIGKILL)
+    assert sweeps.states() == ["RUNNING"]
+    shutil.rmtree(sweeps.folder / "runs/s/000")
+    monkeypatch.delenv("KILLED_BEFORE")
+    sweeps.run(*command)
+    assert sweeps.states() == ["COMPLETE"]
 
 
 @pytest.mark.slow

@@ -28,6 +28,15 @@ def stored(folder, run):
     return client_of(folder).get_run(run.run_id)
 
 
+def test_a_run_is_found_by_its_tags(tmp_path):
+    tracking = tracking_in(tmp_path)
+    for job in ("000", "001"):
+        with tracking.open("a", {"sweep.id": "s", "sweep.job": job}, folder=tmp_path) as run:
+            pass
+    assert tracking.find({"sweep.id": "s", "sweep.job": "001"}) == run.run_id
+    assert tracking.find({"sweep.id": "s", "sweep.job": "002"}) is None
+
+
 def test_a_run_holds_params_metrics_and_artifacts(tmp_path):
     file = tmp_path / "table.txt"
     file.write_text("rows")

@@ -60,6 +60,12 @@ class MlflowTracking:
     def check(self, resume_run_id: str | None = None) -> None:
         check_store(self.uri, self.experiment, option="tracking.uri", run_id=resume_run_id)
 
+    def find(self, tags: Mapping[str, str]) -> str | None:
+        client, experiment = self._connect()
+        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found = client.search_runs([experiment], condition, max_results=1)
+        return str(found[0].info.run_id) if found else None
+
     def open(
         self, name: str | None, tags: Mapping[str, str], *, folder: Path, resume_run_id: str | None = None
     ) -> OutboxRun:

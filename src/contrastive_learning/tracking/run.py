@@ -59,6 +59,10 @@ class Tracker(Protocol):
         """Raise ValueError with what to do if `open` could not open a run now, or the run `resume_run_id` again."""
         ...
 
+    def find(self, tags: Mapping[str, str]) -> str | None:
+        """The id of the last run with these tags; None if there is none."""
+        ...
+
     def open(self, name: str | None, tags: Mapping[str, str], *, folder: Path, resume_run_id: str | None = None) -> Run:
         """Create a run, or set the run `resume_run_id` back to running, as `folder`'s run.
 
@@ -123,6 +127,9 @@ class NoTracking:
     """Opens runs that record nothing; for trying things out."""
 
     def check(self, resume_run_id: str | None = None) -> None:
+        return None
+
+    def find(self, tags: Mapping[str, str]) -> str | None:
         return None
 
     def open(

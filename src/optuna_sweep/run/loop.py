@@ -281,8 +281,9 @@ class Loop:
             self._finish_trial(trial.number, OpenTrial(trial.params, done=done), Ending("ok"))
         elif first is not None and (first.state == "pruned" or (first.state == "paused" and self.plan.promotion)):
             self._finish_trial(trial.number, OpenTrial(trial.params), first)
-        elif has_params and self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
-            self.ledger.put_back(trial, counts=counts)
+        elif self.plan.settings.continue_interrupted and (self._may_retry(trial) or not counts):
+            begun = (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists()
+            self.ledger.put_back(trial, counts=counts, begun=begun)
         else:
             self.ledger.fail(trial.number, "the sweep that ran it was killed")
             self._retry(trial)

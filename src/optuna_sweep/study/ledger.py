@@ -102,10 +102,11 @@ class Ledger:
         attributes = {"retry_of": trial.number, "retries": trial.user_attrs.get("retries", 0) + int(counts)}
         self.study.enqueue_trial(planned_params(trial), user_attrs=attributes)
 
-    def put_back(self, trial: FrozenTrial, *, counts: bool) -> None:
-        """Put the trial itself back into the queue, to continue where it was interrupted."""
+    def put_back(self, trial: FrozenTrial, *, counts: bool, begun: bool) -> None:
+        """Put the trial itself back into the queue, to continue where it was interrupted, if its job had begun."""
         retries = trial.user_attrs.get("retries", 0) + int(counts)
-        self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
+        if begun:
+            self.storage.set_trial_user_attr(trial._trial_id, "continues", True)
         self.storage.set_trial_user_attr(trial._trial_id, "retries", retries)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 

@@ -113,10 +113,10 @@ class run:  # noqa: N801  reads as in `with run(config)`
                     self.client.set_tag(self.run_id, name, value)
                 return self
             self.run_id = self.client.create_run(experiment, run_name=trial.run_name, tags=trial.tags()).info.run_id
-            for name in ("x", "y", "name"):
-                self.client.log_param(self.run_id, name, self.config[name])
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(self.run_id)
+            for name in ("x", "y", "name"):
+                self.client.log_param(self.run_id, name, self.config[name])
         return self
 
     def log(self, epoch, value):
