@@ -59,9 +59,14 @@ def test_two_views_add_their_terms_and_log_them(tmp_path):
     assert warming["total_loss"] == pytest.approx(warming["bce_loss"], rel=1e-6)
 
 
+def test_batches_are_padded_on_cpus_only_if_they_are_to_be(tmp_path):
+    found = {free: build_trainer(tmp_path, padding_free=free).model.padding_free for free in (None, True, False)}
+    assert found == {None: True, True: True, False: False}
+
+
 def test_a_cut_off_second_view_is_another_view_and_the_first_stays(tmp_path):
     """Without dropout the two views are equal, unless the second sees fewer tokens."""
-    changes = {"views": 2, "loss_changes": terms_on_two_views(), "dropout": 0.0, "padding_free": True}
+    changes = {"views": 2, "loss_changes": terms_on_two_views(), "dropout": 0.0}
     plain, cut = (build_trainer(tmp_path, **changes, cutoff=each) for each in (None, half_of_the_tokens()))
     inputs = []
     cut.model.encoder.register_forward_pre_hook(lambda *event: inputs.append(event[2]), with_kwargs=True)
@@ -159,7 +164,6 @@ def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, v
     changes = {"sampler": sampler, "accumulation_steps": 2, "views": views}
     if views == 2:
         changes |= {"loss_changes": terms_on_two_views(), "unjudged": 50, "cutoff": half_of_the_tokens()}
-        changes["padding_free"] = True
     whole = build_trainer(tmp_path / "whole", **changes)
     expected = losses_of(whole.fit())
 

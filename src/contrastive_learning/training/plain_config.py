@@ -33,7 +33,7 @@ DEFAULTS = TrainerSettings(
     held_out_each_epoch=True,
     seed=0,
     views=1,
-    padding_free=False,
+    padding_free=None,
 )
 
 

@@ -41,7 +41,7 @@ class TrainerSettings:
     views: int = 1  # dropout views of each response in training; 2: each step encodes every response twice
     unjudged_share: float = 0.5  # unjudged responses that each batch gets per judged one, if a term can use them
     weight_average: str = "none"  # ema or tail: the averaged weights are evaluated and kept, see averages.py
-    padding_free: bool = False  # batches in one row without padding if the encoder can, see model/packed.py
+    padding_free: bool | None = False  # batches in one row if the encoder can, see model/packed.py; None = on CPUs
     keep_checkpoints: bool = True  # False: `discard_checkpoints` deletes them
     resume_from: str | None = None  # output folder of an interrupted run
 

@@ -93,7 +93,8 @@ class ContrastiveTrainer:
         self.device = self.accelerator.device
         self.precision = precision_of(self.accelerator)
         self.padded_because: str | None = None  # why batches are padded although the settings want none
-        if settings.padding_free:
+        on_cpu = self.device.type == "cpu"  # the GPU's kernels have not been timed yet
+        if settings.padding_free or (settings.padding_free is None and on_cpu):
             self.padded_because = model.leave_out_padding(self.device, DTYPES[self.precision])
         check_shardable(model)
         self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
