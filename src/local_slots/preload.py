@@ -20,14 +20,17 @@ def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[st
     os.setsid()  # a signal to the command's process group must not reach the server
     die_with_parent(launcher_pid)
     warm_up_hydra()  # every job inherits what it loads
-    for name in modules:
+    for entry in modules:
+        name, _, function = entry.partition(":")
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(name)
+            if function:
+                getattr(module, function)()
         except ModuleNotFoundError as error:
             if error.name is None or not name.startswith(error.name):
-                _warn(name)
+                _warn(entry)
         except Exception:  # noqa: BLE001  a library may raise anything; a job that needs the module will raise it again
-            _warn(name)
+            _warn(entry)
     # multiprocessing then refuses to start jobs in this process, if the app calls its main function without the check
     # for __name__ == "__main__"
     process = multiprocessing.current_process()
@@ -40,9 +43,9 @@ def preload(modules: list[str], launcher_pid: int, main: dict[str, str | list[st
     gc.disable()  # until the task starts: Hydra's share of a job's start is short and makes few cycles
 
 
-def _warn(name: str) -> None:
+def _warn(entry: str) -> None:
     reason = traceback.format_exc(limit=0).strip().splitlines()[-1]
-    print(f"hydra.launcher.preload: {name} cannot be imported here: {reason}", file=sys.stderr)
+    print(f"hydra.launcher.preload: {entry} cannot be imported here: {reason}", file=sys.stderr)
 
 
 preload(**json.loads(os.environ[PRELOAD_VARIABLE]))

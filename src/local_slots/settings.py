@@ -27,7 +27,8 @@ class LocalLauncherConf:
     slots_per_gpu: Any = 1
     multi_process_service: bool = True  # with several trials per GPU, start NVIDIA's if this user may; false: never
     threads_per_trial: int | None = None  # divided among its processes; null: cores / slots
-    # modules that are imported once, before the first trial; each trial finds them loaded
+    # modules that are imported once, before the first trial, and functions that are called, as module:function; each
+    # trial finds what they have loaded. A thread that one starts does not exist in the trials
     preload: list[str] = field(default_factory=lambda: ["torch", "transformers", "mlflow", "optuna"])
     grace_seconds: float = 10.0  # between SIGTERM and SIGKILL, when a trial is stopped
     job_log: str | None = "job.log"  # file in each trial's folder for its stdout and stderr; null: the terminal

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -151,6 +152,15 @@ def _in_database(uri: str, experiment: str, option: str, run_id: str | None) -> 
     return Found(None if there is None else (str(there.experiment_id), there.lifecycle_stage), stage)
 
 
+@cache
+def expected_revision() -> str:
+    """The schema of the installed MLflow. To find it, all of its migrations are imported."""
+    from mlflow.store.db.utils import _get_latest_schema_revision
+
+    revision: str = _get_latest_schema_revision()
+    return revision
+
+
 def check_database(uri: str, option: str) -> bool:
     """Whether the database holds MLflow's tables; False if it holds none. Raises ValueError for any others."""
     with opened(uri, option) as connection:
@@ -162,9 +172,7 @@ def _has_tables(connection: "Connection | None", uri: str, option: str) -> bool:
     if not tables:
         return False
     check_owner(uri, option, tables, MLFLOW_TABLES)
-    from mlflow.store.db.utils import _get_latest_schema_revision
-
-    found, expected = tables.get("alembic_version"), _get_latest_schema_revision()
+    found, expected = tables.get("alembic_version"), expected_revision()
     if found != expected:
         import mlflow
 

@@ -109,9 +109,23 @@ def test_an_app_can_say_what_its_jobs_find_imported(app):
     assert all(job["json_tool"] for job in app.facts())
 
 
+def test_what_is_to_be_called_is_called_once_before_the_jobs(app):
+    (app.folder / "prepared.py").write_text(
+        "import os\ndef prepare():\n    print(os.getpid(), file=open('prepared.log', 'a'))\n"
+    )
+    done = app.run("repeat=0,1", "hydra.launcher.preload=['prepared:prepare','prepared:no_such_function']")
+    assert done.returncode == 0, done.stderr
+    assert "hydra.launcher.preload: prepared:no_such_function cannot be imported here: AttributeError" in done.stderr
+    (server,) = {job["server"] for job in app.facts()}
+    assert (app.folder / "prepared.log").read_text() == f"{server}\n"
+
+
 def test_what_this_project_preloads_exists():
     preload = OmegaConf.load(CONF / "hydra/launcher/local.yaml").preload
-    assert [name for name in preload if importlib.util.find_spec(name) is None] == []
+    for entry in preload:
+        name, _, function = entry.partition(":")
+        assert importlib.util.find_spec(name) is not None
+        assert not function or callable(getattr(importlib.import_module(name), function))
 
 
 def test_the_output_stays_on_the_terminal_where_no_log_is_wanted(app):
