@@ -122,7 +122,7 @@ class MlflowRecord:
         self._patience.wait(lambda: self._client.get_run(parent))
 
     def close_trial(self, trial: FrozenTrial) -> None:
-        self._close(trial, list(self._children(f" and tags.`sweep.trial` = '{trial.number}'")))
+        self._close(trial, list(self._children(f"tags.`sweep.trial` = '{trial.number}' and ")))
 
     def running(self, state: Callable[[], str]) -> None:
         if time.monotonic() - self._told < TELL_EVERY:
@@ -145,7 +145,7 @@ class MlflowRecord:
                 self._client.log_metric(parent, "best/value" if index == 0 else f"best/value_{index}", value)
             self._client.set_tag(parent, "best.trial", str(best.number))
             self._client.set_tag(parent, "best.params", json.dumps(dict(best.params), ensure_ascii=False, default=str))
-            for run in itertools.islice(self._children(f" and tags.`sweep.trial` = '{best.number}'"), 1):
+            for run in itertools.islice(self._children(f"tags.`sweep.trial` = '{best.number}' and "), 1):
                 self._client.set_tag(parent, "best.run_id", run.info.run_id)
         for file in files:
             self._client.log_artifact(parent, str(file))
@@ -189,10 +189,11 @@ class MlflowRecord:
         return str(run.info.run_id)
 
     def _children(self, condition: str) -> Iterable[Any]:
+        """condition: ends in "and"; it comes first, because with the others first SQLite looks at every child."""
         mine = f"tags.mlflow.parentRunId = '{self.parent_run_id}' and tags.`sweep.id` = '{self._study_name}'"
         token = None
         while True:
-            page = self._client.search_runs([self._experiment_id], mine + condition, page_token=token)
+            page = self._client.search_runs([self._experiment_id], condition + mine, page_token=token)
             yield from page
             token = page.token
             if not token:
