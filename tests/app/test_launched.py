@@ -12,6 +12,7 @@ from support.commands import SMALL, TRAIN, provide_store, run, runs, start, star
 
 EXACT = [*SMALL, "model.encoder.dropout=0", "model.dropout=0", "trainer.epochs=3", "sampler.batch_size=14"]  # 21 steps
 EXACT += ["data.max_length=128"]  # responses that are cut are alike, and rounding may swap their ranks
+EXACT += ["seed=1"]  # with seed 0 rounding swaps the ranks of two responses
 EXACT += ["tracking.system_metrics=false", "tracking.metrics=all", "trainer.precision=fp32"]
 EXACT += ["trainer.keep_checkpoints=true"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
