@@ -64,7 +64,7 @@ class TrialResult:
     name: str  # as in MLflow: 007 τ=0.083 λ=0.21
     state: TrialStateName
     params: Mapping[str, Any]
-    values: Sequence[float]  # of the objectives, means over the seeds; empty unless COMPLETE or PRUNED
+    values: Sequence[float]  # of the objectives, means over the seeds; empty unless COMPLETE, PRUNED or PAUSED
     last_step: int | None  # the last step that it reported
     seconds: float
     reason: str  # why it failed
@@ -75,6 +75,7 @@ class TrialResult:
     rung: int | None = None  # at which it is paused
     reused_from: str | None = None  # study/number of the trial whose result it took, instead of a run of its own
     estimate: Estimate | None = None  # what it is worth, going by all trials; if hydra.sweeper.choose=estimate
+    is_interrupted: bool = False  # WAITING, to be continued by the next command
 
 
 @dataclass(frozen=True)

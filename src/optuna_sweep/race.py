@@ -6,12 +6,22 @@ taken away (a two-way analysis of variance). By Bonferroni's rule over all looks
 the best is dropped in at most 5 % of cases.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from optuna_sweep.comparison import CONFIDENCE
 
 FEWEST_DEGREES = 8  # of freedom, for a noise that can be trusted: 3 seeds of 5 configurations, 5 seeds of 3
+
+
+def fewest_complete(num_seeds: int) -> int:
+    """How many configurations must have run all their seeds before one can be dropped.
+
+    >>> fewest_complete(3), fewest_complete(5)
+    (5, 3)
+    """
+    return 1 + math.ceil(FEWEST_DEGREES / (num_seeds - 1))
 
 
 def cannot_win(

@@ -109,7 +109,8 @@ def test_what_is_paused_is_told_while_it_waits_and_comes_to_its_end_even_without
     assert {(tags[number]["sweep.state"], tags[number]["sweep.rung"]) for number in "01"} == {("PAUSED", "0")}
     assert all(run.info.status in ("FINISHED", "KILLED") for run in (parent, *children))
     table = (sweeps.folder / "runs/s/trials.csv").read_text()
-    assert "0,PAUSED,3,,1," in table
+    assert "\n0,PAUSED,3,17.0,1," in table  # 3 ** 2, and 1 for each of the eight epochs to come
+    assert "\n2,WAITING,1,,," in table  # interrupted
     (sweeps.folder / "runs/s/001/checkpoint").unlink()
     sweeps.run(*command, "hydra.sweeper.timeout=0")  # no trial begins, but the best of the paused comes to its end
     assert sweeps.states() == ["PRUNED", "COMPLETE", "WAITING"]

@@ -6,6 +6,7 @@ from optuna_sweep.plan.plan import Plan
 from optuna_sweep.plan.proposals import propose_unseen
 from optuna_sweep.plan.samplers import make_sampler
 from optuna_sweep.plan.space import Point
+from optuna_sweep.race import fewest_complete
 
 FIRST = 5  # trials shown of an adaptive search
 
@@ -17,8 +18,23 @@ def announcement(plan: Plan, num_done: int) -> list[str]:
     done = f"; {num_done} are done" if num_done else ""
     seeds = f" x {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
     first = f"study {plan.study_name}: {plan.num_trials} trials{seeds} by {how}, to {aim}{done}"
-    swept = (f"  {name}: {what}" for name, what in plan.space.describe().items())
-    return [first, *swept, *_pauses(plan), *_confirm_cost(plan)]
+    return [first, *_swept(plan), *_pauses(plan), *_race(plan), *_confirm_cost(plan)]
+
+
+def _swept(plan: Plan) -> list[str]:
+    lines = [f"  {name}: {what}" for name, what in plan.space.describe().items()]
+    if learned := plan.settings.warm_start:
+        lines.append(f"  hydra.sweeper.warm_start: only where the best trials of {', '.join(learned)} lie")
+    return lines
+
+
+def _race(plan: Plan) -> list[str]:
+    if not plan.settings.race:
+        return []
+    begins = fewest_complete(len(plan.seeds))
+    if begins >= plan.num_trials:
+        return [f"the race can drop none of {plan.num_trials} configurations: it begins when {begins} have all seeds"]
+    return [f"the race begins when {begins} configurations have all seeds"]
 
 
 def num_to_confirm(plan: Plan) -> int:
@@ -51,8 +67,8 @@ def print_preview(plan: Plan) -> None:
     assert points is not None
     aim = f"{', '.join(plan.objective.directions)} {', '.join(plan.metrics)}"
     print(f"study {plan.study_name}, {aim}; nothing is run or stored")
-    for name, description in plan.space.describe().items():
-        print(f"  {name}: {description}")
+    for line in _swept(plan):
+        print(line)
     if adaptive:
         rest = max(0, plan.num_trials - len(points))
         print(f"{plan.num_trials} trials by {plan.sampler.rsplit('.', 1)[-1]}; the first {len(points)}:")
@@ -85,7 +101,12 @@ def _first_points(plan: Plan) -> list[Point]:
 def _cost(plan: Plan) -> str:
     settings = plan.settings
     runs = plan.num_trials * len(plan.seeds)
-    parts = [f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs", *_pauses(plan), *_confirm_cost(plan)]
+    parts = [
+        f"{plan.num_trials} trials x {len(plan.seeds)} seeds = {runs} runs",
+        *_pauses(plan),
+        *_race(plan),
+        *_confirm_cost(plan),
+    ]
     if settings.trial_timeout is not None:
         parts.append(f"at most {settings.trial_timeout * (runs + num_to_confirm(plan)):g} s of trials")
     if settings.timeout is not None:

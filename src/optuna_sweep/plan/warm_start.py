@@ -128,7 +128,8 @@ def _cut(axis: Axis, values: Sequence[float]) -> Axis:
     start, end = to_scale(distribution.low), to_scale(distribution.high)
     low, high = to_scale(min(values)) - MARGIN * (end - start), to_scale(max(values)) + MARGIN * (end - start)
     missing = max(0.0, LEAST_WIDTH * (end - start) - (high - low)) / 2
-    bounds = to_value(max(start, low - missing)), to_value(min(end, high + missing))
+    ends = to_value(max(start, low - missing)), to_value(min(end, high + missing))
+    bounds = [float(f"{end:.4g}") for end in ends]  # people read them; the margin is wider than what that cuts off
     if isinstance(distribution, FloatDistribution):
         if distribution.step is not None:
             return axis

@@ -135,7 +135,7 @@ class MlflowRecord:
         for run in self._children(""):
             runs.setdefault(run.data.tags.get("sweep.trial", ""), []).append(run)
         for trial in trials:
-            if trial.state.is_finished() or paused_at(trial) is not None:
+            if trial.state != TrialState.RUNNING:  # WAITING: interrupted, to be continued by the next command
                 self._close(trial, runs.get(str(trial.number), []))
 
     def finish(self, state: SweepState, best: TrialResult | None, files: Sequence[Path]) -> None:
@@ -231,7 +231,8 @@ class MlflowRecord:
                 self._client.log_text(run_id, trace, "traceback.txt")
         if run.info.status in ("RUNNING", "SCHEDULED"):
             is_done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or rung is not None
-            self._client.set_terminated(run_id, "FINISHED" if is_done else "KILLED")
+            ended = "FAILED" if "trace" in trial.user_attrs else "KILLED"
+            self._client.set_terminated(run_id, "FINISHED" if is_done else ended)
 
 
 def _user() -> str:

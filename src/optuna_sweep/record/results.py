@@ -138,7 +138,7 @@ def _arm_summary(arm: ArmMean) -> dict[str, Any]:
 
 
 def _write_trials(outcome: Outcome, file: Path) -> None:
-    trials = [trial for trial in outcome.by_number if trial.state != "WAITING"]
+    trials = [trial for trial in outcome.by_number if trial.state != "WAITING" or trial.is_interrupted]
     names = list(dict.fromkeys(name for trial in outcome.by_number for name in trial.params))
     notes = ("seconds", "retry_of", "reused_from", "output_dir", "reason")
     with file.open("w", newline="", encoding="utf-8") as stream:

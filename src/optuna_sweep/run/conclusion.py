@@ -107,7 +107,7 @@ def _result(plan: Plan, trial: FrozenTrial, estimate: Estimate | None = None) ->
         name=plan.label(trial.number, trial.params),
         state=state_of(trial),
         params=trial.params,
-        values=trial.values or (),
+        values=trial.values or _paused_value(trial),
         last_step=trial.last_step,
         seconds=attributes.get("seconds", 0.0),
         reason=attributes.get("reason", ""),
@@ -118,7 +118,13 @@ def _result(plan: Plan, trial: FrozenTrial, estimate: Estimate | None = None) ->
         rung=paused_at(trial),
         reused_from=attributes.get("reused_from"),
         estimate=estimate,
+        is_interrupted="continues" in attributes and state_of(trial) == "WAITING",
     )
+
+
+def _paused_value(trial: FrozenTrial) -> tuple[float, ...]:
+    """What a paused trial reported last; empty for any other."""
+    return () if paused_at(trial) is None else (trial.intermediate_values[trial.last_step or 0],)
 
 
 def _runs(plan: Plan, trial: FrozenTrial) -> dict[int, SeedRun]:

@@ -154,10 +154,9 @@ class Loop:
         if "continues" in trial.user_attrs:
             if (self.plan.sweep_dir / self.plan.folder(trial.number, 0)).exists():
                 return False
-            self.ledger.fail(
-                trial.number, "interrupted on a machine whose folder is not here; another trial repeats it"
-            )
+            self.ledger.fail(trial.number, "its folder was deleted or is on another machine; another trial repeats it")
             self.ledger.requeue(self.ledger.trial(trial.number), counts=False)
+            self.progress.finished(self.ledger, self.ledger.trial(trial.number))
             return True
         known = self.ledger.find_complete(trial.params)
         if known is not None:  # the sampler has converged, for example at a corner of the space

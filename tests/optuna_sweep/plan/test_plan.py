@@ -177,6 +177,15 @@ def test_a_sweep_says_first_what_it_will_do():
         ]
 
 
+def test_it_is_said_whether_a_race_can_drop_anything():
+    race = ("hydra.sweeper.seeds=[1,2,3]", "hydra.sweeper.race=true")
+    with planned("x=1,2,3,4,5", *race) as (plan, _):
+        never = "the race can drop none of 5 configurations: it begins when 5 have all seeds"
+        assert announcement(plan, 0)[-1] == never
+    with planned("x=1,2,3,4,5,6", *race) as (plan, _):
+        assert announcement(plan, 0)[-1] == "the race begins when 5 configurations have all seeds"
+
+
 def test_a_dry_run_prints_the_plan(capsys):
     confirm = ("hydra.sweeper.confirm.top_k=2", "hydra.sweeper.confirm.num_seeds=3")
     with planned(INTERVAL, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=9", *confirm) as (plan, _):

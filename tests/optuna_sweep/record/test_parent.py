@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from optuna_sweep.patience import Patience
 from optuna_sweep.record.parent import MlflowRecord
@@ -31,3 +32,29 @@ def test_an_interrupted_command_leaves_the_answer_of_the_one_before_it(record, o
     assert "5/9" not in note(record)  # at most every ten seconds
     record.show(outcome)
     assert note(record).startswith("**A gain.**  \nOver six seeds.")
+
+
+@pytest.mark.parametrize(
+    ("state", "attributes", "expected"),
+    [
+        (TrialState.WAITING, {"continues": True}, ("WAITING", "KILLED")),  # interrupted: the next command continues it
+        (TrialState.FAIL, {"reason": "ValueError: no", "trace": "Traceback …"}, ("FAIL", "FAILED")),
+        (TrialState.FAIL, {"reason": "killed by SIGKILL"}, ("FAIL", "KILLED")),
+    ],
+)
+def test_the_run_of_a_trial_says_how_it_ended(record, state, attributes, expected):
+    own = {"mlflow.parentRunId": record.parent_run_id, "sweep.id": "s", "sweep.trial": "0", "sweep.state": "RUNNING"}
+    run = record._client.create_run(record._experiment_id, tags=own).info.run_id
+    trial = create_trial(state=state, user_attrs=attributes)
+    trial.number = 0
+    record.reconcile([trial])
+    found = record._client.get_run(run)
+    assert (found.data.tags["sweep.state"], found.info.status) == expected
+
+
+def test_a_trial_that_failed_before_its_run_was_opened_gets_one(record):
+    trial = create_trial(state=TrialState.FAIL, user_attrs={"reason": "ValueError: no", "trace": "Traceback …"})
+    trial.number = 0
+    record.close_trial(trial)
+    (run,) = record._children("tags.`sweep.trial` = '0' and ")
+    assert (run.data.tags["sweep.state"], run.info.status) == ("FAIL", "FAILED")
