@@ -90,7 +90,7 @@ LIBRARIES_OF_A_RUN = """
 import importlib, sys, yaml
 import src.train
 for name in yaml.safe_load(open(sys.argv.pop(1)))["preload"]:
-    importlib.import_module(name)
+    importlib.import_module(name.partition(":")[0])
 preloaded = set(sys.modules)
 src.train.run_from_hydra()
 print(*{name.partition(".")[0] for name in sys.modules} - {name.partition(".")[0] for name in preloaded})
