@@ -133,12 +133,19 @@ class TrainingRun:
     def run(self) -> RecordedRun:
         """Train, record and tell."""
         trainer = self._trainer
-        encoder = trainer.accelerator.unwrap_model(trainer.model).encoder
+        model = trainer.accelerator.unwrap_model(trainer.model)
         self._say(
-            f"device {trainer.device}, precision {trainer.precision}{', compiled' if trainer.compiled else ''}",
+            ", ".join(
+                [
+                    f"device {trainer.device}",
+                    f"precision {trainer.precision}",
+                    *(["no padding"] if model.padding_free else []),
+                    *(["compiled"] if trainer.compiled else []),
+                ]
+            ),
             *steps_report(trainer.steps_per_epoch, self._parts.settings, self._config.optimizer.lr),
             *([] if trainer.padded_because is None else [f"batches are padded: {trainer.padded_because}"]),
-            *views_report(self._parts.settings.views, encoder, cutoff=view_cutoff(self._config)),
+            *views_report(self._parts.settings.views, model.encoder, cutoff=view_cutoff(self._config)),
         )
         if self._is_continued:
             trainer.resume(self._output / "checkpoints")

@@ -1,10 +1,14 @@
 """Batches in one row without padding against the same batches padded."""
 
+import pickle
+
 import pytest
 import torch
 from transformers import (
     AlbertConfig,
     AlbertModel,
+    AttentionInterface,
+    AttentionMaskInterface,
     BertConfig,
     BertModel,
     ElectraConfig,
@@ -20,6 +24,7 @@ from transformers import (
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.model.attention import NO_KERNEL, Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 from contrastive_learning.model.encoders import ScratchEncoder
+from contrastive_learning.model.packed import ATTENTION
 from contrastive_learning.model.passes import encode_in_passes, passes_of
 from support.gpu import NEEDS_CUDA
 
@@ -166,6 +171,35 @@ def test_an_encoder_of_another_kind_stays_padded_and_the_reason_is_told():
     assert "lengths on mps" in (
         model_of("bert", padding_free=False).leave_out_padding(torch.device("mps"), torch.float32) or ""
     )
+
+
+def test_an_encoder_with_a_forward_of_its_own_stays_padded():
+    class Own(BertModel):
+        def forward(self, input_ids, attention_mask):
+            return super().forward(input_ids=input_ids, attention_mask=attention_mask)
+
+    encoder = Own(BertConfig(**BERT_LIKE), add_pooling_layer=False)
+    model = ContrastiveQualityModel(num_labels=2, projection_dim=8, encoder=encoder)
+    assert model.leave_out_padding(torch.device("cpu"), torch.float32) == "Own has a forward of its own"
+    model(*batch_of([3, 5]))
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_gradients_are_the_same_with_gradient_checkpointing(pooling):
+    plain, checkpointed = (model_of("bert", padding_free=True, pooling=pooling) for _ in range(2))
+    enable = getattr(checkpointed.encoder, "activation_checkpointing_enable", None)  # its newer name
+    (enable or checkpointed.encoder.gradient_checkpointing_enable)({"use_reentrant": False})
+    _, expected = features_and_gradients(plain, *batch_of([3, 5]))
+    _, found = features_and_gradients(checkpointed.train(), *batch_of([3, 5]))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_pickled_model_works_where_nobody_has_trained(monkeypatch):
+    model = model_of("bert", padding_free=True)
+    data = pickle.dumps(model)
+    for registered in (AttentionInterface, AttentionMaskInterface):
+        monkeypatch.delitem(registered._global_mapping, ATTENTION)
+    torch.testing.assert_close(pickle.loads(data)(*batch_of([3, 5])), model(*batch_of([3, 5])))
 
 
 @pytest.mark.parametrize("window", [None, 4])

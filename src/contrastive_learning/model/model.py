@@ -11,7 +11,14 @@ from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.choices import check_choice
 from contrastive_learning.model.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
-from contrastive_learning.model.packed import Layout, layout_of, leave_out_padding, packed_states, why_padded
+from contrastive_learning.model.packed import (
+    Layout,
+    layout_of,
+    leave_out_padding,
+    packed_states,
+    register_attention,
+    why_padded,
+)
 from contrastive_learning.model.passes import Pass, encode_in_passes
 from contrastive_learning.runtime.precision import full_precision
 
@@ -61,6 +68,11 @@ class ContrastiveQualityModel(nn.Module):
         self.classification_head = nn.Linear(hidden, num_labels)
         nn.init.normal_(self.classification_head.weight, std=0.02)
         nn.init.zeros_(self.classification_head.bias)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if self.padding_free:  # unpickled in another process
+            register_attention()
 
     def forward(
         self,

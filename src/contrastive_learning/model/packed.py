@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ATTENTION = "within_responses"
+PACKAGES = ("transformers", "contrastive_learning")  # whose encoders take a row; other subclasses may not
 KINDS = ("bert", "electra", "modernbert", "roberta", "xlm-roberta")  # model_type: those whose positions we know
 
 
@@ -48,6 +49,8 @@ def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | 
     kind = getattr(config, "model_type", type(encoder).__name__)
     if not isinstance(encoder, PreTrainedModel) or kind not in KINDS or getattr(config, "is_decoder", False):
         return f"an encoder of the kind {kind} (without padding: {', '.join(KINDS)})"
+    if type(encoder).forward.__module__.partition(".")[0] not in PACKAGES:
+        return f"{type(encoder).__name__} has a forward of its own"
     if device.type == "cpu":
         return None
     if device.type != "cuda":
@@ -64,7 +67,15 @@ def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | 
 
 
 def leave_out_padding(encoder: "PreTrainedModel") -> None:
-    """Let `packed_states` call this encoder. Its calls with padded batches give the same as before."""
+    """Let `packed_states` call this encoder, whose attention is ours from then on. Its calls with padded batches give
+    what transformers gives with scaled_dot_product_attention.
+    """
+    register_attention()
+    encoder.set_attn_implementation(ATTENTION)
+
+
+def register_attention() -> None:
+    """Tell transformers, in this process, what ATTENTION names."""
     from transformers import AttentionInterface, AttentionMaskInterface  # with the models, as above
     from transformers.masking_utils import sdpa_mask
 
@@ -72,7 +83,6 @@ def leave_out_padding(encoder: "PreTrainedModel") -> None:
     attend = torch.compiler.disable(attend_within)  # type: ignore[no-untyped-call]
     AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    encoder.set_attn_implementation(ATTENTION)
 
 
 def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Layout | None:
@@ -168,9 +178,11 @@ def _after_last_attention(encoder: Any) -> nn.Module | None:
     if encoder.config.model_type == "modernbert":
         return None
     layer = encoder.encoder.layer[-1]
-    compiled = layer._compiled_call_impl is not None  # it would not see that the hook changes
+    # a compiled layer would not see that the hook changes; checkpointing calls the layer again when the hook is gone
+    if layer._compiled_call_impl is not None or layer.gradient_checkpointing:
+        return None
     output: nn.Module = layer.attention.output
-    return None if compiled else output
+    return output
 
 
 def _window(encoder: Any) -> int | None:
