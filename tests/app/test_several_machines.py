@@ -63,6 +63,7 @@ def test_two_machines_share_a_study_and_its_record(tmp_path, postgres, server):
     server.stop()
     postgres.stop()
     wait_for(lambda: all(left(each, "result.json") == left(each, "checkpoints.json") for each in machines), seconds=200)
+    wait_for(lambda: all("hydra.sweeper.storage: postgresql" in each.errors() for each in processes))  # is away
     postgres.start()
     time.sleep(3)
     server.start()
