@@ -123,7 +123,7 @@ class ContrastiveQualityModel(nn.Module):
 
     def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         if self.pooling == "cls":
-            return states[:, 0]
+            return states[:, 0].clone()  # a view would keep the states of all tokens
         weights = attention_mask.unsqueeze(-1).to(states.dtype)  # [batch, tokens, 1]
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 

@@ -44,7 +44,7 @@ def backward_in_passes(
     with torch.no_grad(), accelerator.autocast():
         for each in passes:
             random_states.append(random_state(accelerator.device))
-            outputs.append(model.encode(*cut(each, *inputs)).clone())  # cls pooling gives a view of all states
+            outputs.append(model.encode(*cut(each, *inputs)))
     pooled = torch.cat(outputs).requires_grad_()
     with accelerator.autocast():
         output = model.judge(pooled[positions(passes).to(pooled.device)], encoder_share=encoder_share)

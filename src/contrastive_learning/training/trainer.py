@@ -105,13 +105,7 @@ class ContrastiveTrainer:
         self.reports_per_epoch = settings.reports_per_epoch(self.steps_per_epoch)
         num_steps = self.steps_per_epoch * settings.epochs
         self._average = weight_average(settings.weight_average, model, num_steps, self.device)  # a copy: before changes
-        self.compiled = settings.compile is True or (
-            settings.compile == "auto"
-            and settings.grad_cache_chunk is None
-            and pays_to_compile(
-                model.encoder, self.device, _num_tokens(train_loader) * settings.views * settings.epochs
-            )
-        )
+        self.compiled = _is_to_compile(settings, model, self.device, train_loader)
         if self.compiled:
             compile_blocks(model.encoder)
         schedule = optimizer(model, num_steps)
@@ -418,7 +412,13 @@ def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:
     return tuple(f"criterion_{index}" for index in range(model.classification_head.out_features))
 
 
-def _num_tokens(loader: Loader) -> int:
-    """Tokens of one pass; 0 if the dataset has no `lengths`."""
+def _is_to_compile(
+    settings: TrainerSettings, model: ContrastiveQualityModel, device: torch.device, loader: Loader
+) -> bool:
+    """With auto, if it pays; not if the dataset does not know its `lengths`."""
+    if settings.compile != "auto":
+        return bool(settings.compile)
     lengths = getattr(getattr(loader, "dataset", None), "lengths", None)
-    return 0 if lengths is None else int(lengths.sum())
+    if lengths is None or settings.grad_cache_chunk is not None:
+        return False
+    return pays_to_compile(model.encoder, device, int(lengths.sum()) * settings.views * settings.epochs)
