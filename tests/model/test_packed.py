@@ -101,6 +101,18 @@ def test_features_and_gradients_are_those_of_the_padded_batch(kind, lengths, poo
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-7, atol=1e-8, msg=name)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("lengths", ["different", "equal"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_padded_batch_is_encoded_as_transformers_does_it(kind, lengths, attention):
+    """To the bit, although our mask is made where it need not ask the device."""
+    model, (input_ids, mask) = model_of(kind, padding_free=False), batch_of(LENGTHS[lengths])
+    model.encoder.set_attn_implementation(attention)
+    states = model.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
+    weights = mask.unsqueeze(-1).double()
+    assert torch.equal(model.encode(input_ids, mask), (states * weights).sum(1) / weights.sum(1))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_differs_from_the_padded_batch_by_its_rounding(kind):
     batch, found = batch_of(LENGTHS["different"]), {}

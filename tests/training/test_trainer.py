@@ -18,6 +18,7 @@ from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks, TrainingPaused
 from contrastive_learning.training.checkpoints import INDEX
+from support.questions import Questions
 from support.small_task import (
     VotedBatches,
     build_trainer,
@@ -335,6 +336,16 @@ def test_embeddings_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_p
     trainer._sampler.set_epoch(0)
     first = next(iter(trainer._sampler))
     assert str(stop.value).endswith(f", in batch 1 of epoch 1, training examples {first[:8]}")
+
+
+@pytest.mark.parametrize(("padding_free", "of_lengths"), [(False, 1), (True, 2)])
+def test_a_step_asks_the_device_nothing_but_its_loss(tmp_path, padding_free, of_lengths):
+    """The others are asked on the CPU: whether a batch has padding, or where its texts end, and one seed per epoch."""
+    changes = {"views": 2, "loss_changes": terms_on_two_views(), "padding_free": padding_free}
+    trainer = build_trainer(tmp_path, **changes)
+    with Questions() as questions:
+        trainer.train_epoch()
+    assert len(questions.asked) == of_lengths * len(trainer.train_loader) + 1
 
 
 def test_a_misspelt_monitor_costs_no_epoch(tmp_path):

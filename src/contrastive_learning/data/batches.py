@@ -1,7 +1,7 @@
 """What training and evaluation read of a batch that a loader yields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -24,6 +24,15 @@ class Batch:
         """Check what a loader yielded. Raises ValueError if votes or labels are missing, or labels not in 0..1."""
         known = batch.get("index"), batch.get("domains")
         return cls(batch["input_ids"], batch["attention_mask"], *votes_of(batch), *known)
+
+    def on(self, device: torch.device) -> Self:
+        """The same on `device`, but for the mask: who asks what it says should not have to wait for a GPU."""
+        moved = {
+            name: column.to(device, non_blocking=device.type == "cuda")
+            for name, column in vars(self).items()
+            if column is not None and name != "attention_mask"
+        }
+        return replace(self, **moved)
 
 
 def votes_of(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,13 @@
 """What the losses on embeddings accept, checked where the values are used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
+
+_put_off: ContextVar[list[Tensor] | None] = ContextVar("put_off", default=None)  # flags, see `checks_put_off`
 
 
 class NotFiniteError(ValueError):
@@ -37,16 +43,39 @@ def check_votes(embeddings: Tensor, yes_votes: Tensor, num_votes: Tensor) -> Non
         )
 
 
+@contextmanager
+def checks_put_off() -> Iterator[list[Tensor]]:
+    """Within it, what a check of values would wait for the device to read is put into a list, and raises nothing.
+
+    The list holds scalars, False for values that are wrong: read them along with the loss, and call the loss again
+    without this, which says what is wrong.
+
+    Example:
+        >>> import torch
+        >>> from contrastive_learning.losses import InstanceLoss
+        >>> with checks_put_off() as fine:
+        ...     loss = InstanceLoss(temperature=0.5)(torch.full((4, 2), torch.nan))
+        >>> fine
+        [tensor(False)]
+    """
+    flags: list[Tensor] = []
+    token = _put_off.set(flags)
+    try:
+        yield flags
+    finally:
+        _put_off.reset(token)
+
+
 def check_norms(norms: Tensor) -> None:
     """norms: [batch, 1]. Waits for the device once."""
-    if not bool(norms.amax() < torch.inf):
+    if not _known_fine(norms.amax() < torch.inf):
         raise _not_finite(norms)
 
 
 def check_norms_and_shares(norms: Tensor, shares: Tensor) -> None:
     """norms: [batch, 1], shares of yes: [batch, criteria]. Waits for the device once: both are read as one flag."""
     wrong_shares = (shares - 0.5).abs() > 0.5
-    if not bool((norms.amax() < torch.inf) & ~wrong_shares.any()):
+    if not _known_fine((norms.amax() < torch.inf) & ~wrong_shares.any()):
         if wrong_shares.any():
             row, criterion = wrong_shares.nonzero()[0].tolist()
             raise ValueError(
@@ -54,6 +83,15 @@ def check_norms_and_shares(norms: Tensor, shares: Tensor) -> None:
                 f"in row {row}, criterion {criterion}"
             )
         raise _not_finite(norms)
+
+
+def _known_fine(flag: Tensor) -> bool:
+    """The flag, or True if it is read later."""
+    flags = _put_off.get()
+    if flags is None:
+        return bool(flag)
+    flags.append(flag)
+    return True
 
 
 def _not_finite(norms: Tensor) -> NotFiniteError:

@@ -59,8 +59,8 @@ def pairs_across(sides: Tensor, domains: Tensor, *, positives_repel: bool) -> Pa
     sides: membership in (no, yes) [batch, criteria, 2]; domains: [batch]. The levels are the sides of each domain. On
     CUDA this waits for the device, as the number of domains in the batch must be known.
     """
-    numbers = torch.unique(domains, return_inverse=True)[1]
-    own_domain = F.one_hot(numbers).to(sides.dtype)[:, None, None]  # [batch, 1, 1, domains]
+    distinct, numbers = torch.unique(domains, return_inverse=True)
+    own_domain = F.one_hot(numbers, len(distinct)).to(sides.dtype)[:, None, None]  # [batch, 1, 1, domains]
     cells = (sides[..., None] * own_domain).flatten(2)  # [batch, criteria, 2 * domains]
     positives = (sides[..., None] * (1 - own_domain)).flatten(2)
     others = sides.flip(-1).repeat_interleave(own_domain.shape[-1], dim=2)  # the other side, in each domain

@@ -15,6 +15,7 @@ from contrastive_learning.model.packed import (
     Layout,
     layout_of,
     leave_out_padding,
+    mask_of_padded,
     packed_states,
     register_attention,
     why_padded,
@@ -110,8 +111,8 @@ class ContrastiveQualityModel(nn.Module):
         if layout is not None:
             states = packed_states(self.encoder, input_ids, layout, only_first=self.pooling == "cls")
             return self._pool_packed(states, layout)
-        attention_mask = attention_mask.to(input_ids.device)
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = mask_of_padded(self.encoder, attention_mask, input_ids.device)
+        states = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
         return self._pool(states, attention_mask)
 
     def judge(self, pooled: Tensor, *, encoder_share: float = 1.0) -> ModelOutput:
@@ -124,7 +125,7 @@ class ContrastiveQualityModel(nn.Module):
     def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0].clone()  # a view would keep the states of all tokens
-        weights = attention_mask.unsqueeze(-1).to(states.dtype)  # [batch, tokens, 1]
+        weights = attention_mask.unsqueeze(-1).to(states)  # [batch, tokens, 1]
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 
     def _pool_packed(self, states: Tensor, layout: Layout) -> Tensor:

@@ -43,6 +43,26 @@ def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | 
 
     On a GPU a few tokens are tried there, and compared with the CPU: some seconds the first time.
     """
+    if (reason := _why_unknown(encoder)) is not None:
+        return reason
+    if device.type == "cpu":
+        return None
+    if device.type != "cuda":
+        return f"torch has no attention over texts of several lengths on {device.type}"
+    config, window = encoder.config, _window(encoder)
+    is_modern = config.model_type == "modernbert"
+    return why_not_on_cuda(
+        config.num_attention_heads,
+        config.hidden_size // config.num_attention_heads,
+        device,
+        dtype,
+        dropout=config.attention_dropout if is_modern else config.attention_probs_dropout_prob,
+        window=None if window is None else window + 1,  # transformers counts without the token itself
+    )
+
+
+def _why_unknown(encoder: Any) -> str | None:
+    """Why we do not know what this encoder does with its inputs; None if we do."""
     from transformers import PreTrainedModel  # with the models, not before: it takes seconds
 
     config = encoder.config
@@ -51,19 +71,20 @@ def why_padded(encoder: Any, device: torch.device, dtype: torch.dtype) -> str | 
         return f"an encoder of the kind {kind} (without padding: {', '.join(KINDS)})"
     if type(encoder).forward.__module__.partition(".")[0] not in PACKAGES:
         return f"{type(encoder).__name__} has a forward of its own"
-    if device.type == "cpu":
+    return None
+
+
+def mask_of_padded(encoder: Any, attention_mask: Tensor, device: torch.device) -> Tensor | None:
+    """What the encoder gets as the mask of a padded batch: what transformers would make of it, without asking `device`
+    whether all tokens are seen. attention_mask: [batch, tokens], best on the CPU, which then knows.
+    """
+    attention = getattr(encoder.config, "_attn_implementation", None)
+    if _window(encoder) is not None or attention not in ("sdpa", ATTENTION) or _why_unknown(encoder) is not None:
+        return _sent(attention_mask, device)
+    if bool(attention_mask.all()):
         return None
-    if device.type != "cuda":
-        return f"torch has no attention over texts of several lengths on {device.type}"
-    window = _window(encoder)
-    return why_not_on_cuda(
-        config.num_attention_heads,
-        config.hidden_size // config.num_attention_heads,
-        device,
-        dtype,
-        dropout=config.attention_dropout if kind == "modernbert" else config.attention_probs_dropout_prob,
-        window=None if window is None else window + 1,  # transformers counts without the token itself
-    )
+    seen = _sent(attention_mask.bool(), device)
+    return seen[:, None, None].expand(-1, 1, seen.shape[1], -1)  # [batch, 1, tokens, tokens]
 
 
 def leave_out_padding(encoder: "PreTrainedModel") -> None:
@@ -199,4 +220,6 @@ def _step(tokens: int) -> int:
 
 def _sent(column: Tensor, device: torch.device) -> Tensor:
     """On `device`; copied to a GPU from pinned memory, without blocking the CPU."""
-    return column.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else column
+    if device.type == "cuda" and column.device.type == "cpu":
+        return column.pin_memory().to(device, non_blocking=True)
+    return column.to(device)

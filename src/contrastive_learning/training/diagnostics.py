@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from contrastive_learning.losses import ContrastiveLoss, JointLoss
+from contrastive_learning.losses.checks import checks_put_off
 from contrastive_learning.samplers.examples import BatchSampler
 from contrastive_learning.training.settings import TrainerSettings
 
@@ -61,9 +62,10 @@ class EpochStatistics:
         """Measure batch `index` if it is one of the evenly spaced ones. `temperature` is that of its step."""
         if self.loss is None or index % self.interval:
             return
-        statistics = self.loss.statistics(
-            embeddings, yes_votes, num_votes, temperature=temperature, views=views, domains=domains
-        )
+        with checks_put_off():  # the step has checked them
+            statistics = self.loss.statistics(
+                embeddings, yes_votes, num_votes, temperature=temperature, views=views, domains=domains
+            )
         for name, values in self.measured.items():
             values.append(statistics[name])
 

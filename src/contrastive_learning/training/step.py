@@ -6,8 +6,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from contrastive_learning.data.batches import Batch
 from contrastive_learning.data.cutoff import Cutoff
 from contrastive_learning.losses import JointLoss, Losses
+from contrastive_learning.losses.checks import checks_put_off
 from contrastive_learning.model.model import ModelOutput
 from contrastive_learning.model.passes import Pass, passes_of
 from contrastive_learning.training.grad_cache import backward_in_passes
@@ -63,14 +64,7 @@ class TrainingStep:
         """
         passes = self._passes(batch)  # before the batch leaves for the device
         second_mask = None if self.cutoff is None else self.cutoff.second_mask(batch, epoch)
-        device = self.accelerator.device
-        send = partial(send_to_device, device=device, non_blocking=device.type == "cuda")
-        sent = send(dict(batch))
-        if self._padding_free:  # it reads lengths from the mask: on the host, without waiting for a GPU
-            sent["attention_mask"] = batch["attention_mask"]
-        else:
-            second_mask = send(second_mask)
-        on_device = repeated(Batch.of(sent), self.settings.views, second_mask)
+        on_device = repeated(Batch.of(batch).on(self.accelerator.device), self.settings.views, second_mask)
         epochs_done = epoch + index / num_batches
         evaluate = partial(self._evaluate, batch=on_device, epochs_done=epochs_done)
         share = self.settings.encoder_share(epochs_done)
@@ -94,7 +88,8 @@ class TrainingStep:
         domains = None if batch.domains is None else gather(batch.domains)
         start = self.loss.temperature
         temperature = None if start is None else self.settings.temperature(start, epochs_done)
-        losses: Losses = self.loss(
+        compute = partial(
+            self.loss,
             logits,
             embeddings,
             *votes,
@@ -103,9 +98,13 @@ class TrainingStep:
             views=self.settings.views,
             domains=domains,
         )
-        # Read the loss (waits for the GPU) before backward: the GPU then runs backward while the CPU prepares the next
+        with checks_put_off() as flags:
+            losses: Losses = compute()
+        # The one time that a step waits for a GPU. Before backward, which it then runs while the CPU prepares the next
         # batch.
-        total_loss = losses.total.item()
+        total_loss, *fine = torch.stack([losses.total.detach(), *(flag.to(losses.total) for flag in flags)]).tolist()
+        if not all(fine):
+            compute()  # raises what is wrong
         if not math.isfinite(total_loss):
             raise FloatingPointError(f"the loss is {total_loss}")
         detached = Losses(*(loss.detach() for loss in losses))
