@@ -110,7 +110,8 @@ def test_a_padded_batch_is_encoded_as_transformers_does_it(kind, lengths, attent
     model.encoder.set_attn_implementation(attention)
     states = model.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
     weights = mask.unsqueeze(-1).double()
-    assert torch.equal(model.encode(input_ids, mask), (states * weights).sum(1) / weights.sum(1))
+    expected = (states * weights).sum(1) / weights.sum(1)  # eager attention in a window makes NaN of padding
+    torch.testing.assert_close(model.encode(input_ids, mask), expected, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
