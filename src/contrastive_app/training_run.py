@@ -141,6 +141,7 @@ class TrainingRun:
                     f"precision {trainer.precision}",
                     *(["no padding"] if model.padding_free else []),
                     *(["compiled"] if trainer.compiled else []),
+                    *(["CUDA graphs"] if model.in_graphs else []),
                 ]
             ),
             *steps_report(trainer.steps_per_epoch, self._parts.settings, self._config.optimizer.lr),

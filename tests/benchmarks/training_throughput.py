@@ -356,7 +356,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="rated responses: a JSONL file or a folder with train.jsonl …")
     parser.add_argument("--model", type=Path, help="a folder whose tokenizer is used")
     parser.add_argument("--prefix", default="", help="what --model wants before each text")
-    parser.add_argument("--compiled", action="store_true", help="also with trainer.compile=true")
+    parser.add_argument("--compiled", action="store_true", help="also with trainer.compile=true and, on a GPU, graphs")
     parser.add_argument("--full-length", type=int, help="tokens of every text, in place of --data")
     parser.add_argument("--examples", type=int, default=512)
     parser.add_argument("--plain-steps", type=int, default=3)
@@ -394,6 +394,9 @@ def main() -> None:
     tokens = TOKENS_PER_PASS[bench.device.type]
     in_passes = bench.ours("supcon", CONTRASTIVE_BATCH, f"trainer.tokens_per_pass={tokens}")
     print_row(f"d. in passes of {tokens} tokens", in_passes, bench, plain)
+    if arguments.compiled and bench.on_gpu:
+        in_graphs = bench.ours("supcon", arguments.batch_size, "trainer.compile=graphs")
+        print_row("d. in CUDA graphs", in_graphs, bench, plain)
     if arguments.compiled:
         print_row("d. compiled", bench.ours("supcon", CONTRASTIVE_BATCH, "trainer.compile=true"), bench, plain)
     print(f"\ncontrastive term at batch {CONTRASTIVE_BATCH}: {bench.contrastive_share(large):.2%} of a step")

@@ -48,7 +48,12 @@ def test_an_epoch_without_a_report_within_it_is_no_silent_wish():
         ({"temperature_end": 0.1}, r"temperature_end has no effect with trainer\.temperature_schedule=constant"),
         ({"report_every": 0}, r"trainer\.report_every must be at least 1, got 0"),
         ({"report_every": 5, "monitor": "test/auroc"}, r"needs a trainer\.monitor on val/, got test/auroc"),
-        ({"compile": "yes"}, r"trainer\.compile must be true, false or auto, got yes"),
+        ({"compile": "yes"}, r"trainer\.compile must be true, false, auto or graphs, got yes"),
+        ({"compile": "graphs", "tokens_per_pass": 8}, r"compile=graphs needs batches of few shapes, each in one pass"),
+        (
+            {"compile": "graphs", "padding_free": True},
+            r"leave trainer\.padding_free and trainer\.tokens_per_pass at null",
+        ),
         ({"grad_cache_chunk": 8, "compile": True}, r"different dropout masks with and without a gradient"),
         ({"grad_cache_chunk": 8, "accumulation_steps": 2}, r"leave trainer\.accumulation_steps at 1, got 2"),
     ],

@@ -18,6 +18,7 @@ from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks, TrainingPaused
 from contrastive_learning.training.checkpoints import INDEX
+from support.gpu import NEEDS_CUDA
 from support.questions import Questions
 from support.small_task import (
     VotedBatches,
@@ -451,6 +452,22 @@ def test_what_is_not_worth_compiling_is_not_compiled(tmp_path):
     trainer = build_trainer(tmp_path, compile="auto")
     assert not trainer.compiled
     assert all(block._compiled_call_impl is None for block in trainer.model.encoder.encoder.layer)
+
+
+def test_cuda_graphs_on_another_device_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="trainer.compile=graphs needs a CUDA device, got cpu; use false or auto"):
+        build_trainer(tmp_path, compile="graphs")
+
+
+@NEEDS_CUDA
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")  # of torch itself while it compiles
+def test_steps_in_cuda_graphs_train_as_plain_ones(tmp_path):
+    plain, graphs = (
+        build_trainer(tmp_path / str(compile), epochs=3, dropout=0.0, device="cuda", compile=compile)
+        for compile in (False, "graphs")
+    )
+    expected = losses_of(plain.fit())
+    torch.testing.assert_close(torch.tensor(losses_of(graphs.fit())), torch.tensor(expected), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow

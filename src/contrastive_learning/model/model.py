@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from contrastive_learning.choices import check_choice
+from contrastive_learning.model.compiling import begin_graphs, compile_blocks
 from contrastive_learning.model.encoders import PackagedEncoder, PretrainedEncoder, ScratchEncoder
 from contrastive_learning.model.packed import (
     Layout,
@@ -61,7 +62,7 @@ class ContrastiveQualityModel(nn.Module):
         self.pooling = check_choice("model.pooling", pooling, POOLINGS)
         self.temperature = temperature
         self.encoder: Any = encoder if encoder is not None else PretrainedEncoder(model_name).encoder(None)
-        self.padding_free = False
+        self.padding_free = self.in_graphs = False
         hidden = _hidden_size(self.encoder)
         self.normalization = _normalization(normalization, hidden)
         self.dropout = nn.Dropout(dropout)
@@ -105,8 +106,15 @@ class ContrastiveQualityModel(nn.Module):
             self.padding_free = True
         return reason
 
+    def compile_encoder(self, *, graphs: bool) -> None:
+        """torch.compile the encoder's blocks, if wanted with CUDA graphs, which need batches with padding."""
+        compile_blocks(self.encoder, graphs=graphs)
+        self.in_graphs = graphs
+
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled encoder states [batch, hidden]."""
+        if self.in_graphs:
+            input_ids, attention_mask = begin_graphs(self.encoder, input_ids, attention_mask)
         layout = layout_of(self.encoder, attention_mask, input_ids.device) if self.padding_free else None
         if layout is not None:
             states = packed_states(self.encoder, input_ids, layout, only_first=self.pooling == "cls")

@@ -26,7 +26,7 @@ class TrainerSettings:
     accumulation_steps: int
     tokens_per_pass: int | None  # tokens per pass of the encoder, see passes.py; None = the whole batch
     grad_cache_chunk: int | None  # rows per pass of the encoder, see grad_cache.py; None = the whole batch
-    compile: bool | str  # torch.compile on the encoder; auto = on a GPU, if it pays, see model/compiling.py
+    compile: bool | str  # torch.compile on the encoder; auto = on a GPU, if it pays; graphs: see model/compiling.py
     lambda_warmup_epochs: float  # all weights of the loss rise linearly from 0 over this many epochs
     encoder_share_warmup_epochs: float  # likewise the part of the contrastive gradient that reaches the encoder
     temperature_schedule: str  # constant, or linear or cosine from loss.temperature to temperature_end
@@ -49,8 +49,7 @@ class TrainerSettings:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
         check_choice("trainer.steadiness", self.steadiness, STEADINESS)
-        if self.compile not in (True, False, "auto"):
-            raise ValueError(f"trainer.compile must be true, false or auto, got {self.compile}")
+        self._check_compile()
         check_choice("trainer.weight_average", self.weight_average, WEIGHT_AVERAGES)
         check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)
         least_values = {
@@ -75,15 +74,24 @@ class TrainerSettings:
         if self.report_every is not None and not self.monitor.startswith("val/"):
             raise ValueError(f"trainer.report_every needs a trainer.monitor on val/, got {self.monitor}")
         self._check_temperature()
-        if self.grad_cache_chunk is not None and self.compile is True:
-            raise ValueError(
-                "trainer.compile=true draws different dropout masks with and without a gradient, but "
-                "trainer.grad_cache_chunk needs equal ones; use only one of them"
-            )
         if self.grad_cache_chunk is not None and self.accumulation_steps > 1:
             raise ValueError(
                 "trainer.grad_cache_chunk makes large batches exact; raise sampler.batch_size and leave "
                 f"trainer.accumulation_steps at 1, got {self.accumulation_steps}"
+            )
+
+    def _check_compile(self) -> None:
+        if self.compile not in (True, False, "auto", "graphs"):
+            raise ValueError(f"trainer.compile must be true, false, auto or graphs, got {self.compile}")
+        if self.grad_cache_chunk is not None and self.compile in (True, "graphs"):
+            raise ValueError(
+                f"trainer.compile={str(self.compile).lower()} draws different dropout masks with and without a "
+                "gradient, but trainer.grad_cache_chunk needs equal ones; use only one of them"
+            )
+        if self.compile == "graphs" and (self.padding_free or self.tokens_per_pass is not None):
+            raise ValueError(
+                "trainer.compile=graphs needs batches of few shapes, each in one pass: leave trainer.padding_free and "
+                "trainer.tokens_per_pass at null"
             )
 
     def _check_temperature(self) -> None:

@@ -16,7 +16,7 @@ from contrastive_learning.data.cutoff import Cutoff, check_share
 from contrastive_learning.judging import MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
-from contrastive_learning.model.compiling import compile_blocks, pays_to_compile
+from contrastive_learning.model.compiling import pays_to_compile
 from contrastive_learning.model.model import ContrastiveQualityModel
 from contrastive_learning.runtime.devices import DTYPES, accelerator, precision_of, random_state, set_random_state
 from contrastive_learning.runtime.interrupts import HeldSignals
@@ -107,7 +107,7 @@ class ContrastiveTrainer:
         self._average = weight_average(settings.weight_average, model, num_steps, self.device)  # a copy: before changes
         self.compiled = _is_to_compile(settings, model, self.device, train_loader)
         if self.compiled:
-            compile_blocks(model.encoder)
+            model.compile_encoder(graphs=settings.compile == "graphs")
         schedule = optimizer(model, num_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
         self.scheduler = schedule[1]
@@ -415,7 +415,9 @@ def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:
 def _is_to_compile(
     settings: TrainerSettings, model: ContrastiveQualityModel, device: torch.device, loader: Loader
 ) -> bool:
-    """With auto, if it pays; not if the dataset does not know its `lengths`."""
+    """With auto, if it pays; not if the dataset does not know its `lengths`. Raises ValueError for graphs on a CPU."""
+    if settings.compile == "graphs" and device.type != "cuda":
+        raise ValueError(f"trainer.compile=graphs needs a CUDA device, got {device.type}; use false or auto")
     if settings.compile != "auto":
         return bool(settings.compile)
     lengths = getattr(getattr(loader, "dataset", None), "lengths", None)
