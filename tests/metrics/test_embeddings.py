@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, silhouette_score
 
 from contrastive_learning.metrics import effective_rank, embedding_metrics
+from contrastive_learning.metrics.embeddings import BLOCK
 
 CRITERIA = ("polite", "specific")
 
@@ -48,9 +49,10 @@ def naive(z, yes_votes, num_votes, neighbours=11):
     return means | {f"silhouette/{name}": value for name, value in zip(CRITERIA, found["silhouette"], strict=True)}
 
 
+@pytest.mark.parametrize("num_responses", [60, BLOCK + 20])
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_agrees_with_loops_over_pairs(missing):
-    case = random_case(missing=missing)
+def test_agrees_with_loops_over_pairs(missing, num_responses):
+    case = random_case(num_responses, missing=missing)
     metrics = measure(*case)
     singular = np.linalg.svd(case[0], compute_uv=False)
     share = singular / singular.sum()
