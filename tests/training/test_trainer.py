@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from contrastive_learning import ContrastiveTrainer
 from contrastive_learning.judging import NeighboursJudge
+from contrastive_learning.model.dropout import QuickDropout
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
 from contrastive_learning.training import Hooks, TrainingPaused
@@ -62,8 +63,9 @@ def test_two_views_add_their_terms_and_log_them(tmp_path):
 
 
 def test_batches_are_padded_on_cpus_only_if_they_are_to_be(tmp_path):
-    found = {free: build_trainer(tmp_path, padding_free=free).model.padding_free for free in (None, True, False)}
-    assert found == {None: True, True: True, False: False}
+    models = {free: build_trainer(tmp_path, padding_free=free).model for free in (None, True, False)}
+    assert {free: model.padding_free for free, model in models.items()} == {None: True, True: True, False: False}
+    assert not any(isinstance(module, QuickDropout) for module in models[False].modules())  # nor another dropout
 
 
 def test_a_cut_off_second_view_is_another_view_and_the_first_stays(tmp_path):

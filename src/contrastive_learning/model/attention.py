@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from contrastive_learning.model.dropout import kept
 from contrastive_learning.runtime.devices import random_state, set_random_state
 from contrastive_learning.runtime.precision import autocast_off, full_precision
 
@@ -168,7 +169,7 @@ class _Dropped(torch.autograd.Function):
         for q, k, v, out in _blocks(runs, *columns, attended):
             scores, near = torch.bmm(q, k.transpose(1, 2)), _near(q, window)  # [texts x heads, length, length]
             weights = (scores if near is None else scores.masked_fill_(~near, -torch.inf)).softmax(-1)
-            dropped = _kept(scores, dropout).mul_(weights)
+            dropped = kept(scores, dropout).mul_(weights)
             torch.bmm(dropped, v, out=out)
             saved += [weights, dropped]
         ctx.save_for_backward(*columns, *saved)
@@ -214,15 +215,6 @@ def _blocks(runs: Runs, *columns: Tensor) -> Iterator[list[Tensor]]:
     parts = zip(*(torch.split(column, sizes) for column in columns), strict=True)
     for (texts, length), part in zip(runs.shapes, parts, strict=False):
         yield [each.view(texts * runs.heads, length, -1) for each in part]
-
-
-def _kept(scores: Tensor, dropout: float) -> Tensor:
-    """1 for scores that dropout keeps, 0 for the others; written over `scores`.
-
-    Each takes 16 random bits: torch's `bernoulli_` takes six times as long, more than the rest of attention.
-    """
-    bits = torch.empty(-(-scores.numel() // 4), dtype=torch.long).random_(-(2**63), None).view(torch.int16)
-    return torch.ge(bits[: scores.numel()].view(scores.shape), round(dropout * 2**16) - 2**15, out=scores)
 
 
 def _near(query: Tensor, window: int | None) -> Tensor | None:

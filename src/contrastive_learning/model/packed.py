@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from contrastive_learning.model.attention import Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
+from contrastive_learning.model.dropout import quicken
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,11 +89,12 @@ def mask_of_padded(encoder: Any, attention_mask: Tensor, device: torch.device) -
 
 
 def leave_out_padding(encoder: "PreTrainedModel") -> None:
-    """Let `packed_states` call this encoder, whose attention is ours from then on. Its calls with padded batches give
-    what transformers gives with scaled_dot_product_attention.
+    """Let `packed_states` call this encoder, whose attention is ours from then on, and its dropout on CPUs. Its calls
+    with padded batches give what transformers gives with scaled_dot_product_attention, but for the dropout masks.
     """
     register_attention()
     encoder.set_attn_implementation(ATTENTION)
+    quicken(encoder)
 
 
 def register_attention() -> None:
