@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -147,8 +148,9 @@ def test_the_legend_counts_few_votes_and_gives_shares_of_many():
 
 def test_colours_follow_the_share_for_any_number_of_votes():
     three, twelve = colours_of(np.array([1, 3]), np.array([3, 3])), colours_of(np.array([4, 12]), np.array([12, 12]))
-    assert three == twelve
-    assert colours_of(np.array([0]), np.array([0])) == ["#bdbdbd"]
+    assert three.tolist() == twelve.tolist()
+    assert three.tolist() == [list(to_rgba(ANCHORS[number])) for number in (1, 3)]
+    assert [to_hex(colour) for colour in colours_of(np.array([0, 3]), np.array([0, 3]))] == ["#bdbdbd", ANCHORS[3]]
 
 
 def test_borderline_votes_lie_on_top_and_below_them_the_rare_ones():

@@ -6,10 +6,10 @@ Borderline responses are pale, with a dark rim.
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
 from numpy.typing import NDArray
 
-from contrastive_learning.pictures.shown import IntArray, vote_shares
+from contrastive_learning.pictures.shown import FloatArray, IntArray, vote_shares
 
 ANCHORS = ("#b34700", "#f2a65a", "#7db8e8", "#174f8f")  # at shares 0, 1/3, 2/3, 1
 NO_VOTES = "#bdbdbd"
@@ -23,11 +23,15 @@ class LegendEntry(NamedTuple):
     borderline: bool
 
 
-def colours_of(yes_votes: IntArray, num_votes: IntArray) -> list[tuple[float, ...] | str]:
-    """The colour of each response from its votes on one criterion [responses]."""
-    shares = vote_shares(yes_votes, num_votes)
-    colours = {share: SHARES(share) for share in np.unique(shares[num_votes > 0]).tolist()}  # few: a look-up takes long
-    return [NO_VOTES if num == 0 else colours[share] for share, num in zip(shares.tolist(), num_votes, strict=True)]
+def colours_of(yes_votes: IntArray, num_votes: IntArray) -> FloatArray:
+    """The colour of each response from its votes on one criterion [responses]; red, green, blue, alpha [responses, 4].
+
+    >>> colours_of(np.array([3]), np.array([3])).round(2).tolist()
+    [[0.09, 0.31, 0.56, 1.0]]
+    """
+    shares, place = np.unique(np.nan_to_num(vote_shares(yes_votes, num_votes), nan=-1), return_inverse=True)
+    colours = [NO_VOTES if share < 0 else SHARES(share) for share in shares.tolist()]
+    return to_rgba_array(colours)[place]
 
 
 def legend(num_votes: IntArray) -> list[LegendEntry]:

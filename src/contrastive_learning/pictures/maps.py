@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -28,6 +29,7 @@ ASPECT = 1.5  # width to height of a map
 STEPS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)  # few, so that similar runs have the same scale
 ALIGNMENT = "turned to match the votes: up = more yes votes, in every run"
 INK, FAINT, FRAME = "#1a1a1a", "#5f5f5f", "#c8c8c8"
+RIMS = to_rgba_array(["white", INK])  # as arrays, like all colours of points: names and tuples are read one by one
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,11 @@ class _Page:
             order = drawing_order(yes, num)
             share = shown.points_of(name)[order] / (ASPECT * half, -half)  # of half the width, height; down is positive
             places.append((left, upper) + (share + 1) / 2 * (width, height))
-            colours += list(colours_of(yes[order], num[order]))
-            rims += ["white" if plain else INK for plain in ~borderline(yes[order], num[order])]
+            colours.append(colours_of(yes[order], num[order]))
+            rims.append(RIMS[borderline(yes[order], num[order]).astype(int)])
         x, y = np.concatenate(places).T
-        axes.scatter(x, y, s=7, c=colours, linewidths=7**0.5 / 8, edgecolors=rims)
+        edges: Any = np.concatenate(rims)  # matplotlib's types leave out arrays
+        axes.scatter(x, y, s=7, c=np.concatenate(colours), linewidths=7**0.5 / 8, edgecolors=edges)
 
     def scatter(
         self,
@@ -211,7 +214,7 @@ class _Page:
         order = drawing_order(yes, num)
         colours = colours_of(yes[order], num[order])
         x, y = shown.points_of(criterion)[order].T
-        rims = ["white" if plain else INK for plain in ~borderline(yes[order], num[order])]
+        rims = RIMS[borderline(yes[order], num[order]).astype(int)]
         axes.scatter(x, y, s=size, c=colours, alpha=alpha, linewidths=size**0.5 / 8, edgecolors=rims)
         _scale_bar(axes, half / 4)
 
