@@ -38,6 +38,15 @@ def test_padding_prints_each_form():
 
 @nightly
 @pytest.mark.slow
+def test_loss_curves_compare_each_form_with_the_padded_one():
+    out = run("loss_curves.py", "--steps=20", "--seeds=2", "--threads=1", "data.train_examples=160")
+    rows = re.findall(r"^(.{24}) +[\d.]+ +[\d.]+ +([\d.]+) +([+-][\d.]+)  (yes|no)$", out, re.MULTILINE)
+    assert [name.strip() for name, *_ in rows][::2] == ["padded, fp32", "without padding, fp32"]
+    assert rows[0][1:] == ("0.0000", "+0.0000", "yes")
+
+
+@nightly
+@pytest.mark.slow
 def test_large_batch_prints_loss_and_memory():
     shape = ("--layers=1", "--hidden=32", "--batch-size=64", "--chunk=16", "--tokens=8", "--vocabulary=100")
     out = run("large_batch.py", *shape)
