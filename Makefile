@@ -11,7 +11,7 @@ STUDY ?= temperature_lambda
 ARGS ?=
 WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help install train sweep data judge sync test test-fast coverage lint format bench ui clean
+.PHONY: help install train sweep data judge sync test test-fast coverage lint format bench bench-gpu ui clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,15 @@ bench: $(TOOLS)  ## the measured comparisons, half an hour; close other programs
 	$(BIN)/python tests/benchmarks/serving.py
 	$(BIN)/python tests/benchmarks/waiting_threads.py
 	$(BIN)/python tests/benchmarks/scaling.py
+
+bench-gpu: $(TOOLS)  ## what only a GPU can tell, a quarter of an hour; each part runs, whatever the one before came to
+	-$(BIN)/python -m pytest -m "not slow" tests/losses tests/model tests/training -k "gpu or cuda or kernel or device"
+	-$(BIN)/python tests/benchmarks/contrastive_memory_and_time.py --only-gpu
+	-$(BIN)/python tests/benchmarks/training_throughput.py --hidden 768 --full-length 128 --examples 8192 --compiled
+	-$(BIN)/python tests/benchmarks/training_throughput.py --hidden 768 --full-length 128 --examples 8192 --batch-size 256
+	-$(BIN)/python tests/benchmarks/padding.py --hidden 768 --batch-size 256 --examples 4096 --eval-batch-size 1024
+	-$(BIN)/python tests/benchmarks/large_batch.py
+	-$(BIN)/python tests/benchmarks/loss_curves.py
 
 ui: $(INSTALLED)  ## the MLflow UI on http://127.0.0.1:5000, opened at the latest sweep: make ui PORT=5001
 	$(BIN)/python -m src.ui --port $(or $(PORT),5000)

@@ -139,7 +139,7 @@ class Bench:
                 loss.item()
         return spent()
 
-    def transformers_trainer(self, batch_size: int) -> Spent:
+    def transformers_trainer(self, batch_size: int, *, compiled: bool = False) -> Spent:
         config = self.bert_config(num_labels=len(self.data.criteria), problem_type="multi_label_classification")
         batches = [self.train.collate([row]) for row in range(len(self.train))]
         shares = [batch["yes_votes"][0] / batch["num_votes"][0].clamp_min(1) for batch in batches]
@@ -157,7 +157,9 @@ class Bench:
 
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
-                train_sampling_strategy="group_by_length", **self._of_transformers(folder, batch_size)
+                train_sampling_strategy="group_by_length",
+                torch_compile=compiled,
+                **self._of_transformers(folder, batch_size),
             )
             trainer = Trainer(BertForSequenceClassification(config), arguments, collate, rows)
             return self._trained(trainer, padded)
@@ -356,7 +358,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="rated responses: a JSONL file or a folder with train.jsonl …")
     parser.add_argument("--model", type=Path, help="a folder whose tokenizer is used")
     parser.add_argument("--prefix", default="", help="what --model wants before each text")
-    parser.add_argument("--compiled", action="store_true", help="also with trainer.compile=true and, on a GPU, graphs")
+    parser.add_argument("--compiled", action="store_true", help="also transformers.Trainer and ours with torch.compile")
     parser.add_argument("--full-length", type=int, help="tokens of every text, in place of --data")
     parser.add_argument("--examples", type=int, default=512)
     parser.add_argument("--plain-steps", type=int, default=3)
@@ -382,6 +384,9 @@ def main() -> None:
     plain = bench.plain()
     print_row(f"a. padded to {bench.max_length}, fp32, AdamW", plain, bench, plain)
     print_row("b. transformers.Trainer, BCE", bench.transformers_trainer(arguments.batch_size), bench, plain)
+    if arguments.compiled:
+        spent = bench.transformers_trainer(arguments.batch_size, compiled=True)
+        print_row("b. the same, compiled", spent, bench, plain)
     if find_spec("sentence_transformers") and find_spec("datasets"):
         spent = bench.sentence_transformers_trainer(arguments.batch_size)
         print_row("b. sentence-transformers", spent, bench, plain)
