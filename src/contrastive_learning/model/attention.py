@@ -194,7 +194,7 @@ class _Dropped(torch.autograd.Function):
 
 def _by_head(row: Tensor, runs: Runs) -> Tensor:
     """[tokens, heads, dim] in the order of `Runs.by_head`, float32 or float64: [tokens x heads, dim]."""
-    return full_precision(row).reshape(-1, row.shape[-1]).index_select(0, runs.by_head[0])
+    return full_precision(row.reshape(-1, row.shape[-1]).index_select(0, runs.by_head[0]))  # moved while it is small
 
 
 def _rest_zero(like: Tensor, runs: Runs) -> Tensor:
@@ -206,7 +206,7 @@ def _rest_zero(like: Tensor, runs: Runs) -> Tensor:
 
 def _in_row(parts: Tensor, runs: Runs, dtype: torch.dtype) -> Tensor:
     """What `_by_head` was given."""
-    return parts.index_select(0, runs.by_head[1]).view(-1, runs.heads, parts.shape[-1]).to(dtype)
+    return parts.to(dtype).index_select(0, runs.by_head[1]).view(-1, runs.heads, parts.shape[-1])
 
 
 def _blocks(runs: Runs, *columns: Tensor) -> Iterator[list[Tensor]]:
