@@ -16,20 +16,19 @@ from contrastive_learning.data.cutoff import Cutoff, check_share
 from contrastive_learning.judging import MixedJudge
 from contrastive_learning.losses import JointLoss, NotFiniteError
 from contrastive_learning.metrics.evaluation import Evaluation, predict
-from contrastive_learning.model.compiling import pays_to_compile
 from contrastive_learning.model.model import ContrastiveQualityModel
-from contrastive_learning.runtime.devices import DTYPES, accelerator, precision_of, random_state, set_random_state
+from contrastive_learning.runtime.devices import random_state, set_random_state
 from contrastive_learning.runtime.interrupts import HeldSignals
-from contrastive_learning.runtime.processes import check_shardable, num_processes, rank
+from contrastive_learning.runtime.processes import num_processes, rank
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
-from contrastive_learning.training.averages import weight_average
 from contrastive_learning.training.checkpoints import delete_checkpoints
 from contrastive_learning.training.context import Loader, Metrics, Report, RunContext, TrainingPaused
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
 from contrastive_learning.training.evaluator import Evaluator, check_monitor
+from contrastive_learning.training.prepared import prepared
 from contrastive_learning.training.progress import TrainingProgress
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.state import TrainingState
@@ -89,28 +88,23 @@ class ContrastiveTrainer:
         loss.check_views(settings.views)
         if cutoff is not None:
             check_share(cutoff.share, settings.views)
-        self.accelerator = accelerator(str(device), settings.precision)
-        self.device = self.accelerator.device
-        self.precision = precision_of(self.accelerator)
-        self.padded_because: str | None = None  # why batches are padded although the settings want none
-        on_cpu = self.device.type == "cpu"  # the GPU's kernels have not been timed yet
-        if settings.padding_free or (settings.padding_free is None and on_cpu):
-            self.padded_because = model.leave_out_padding(self.device, DTYPES[self.precision])
-        check_shardable(model)
+        self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
+        self.reports_per_epoch = settings.reports_per_epoch(self.steps_per_epoch)
+        ready = prepared(
+            model,
+            settings,
+            optimizer,
+            device=str(device),
+            num_steps=self.steps_per_epoch * settings.epochs,
+            num_tokens=_num_tokens(train_loader, settings),
+        )
+        self.accelerator, self.device, self.precision = ready.accelerator, ready.accelerator.device, ready.precision
+        self.model, self.optimizer, self.scheduler = ready.model, ready.optimizer, ready.scheduler
+        self.padded_because, self.compiled, self._average = ready.padded_because, ready.compiled, ready.average
         self._judged_batches = judged_only(train_loader)  # type: ignore[arg-type]  # of all processes
         self._sampler: Any = getattr(train_loader, "batch_sampler", None)
         if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
-        self.steps_per_epoch = math.ceil(len(train_loader) / settings.accumulation_steps)  # type: ignore[arg-type]
-        self.reports_per_epoch = settings.reports_per_epoch(self.steps_per_epoch)
-        num_steps = self.steps_per_epoch * settings.epochs
-        self._average = weight_average(settings.weight_average, model, num_steps, self.device)  # a copy: before changes
-        self.compiled = _is_to_compile(settings, model, self.device, train_loader)
-        if self.compiled:
-            model.compile_encoder(graphs=settings.compile == "graphs")
-        schedule = optimizer(model, num_steps)
-        self.model, self.optimizer = self.accelerator.prepare(model, schedule[0])
-        self.scheduler = schedule[1]
         self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler, self._average)
         self._step = TrainingStep(
             self.model,
@@ -412,15 +406,7 @@ def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:
     return tuple(f"criterion_{index}" for index in range(model.classification_head.out_features))
 
 
-def _is_to_compile(
-    settings: TrainerSettings, model: ContrastiveQualityModel, device: torch.device, loader: Loader
-) -> bool:
-    """With auto, if it pays; not if the dataset does not know its `lengths`. Raises ValueError for graphs on a CPU."""
-    if settings.compile == "graphs" and device.type != "cuda":
-        raise ValueError(f"trainer.compile=graphs needs a CUDA device, got {device.type}; use false or auto")
-    if settings.compile != "auto":
-        return bool(settings.compile)
+def _num_tokens(loader: Loader, settings: TrainerSettings) -> int | None:
+    """Tokens of all epochs; None if the dataset does not know its `lengths`."""
     lengths = getattr(getattr(loader, "dataset", None), "lengths", None)
-    if lengths is None or settings.grad_cache_chunk is not None:
-        return False
-    return pays_to_compile(model.encoder, device, int(lengths.sum()) * settings.views * settings.epochs)
+    return None if lengths is None else int(lengths.sum()) * settings.views * settings.epochs
