@@ -22,6 +22,7 @@ from contrastive_learning.model.packed import (
     why_padded,
 )
 from contrastive_learning.model.passes import Pass, encode_in_passes
+from contrastive_learning.runtime.devices import sent
 from contrastive_learning.runtime.precision import full_precision
 
 POOLINGS = ("cls", "mean")
@@ -133,7 +134,7 @@ class ContrastiveQualityModel(nn.Module):
     def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0].clone()  # a view would keep the states of all tokens
-        weights = attention_mask.unsqueeze(-1).to(states)  # [batch, tokens, 1]
+        weights = sent(attention_mask, states.device).unsqueeze(-1).to(states.dtype)  # [batch, tokens, 1]
         return (states * weights).sum(1) / weights.sum(1).clamp_min(1)
 
     def _pool_packed(self, states: Tensor, layout: Layout) -> Tensor:

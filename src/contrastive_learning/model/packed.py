@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from contrastive_learning.model.attention import Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 from contrastive_learning.model.dropout import quicken
+from contrastive_learning.runtime.devices import sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,10 +82,10 @@ def mask_of_padded(encoder: Any, attention_mask: Tensor, device: torch.device) -
     """
     attention = getattr(encoder.config, "_attn_implementation", None)
     if _window(encoder) is not None or attention not in ("sdpa", ATTENTION) or _why_unknown(encoder) is not None:
-        return _sent(attention_mask, device)
+        return sent(attention_mask, device)
     if bool(attention_mask.all()):
         return None
-    seen = _sent(attention_mask.bool(), device)
+    seen = sent(attention_mask.bool(), device)
     return seen[:, None, None].expand(-1, 1, seen.shape[1], -1)  # [batch, 1, tokens, tokens]
 
 
@@ -126,7 +127,7 @@ def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Lay
     if device.type == "cpu":
         index = F.pad(index, (0, -len(index) % _step(len(index))))
     starts = F.pad(lengths.cumsum(0), (1, 0)).int()
-    index, starts, places = (_sent(each, device) for each in (index, starts, order.argsort()))
+    index, starts, places = (sent(each, device) for each in (index, starts, order.argsort()))
     runs = Runs(lengths.tolist(), encoder.config.num_attention_heads, len(index))
     return Layout(index, lengths.tolist(), starts, places, runs)
 
@@ -218,10 +219,3 @@ def _step(tokens: int) -> int:
     number of tokens, which takes longer than the step of a small encoder, and keeps that of about a hundred.
     """
     return 1 << max(0, tokens.bit_length() - 6)
-
-
-def _sent(column: Tensor, device: torch.device) -> Tensor:
-    """On `device`; copied to a GPU from pinned memory, without blocking the CPU."""
-    if device.type == "cuda" and column.device.type == "cpu":
-        return column.pin_memory().to(device, non_blocking=True)
-    return column.to(device)

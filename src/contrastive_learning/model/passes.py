@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from contrastive_learning.runtime.devices import sent
+
 
 class Pass(NamedTuple):
     rows: Tensor  # [rows], which of the batch
@@ -42,12 +44,12 @@ def encode_in_passes(
     input_ids, attention_mask: [batch, tokens], padded on the right.
     """
     pooled = [encode(*cut(each, input_ids, attention_mask)) for each in passes]
-    return torch.cat(pooled)[positions(passes).to(input_ids.device)]
+    return torch.cat(pooled)[sent(positions(passes), input_ids.device)]
 
 
 def cut(each: Pass, *columns: Tensor) -> list[Tensor]:
     """The rows of a pass, without the padding that it does not need: [rows, tokens] each."""
-    return [column[each.rows.to(column.device), : each.num_tokens] for column in columns]
+    return [column[sent(each.rows, column.device), : each.num_tokens] for column in columns]
 
 
 def positions(passes: Sequence[Pass]) -> Tensor:

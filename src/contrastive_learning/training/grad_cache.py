@@ -18,7 +18,7 @@ from torch import Tensor
 from contrastive_learning.data.batches import Batch
 from contrastive_learning.model.model import ContrastiveQualityModel, ModelOutput
 from contrastive_learning.model.passes import Pass, cut, positions
-from contrastive_learning.runtime.devices import random_state, set_random_state
+from contrastive_learning.runtime.devices import random_state, sent, set_random_state
 from contrastive_learning.runtime.processes import num_processes
 
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ def backward_in_passes(
             outputs.append(model.encode(*cut(each, *inputs)))
     pooled = torch.cat(outputs).requires_grad_()
     with accelerator.autocast():
-        output = model.judge(pooled[positions(passes).to(pooled.device)], encoder_share=encoder_share)
+        output = model.judge(pooled[sent(positions(passes), pooled.device)], encoder_share=encoder_share)
     total, result = evaluate(output)
     accelerator.backward(total)  # scaled under fp16, and the gradients below with it
     after = random_state(accelerator.device)
