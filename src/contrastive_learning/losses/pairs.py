@@ -14,6 +14,7 @@ from torch import Tensor
 
 from contrastive_learning.losses.pullbacks import Pullback
 from contrastive_learning.losses.streamed import Denominator
+from contrastive_learning.losses.weights import constant
 
 SAME_SHARE = 1e-5  # differences of shares that rounding makes: those of votes differ more, or not at all
 Table = Sequence[Sequence[float]]  # [anchor level][key level]
@@ -174,4 +175,4 @@ def _by_table(membership: Tensor, table: Table) -> Tensor:
     """membership . table, without a product if the table is the identity."""
     if all(weight == (row == column) for row, weights in enumerate(table) for column, weight in enumerate(weights)):
         return membership
-    return membership @ membership.new_tensor(table)
+    return membership @ constant(tuple(map(tuple, table)), membership.dtype, membership.device)

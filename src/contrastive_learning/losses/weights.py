@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,4 +35,11 @@ def criterion_tensor(name: str, weights: Sequence[float], values: Tensor) -> Ten
         raise ValueError(
             f"{name} must have one weight per criterion, got {len(weights)} for {values.shape[-1]} criteria"
         )
-    return torch.tensor(weights, dtype=values.dtype, device=values.device)
+    return constant(tuple(weights), values.dtype, values.device)
+
+
+@cache
+def constant(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The numbers, or tuples of numbers, as a tensor, not to be changed: made once, as each copy waits for a GPU."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
