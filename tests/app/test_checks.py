@@ -16,7 +16,7 @@ from contrastive_app.sweep_checks import preflight
 from optuna_sweep.errors import SweepError
 from optuna_sweep.study.ledger import open_ledger, open_patiently
 from optuna_sweep.study.storage import storage_lock
-from support.commands import ROOT, run, runs, train
+from support.commands import ONE_THREAD, ROOT, run, runs, train
 from support.ports import free_port
 
 TINY = ["trainer.epochs=1", "trainer.precision=fp32", "model.encoder.hidden_size=32", "model.encoder.vocab_size=400"]
@@ -175,7 +175,7 @@ def test_no_password_is_printed_recorded_or_left_in_a_file(tmp_path, postgres):
     store = postgres.url.replace("tester@", "tester:hid%2Fden@")
     write_votes(tmp_path / "votes")
     options = ["data=votes", "data.path=votes", *TINY, f"tracking.uri={store}", f"hydra.sweeper.storage={studies}"]
-    done = train(tmp_path, "-m", "loss.temperature=0.1,0.2", "hydra.sweeper.n_trials=1", *options)
+    done = train(tmp_path, "-m", "loss.temperature=0.1,0.2", "hydra.sweeper.n_trials=1", ONE_THREAD, *options)
     printed = done.stdout + done.stderr
     client = MlflowClient(tracking_uri=store)
     experiment = client.get_experiment_by_name("contrastive-quality").experiment_id

@@ -8,13 +8,13 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from support.commands import NIGHTLY, SMALL, TRAIN, provide_store, runs, wait_while_running
+from support.commands import NIGHTLY, ONE_THREAD, SMALL, TRAIN, provide_store, runs, wait_while_running
 from support.commands import start as start_command
 from support.sweeps import wait_for
 
 SWEEP = ["-m", *SMALL, "loss.temperature=interval(0.1,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
 SWEEP += ["hydra/sweeper/sampler=random", "hydra.launcher.num_slots=1", "trainer.epochs=4", "tracking.log_model=false"]
-SWEEP += ["tracking.system_metrics=false", "hydra.sweeper.report=null"]
+SWEEP += ["tracking.system_metrics=false", "hydra.sweeper.report=null", ONE_THREAD]
 ENDS = [(signal.SIGKILL, 1), (signal.SIGTERM, 2), *([(signal.SIGTERM, 1)] if NIGHTLY else [])]
 
 

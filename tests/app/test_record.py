@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from support.chromium import needs_chromium, page  # noqa: F401  a fixture
+from support.commands import ONE_THREAD
 from support.servers import MlflowServer
 from support.sweeps import Sweeps
 
@@ -24,6 +25,7 @@ SMALL = (
     "model.encoder.vocab_size=800",
     "trainer.epochs=1",
     "hydra.launcher.num_slots=1",
+    ONE_THREAD,
 )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import SMALL, TRAIN, provide_store, run
+from support.commands import ONE_THREAD, SMALL, TRAIN, provide_store, run
 from support.sweeps import Sweeps
 
 
@@ -20,7 +20,7 @@ def test_only_the_store_that_is_named_is_used_and_registered_in(tmp_path):
     champion = client.get_model_version_by_alias("judge", "champion")
     assert (champion.version, champion.run_id) == (1, recorded.info.run_id)
 
-    sweep = ("-m", "loss.temperature=0.05,0.1", "hydra.sweeper.study_name=s")
+    sweep = ("-m", "loss.temperature=0.05,0.1", "hydra.sweeper.study_name=s", ONE_THREAD)
     done = run(*TRAIN, *sweep, *SMALL, *store, "trainer.epochs=1", cwd=tmp_path, check=True, **foreign)
     assert "Registered: models:/judge/2, also models:/judge@champion" in done.stdout
     champion = client.get_model_version_by_alias("judge", "champion")

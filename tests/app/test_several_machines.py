@@ -11,11 +11,11 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_stores import check_store
-from support.commands import typed
+from support.commands import ONE_THREAD, typed
 from support.servers import MlflowServer
 from support.sweeps import ROOT, Sweeps, wait_for
 
-SMALL = ["data.source.test_size=48", "model.encoder.hidden_size=32", "model.encoder.vocab_size=800"]
+SMALL = [ONE_THREAD, "data.source.test_size=48", "model.encoder.hidden_size=32", "model.encoder.vocab_size=800"]
 SMALL += ["model.encoder.num_layers=1", "data.max_length=32", "trainer.steadiness=never"]
 SMALL += [f"data.source.{split}_size=64" for split in ("train", "valid", "test_ood")]
 TRIALS = 4

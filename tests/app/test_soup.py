@@ -8,11 +8,11 @@ from mlflow import MlflowClient
 
 from contrastive_app.judge.models import find_judge
 from contrastive_app.judge.origin import origin_of
-from support.commands import SMALL, provide_store
+from support.commands import ONE_THREAD, SMALL, provide_store
 from support.sweeps import Sweeps
 
 STUDY = ("-m", "optimizer.eps=1e-8,1.0001e-8", "hydra.sweeper.study_name=s", "hydra.sweeper.soup=greedy")
-FAST = ("trainer.epochs=1", "trainer.steadiness=never", "tracking.system_metrics=false", "tracking.register=judge")
+FAST = (ONE_THREAD, "trainer.epochs=1", "tracking.system_metrics=false", "tracking.register=judge")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import provide_store
+from support.commands import ONE_THREAD, provide_store
 from support.sweeps import ROOT, Sweeps
 
 STUDIES = sorted(file.stem for file in (ROOT / "sweeps").glob("*.yaml"))
@@ -44,7 +44,7 @@ def test_a_glob_stands_for_choices_of_a_group(tmp_path):
 def test_a_study_of_the_real_model(tmp_path):
     sweeps = Sweeps(tmp_path)
     prune = ("trainer.epochs=3", "hydra.sweeper.n_trials=3", "tracking.log_model=false", "trainer.steadiness=never")
-    prune += ("model.encoder.num_layers=1", "data.max_length=32")
+    prune += ("model.encoder.num_layers=1", "data.max_length=32", ONE_THREAD)
     provide_store(tmp_path)
     sweeps.run(*study("smoke"), *prune, app="src.train")
     states = sweeps.states("smoke")
@@ -115,7 +115,7 @@ def test_two_objectives_of_the_real_model(tmp_path):
     sweeps = Sweeps(tmp_path)
     small = [f"data.source.{split}_size=48" for split in ("train", "valid", "test", "test_ood")]
     small += ["model.encoder.hidden_size=32", "model.encoder.vocab_size=800", "trainer.epochs=1"]
-    small += ["model.encoder.num_layers=1", "data.max_length=32"]
+    small += ["model.encoder.num_layers=1", "data.max_length=32", ONE_THREAD]
     small += ["tracking.log_model=false", "tracking.system_metrics=false"]
     small += ["optimizer.lr=1e-9", "optimizer.head_lr=1e-9", "trainer.lambda_warmup_epochs=0"]  # none leaves its start
     provide_store(tmp_path)

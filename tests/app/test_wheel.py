@@ -12,7 +12,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from support.commands import ROOT, SMALL
+from support.commands import ONE_THREAD, ROOT, SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def swept(installed, tmp_path_factory):
     """A folder in somebody's own git repository, in which a study was started by its name only."""
     folder = tmp_path_factory.mktemp("empty")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
-    small = [*SMALL, "trainer.epochs=1", "hydra.sweeper.n_trials=1", "tracking.register=judge"]
+    small = [*SMALL, ONE_THREAD, "trainer.epochs=1", "hydra.sweeper.n_trials=1", "tracking.register=judge"]
     told = installed.run(folder, "contrastive-train", "--config-name", "smoke", *small)
     assert "INFO mlflow" not in told  # it made its store
     return folder

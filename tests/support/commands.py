@@ -37,6 +37,7 @@ SMALL = [
     "trainer.epochs=2",
     "trainer.steadiness=never",
 ]
+ONE_THREAD = "hydra.launcher.threads_per_trial=1"  # two that wait for each other take a trial twice the CPU time
 IMPORTABLE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
 ENVIRONMENT = IMPORTABLE | {"CUDA_VISIBLE_DEVICES": ""}
 TRAIN = ("-m", "src.train")
