@@ -197,7 +197,7 @@ class TrainingRun:
             metrics, evaluations, epoch = self._trainer.result()
         return Result(metrics, evaluations, epoch, objectives_of(metrics, self._names))
 
-    # the trainer calls these five within `fit`
+    # the trainer calls these five within `fit`, `_picture` in a thread of its own: before the epoch's checkpoint
 
     def _picture(self, evaluations: Mapping[str, Evaluation], metrics: Mapping[str, float], epoch: int) -> None:
         if epoch == 0:

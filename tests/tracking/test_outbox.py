@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import traceback
+from threading import Thread
 
 import pytest
 import sqlalchemy
@@ -75,6 +76,25 @@ def test_what_is_refused_is_raised_and_does_not_stop_the_rest(tmp_path):
         outbox.put("nonsense")
     outbox.put("log", step=1)
     assert post.taken == [("log", {"step": 1})]
+
+
+def test_a_call_of_another_thread_waits_for_its_turn(tmp_path):
+    """It comes while the first is being sent, and sends neither that again nor itself before it."""
+    taken, other = [], []
+
+    def send(call, arguments):
+        taken.append(arguments["step"])
+        if not other:
+            other.append(Thread(target=outbox.put, args=("log",), kwargs={"step": 2}))
+            other[0].start()
+            other[0].join(0.5)
+
+    outbox = Outbox(tmp_path / "outbox.jsonl", send, lambda error: False)
+    outbox.put("log", step=1)
+    other[0].join()
+    outbox.close()
+    assert taken == [1, 2]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

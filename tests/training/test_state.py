@@ -26,12 +26,21 @@ def train(state, steps):
         state.optimizer.zero_grad()
 
 
-def test_training_continues_as_if_it_had_not_been_saved(tmp_path):
-    """Weights, moments, learning rate and the random inputs are those of five steps without a break."""
+@pytest.mark.parametrize("copied", [False, True])
+def test_training_continues_as_if_it_had_not_been_saved(tmp_path, copied):
+    """Weights, moments, learning rate and the random inputs are those of five steps without a break.
+
+    What is copied may be written when training is further on.
+    """
     saved = state_of(3)
     saved.note_random_states()
-    saved.save(tmp_path, "epoch_001", {"epoch": 1, "best": [1, 0.5]}, best=True)
-    train(saved, 2)
+    save = saved.saving(tmp_path, "epoch_001", {"epoch": 1, "best": [1, 0.5]}, best=True, copied=copied)
+    if copied:
+        train(saved, 2)
+        save()
+    else:
+        save()
+        train(saved, 2)
     loaded = state_of(0)
     torch.rand(7)
     assert loaded.load(tmp_path) == {"epoch": 1, "best": [1, 0.5]}
@@ -43,9 +52,9 @@ def test_training_continues_as_if_it_had_not_been_saved(tmp_path):
 def test_the_best_weights_are_not_those_of_the_last_checkpoint(tmp_path):
     state = state_of(1)
     best = state.model.weight.detach().clone()
-    state.save(tmp_path, "epoch_001", {}, best=True)
+    state.saving(tmp_path, "epoch_001", {}, best=True)()
     train(state, 1)
-    state.save(tmp_path, "epoch_002", {}, best=False)
+    state.saving(tmp_path, "epoch_002", {}, best=False)()
     state.load_best_weights(tmp_path)
     assert torch.equal(state.model.weight, best)
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, v
         if interrupted.epoch == (2 if moment == "in a step" else 3) and event[0] in (3, "in the evaluation"):
             signal.raise_signal(signal.SIGINT)
 
-    hooks = Hooks(on_step=tell) if moment == "in a step" else Hooks(on_evaluation=lambda *_: tell(moment))
+    hooks = Hooks(on_step=tell) if moment == "in a step" else Hooks(log=lambda *_: tell(moment))
     interrupted = build_trainer(tmp_path / "parts", hooks=hooks, **changes)
     with pytest.raises(KeyboardInterrupt):
         interrupted.fit()
@@ -189,6 +190,54 @@ def test_a_signal_in_mid_epoch_changes_no_bit_of_the_result(tmp_path, sampler, v
     assert losses_of(resumed.fit()) == expected[2:]
     assert last_weights(tmp_path / "parts") == last_weights(tmp_path / "whole")
     assert resumed.best == whole.best
+
+
+def test_checkpoints_written_beside_the_next_epoch_change_no_bit_of_the_result(tmp_path):
+    """The checkpoint of an epoch is held back until the next one has made three steps; a run that is killed in the
+    third epoch resumes from that of the second.
+    """
+    whole = build_trainer(tmp_path / "whole")
+    expected = losses_of(whole.fit())
+    further = {epoch: threading.Event() for epoch in range(1, whole.settings.epochs)}
+
+    def hold_back(evaluations, metrics, epoch):
+        if epoch == 3:
+            shutil.copytree(tmp_path / "beside", tmp_path / "killed")
+        assert epoch not in further or further[epoch].wait(60)
+
+    def tell(index, num_batches, losses):
+        if index == 3 and beside.epoch in further:
+            further[beside.epoch].set()
+
+    beside = build_trainer(tmp_path / "beside", hooks=Hooks(tell, on_evaluation=hold_back))
+    beside._saves_beside = True  # as on a GPU
+    assert losses_of(beside.fit()) == expected
+    assert last_weights(tmp_path / "beside") == last_weights(tmp_path / "whole")
+    assert beside.best == whole.best
+    seed_everything(123)
+    resumed = build_trainer(tmp_path / "killed")
+    resumed.resume(tmp_path / "killed")
+    assert resumed.epoch == 2
+    assert losses_of(resumed.fit()) == expected[2:]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_epoch_whose_picture_fails_is_not_saved(tmp_path, beside):
+    """So that a run which resumes draws it. What was drawn before was saved after that."""
+    saved = []
+
+    def draw(evaluations, metrics, epoch):
+        if epoch > 0:
+            saved.append(sorted(path.name for path in tmp_path.glob("epoch_*")))
+        if epoch == 2:
+            raise ValueError("no space left")
+
+    trainer = build_trainer(tmp_path, hooks=Hooks(on_evaluation=draw))
+    trainer._saves_beside = beside
+    with pytest.raises(ValueError, match="no space left"):
+        trainer.fit()
+    assert saved == [[], ["epoch_001"]]
+    assert json.loads((tmp_path / "checkpoints.json").read_text())["last"] == "epoch_001"
 
 
 IN_STEPS = {"accumulation_steps": 2, "report_every": 1, "weight_average": "tail"}  # six batches, three steps an epoch

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -36,6 +37,7 @@ class Outbox:
     ) -> None:
         self.path, self._send, self._is_outage = path, send, is_outage
         self._next_try = 0.0
+        self._turn = Lock()  # threads record at the same time
         self._lock = FileLock(path.with_suffix(".lock"))
         try:
             self._lock.acquire(timeout=0)
@@ -54,16 +56,17 @@ class Outbox:
         A call that the server refuses raises and is not kept.
         """
         line = json.dumps([call, arguments], ensure_ascii=False, default=str)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-        self._pending.append(json.loads(line))
-        if time.monotonic() < self._next_try:
-            return
-        try:
-            self.flush()
-        except Exception:
-            self._pending.popleft()
-            raise
+        with self._turn:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+            self._pending.append(json.loads(line))
+            if time.monotonic() < self._next_try:
+                return
+            try:
+                self.flush()
+            except Exception:
+                self._pending.popleft()
+                raise
 
     def flush(self) -> bool:
         """Send everything. False if the server is away."""

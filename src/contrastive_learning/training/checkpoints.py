@@ -8,6 +8,7 @@ checkpoints have none.
 import json
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -31,17 +32,11 @@ class DamagedError(RuntimeError):
 
 
 def save_checkpoint(
-    folder: Path,
-    name: str,
-    model: nn.Module,
-    state: dict[str, Any],
-    *,
-    best: bool,
-    averaged: nn.Module | None = None,
+    folder: Path, name: str, weights: Mapping[str, Mapping[str, Tensor]], state: dict[str, Any], *, best: bool
 ) -> None:
     """Write weights (safetensors) and training state, then make them the last checkpoint, and the best if `best`.
 
-    averaged: the same model with averaged weights, if there are any; they are written to a file of their own.
+    weights: the file, WEIGHTS or AVERAGED, the averaged weights, if there are any -> a model's state by name.
     Raises ValueError if they cannot be written; earlier checkpoints are then intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,13 +44,11 @@ def save_checkpoint(
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        models = {WEIGHTS: model} | ({} if averaged is None else {AVERAGED: averaged})
-        for file_name, each in models.items():
-            weights = {key: value.detach().contiguous() for key, value in each.state_dict().items()}
-            save_file(weights, temporary / file_name)
+        for file_name, each in weights.items():
+            save_file({key: value.detach().contiguous() for key, value in each.items()}, temporary / file_name)
         with (temporary / STATE).open("wb") as file:
             torch.save(state, file)
-        checksums = {name: _crc32(temporary / name) for name in (*models, STATE)}
+        checksums = {name: _crc32(temporary / name) for name in (*weights, STATE)}
         (temporary / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
         shutil.rmtree(folder / name, ignore_errors=True)
         temporary.replace(folder / name)

@@ -34,14 +34,18 @@ class Report(NamedTuple):
 
 
 class Hooks(NamedTuple):
-    """Whom the trainer tells what happens, in each process. An exception that a hook raises ends `fit`."""
+    """Whom the trainer tells what happens, in each process. An exception that a hook raises ends `fit`.
+
+    `on_evaluation` is called in a thread of its own, beside `log` and, on a GPU, beside the next epoch. It is done
+    before the checkpoint of its epoch is written and before the next evaluation is told.
+    """
 
     on_step: Callable[[int, int, Metrics], None] = _ignore  # batch (from 1), batches per epoch, {"total_loss": ...}
     on_evaluation: Callable[[Mapping[str, Evaluation], Metrics, int], None] = _ignore  # by prefix, metrics, epoch
-    log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; after on_evaluation; epoch 0 = before training
+    log: Callable[[Metrics, int], None] = _ignore  # metrics, epoch; epoch 0 = before training
     on_begun: Callable[[], None] = _ignore  # after the first optimizer step; takes no time from the epoch's speed
     on_report: Callable[[Report], None] = _ignore  # within an epoch, every `report_every` steps
-    on_saved: Callable[[int], None] = _ignore  # epoch, after its checkpoint, from which a run that ends here can resume
+    on_saved: Callable[[int], None] = _ignore  # epoch; if `fit` ends here, it is once the checkpoint of that is written
 
     def also(
         self,

@@ -1,11 +1,13 @@
 """Saves and loads everything that training changes: weights, optimizer, schedule, random state of each process."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -51,14 +53,17 @@ class TrainingState:
         if rank() < len(self._random_states):
             set_random_state(self._random_states[rank()], self.accelerator.device)
 
-    def save(self, folder: Path, name: str, progress: dict[str, Any], *, best: bool) -> None:
-        """Write a checkpoint, in the main process only.
+    def saving(
+        self, folder: Path, name: str, progress: dict[str, Any], *, best: bool, copied: bool = False
+    ) -> Callable[[], None]:
+        """Returns what writes a checkpoint, in the main process only: of the state as it now is if it is `copied` to
+        the memory of the CPU, else of the state as it then is.
 
-        progress: how far training got, made of numbers, tensors, lists and dicts. Raises ValueError if it cannot be
-        written.
+        progress: how far training got, made of numbers, tensors, lists and dicts. The writing raises ValueError if it
+        fails.
         """
         if not self.accelerator.is_main_process:
-            return
+            return _nothing
         scaler = self.accelerator.scaler
         state = progress | {
             "optimizer": self.optimizer.state_dict(),
@@ -66,10 +71,14 @@ class TrainingState:
             "scaler": None if scaler is None else scaler.state_dict(),
             "random_states": self._random_states,
         }
-        averaged = None if self.average is None else self.average.model
+        weights = {WEIGHTS: self.accelerator.unwrap_model(self.model).state_dict()}
         if self.average is not None:
             state["num_averaged"] = self.average.num_averaged
-        save_checkpoint(folder, name, self.accelerator.unwrap_model(self.model), state, best=best, averaged=averaged)
+            if self.average.model is not None:
+                weights[AVERAGED] = self.average.model.state_dict()
+        if copied:
+            weights, state = _copied(weights), _copied(state)
+        return partial(save_checkpoint, folder, name, weights, state, best=best)
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Load the last checkpoint. Returns the `progress` that was saved with it."""
@@ -92,3 +101,18 @@ class TrainingState:
         self.accelerator.wait_for_everyone()  # the main process may still be writing
         file_name = AVERAGED if has_averaged(folder, "best") else WEIGHTS
         load_weights(folder, "best", self.accelerator.unwrap_model(self.model), file_name)
+
+
+def _copied(value: Any) -> Any:
+    """The same with copies of all tensors in the memory of the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(each) for each in value)
+    return value
+
+
+def _nothing() -> None:
+    pass

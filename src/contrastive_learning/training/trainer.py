@@ -23,6 +23,7 @@ from contrastive_learning.runtime.processes import num_processes, rank
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
+from contrastive_learning.training.background import Background
 from contrastive_learning.training.checkpoints import delete_checkpoints
 from contrastive_learning.training.context import Loader, Metrics, Report, RunContext, TrainingPaused
 from contrastive_learning.training.diagnostics import EpochStatistics
@@ -120,6 +121,8 @@ class ContrastiveTrainer:
         self.judge: MixedJudge | None = None  # of `evaluate_all`; None while it is the classification head by itself
         self._finished = False
         self._running: RunningEpoch | None = None  # not yet evaluated
+        self._background = Background()
+        self._saves_beside = self.device.type != "cpu"  # the next epoch; a CPU has no time to spare for it
         self._last_metrics: Metrics = {}
         self._last_epoch = 0  # after or, of a report, in which the last evaluation was
         self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
@@ -134,34 +137,46 @@ class ContrastiveTrainer:
         handler raises it) leaves a checkpoint; a run that resumes from it gives the same bits as an uninterrupted one.
         """
         if not progress:
-            return self._fit()
+            return self._fit_and_wait()
         own = self.context
         shown = TrainingProgress(self.settings.epochs, self.settings.monitor, first_epoch=self.epoch, quiet=rank() > 0)
         self.context = replace(own, hooks=own.hooks.also(shown.on_step, shown.on_epoch, shown.on_report))
         try:
             with shown:
-                return self._fit()
+                return self._fit_and_wait()
         finally:
             self.context = own
+
+    def _fit_and_wait(self) -> list[Metrics]:
+        try:
+            return self._fit()
+        finally:
+            with HeldSignals():
+                self._background.wait()
 
     def _fit(self) -> list[Metrics]:
         if self.epoch == 0 and self._running is None:
             self._report(self.evaluate_start())
+            self._background.wait()
         history = []
         while self.epoch < self.settings.epochs and not self._out_of_patience():
             try:
                 started = time.perf_counter()
                 train = {f"train/{name}": value for name, value in self.train_epoch().items()}
                 metrics = train | self._speed(time.perf_counter() - started) | self._evaluate_epoch()
+                self._background.wait()
                 self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             except (KeyboardInterrupt, TrainingPaused):
                 self._save_running()
                 raise
             with HeldSignals():
                 self._remember(metrics[self.settings.monitor])
+                if not self._saves_beside:
+                    self._background.wait()
             self._running = None
             history.append(metrics)
             self.context.hooks.on_saved(self.epoch)
+        self._background.wait()
         if self.best is not None:
             self._restore_best()
         self._finished = True
@@ -221,6 +236,7 @@ class ContrastiveTrainer:
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
                     running.num_done = index + 1
+                    self._background.check()
                     self._tell_begun(running)
                     self._report_within(running)
                     self._stop_if_told(signals)
@@ -303,7 +319,7 @@ class ContrastiveTrainer:
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics, self._last_epoch = metrics, self.epoch
-        self.context.hooks.on_evaluation(self._last_evaluations, metrics, self.epoch)
+        self._background.do(self.context.hooks.on_evaluation, self._last_evaluations, metrics, self.epoch)
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
 
     def _tell_begun(self, running: RunningEpoch) -> None:
@@ -377,7 +393,9 @@ class ContrastiveTrainer:
         if self.context.checkpoint_dir is not None:
             self._state.note_random_states()
             progress = {"epoch": self.epoch, "best": list(self.best or ()), "running": None}
-            self._state.save(self.context.checkpoint_dir, f"epoch_{self.epoch:03d}", progress, best=better)
+            name, beside = f"epoch_{self.epoch:03d}", self._saves_beside
+            save = self._state.saving(self.context.checkpoint_dir, name, progress, best=better, copied=beside)
+            self._background.do(save)  # after the hook: an epoch that was not drawn is not saved, but repeated
         elif better:
             self._best_weights = {name: value.detach().clone() for name, value in self._evaluated.state_dict().items()}
 
@@ -389,7 +407,8 @@ class ContrastiveTrainer:
         name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
         progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}
         with HeldSignals():
-            self._state.save(self.context.checkpoint_dir, name, progress, best=False)
+            self._background.wait()
+            self._state.saving(self.context.checkpoint_dir, name, progress, best=False)()
 
     def _restore_best(self) -> None:
         if self.context.checkpoint_dir is not None:
