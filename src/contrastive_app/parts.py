@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contrastive_learning.training import Hooks, TrainerSettings
     from contrastive_learning.training.optimizers import Schedule
 
-EVAL_BATCH_SIZE = 128  # responses
+EVAL_TOKENS = {True: 32768, False: 4096}  # in a batch of an evaluation, on a GPU and elsewhere
 ONLY_JUDGE = {"_target_": "contrastive_learning.judging.LinearJudge"}  # of configurations older than the group `judge`
 Objective = float | tuple[float, ...]
 
@@ -223,7 +223,9 @@ def build_trainer(
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     on_gpu = resolve_device(parts.settings.device) == "cuda"
     held_out = {
-        prefix: data.loader(name, EVAL_BATCH_SIZE) for name, prefix in METRIC_PREFIXES.items() if name in data.splits
+        prefix: data.held_out_loader(name, EVAL_TOKENS[on_gpu])
+        for name, prefix in METRIC_PREFIXES.items()
+        if name in data.splits
     }
     return ContrastiveTrainer(
         model,
@@ -245,7 +247,7 @@ def build_trainer(
             checkpoint_dir=output / "checkpoints",
             hooks=hooks,
             judge=parts.judge,
-            training=data.loader("train", EVAL_BATCH_SIZE),
+            training=data.held_out_loader("train", EVAL_TOKENS[on_gpu]),
         ),
         cutoff=_cutoff(config, data),
     )

@@ -1,7 +1,7 @@
 """Seconds per training step and of an evaluation: batches padded, in one row without padding, and all equally long.
 
     python tests/benchmarks/padding.py [--data FOLDER_OR_FILE] [--model FOLDER] [--precision fp32] [--threads 1]
-    python tests/benchmarks/padding.py --hidden 768 --batch-size 256 --examples 4096 --eval-batch-size 1024  # GPU
+    python tests/benchmarks/padding.py --hidden 768 --batch-size 256 --examples 4096  # GPU
 
 A 12 x 384 BERT with random weights; the texts, and so their lengths, are the embedded sample's or those of `--data`,
 with the tokenizer of `--model`. In the third form each text has the mean length of all. Seconds are of the CPU, of all
@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertModel
 
-from contrastive_app.parts import build_parts, load_data
+from contrastive_app.parts import EVAL_TOKENS, build_parts, load_data
 from contrastive_app.places import CONF
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
 from contrastive_learning.data.tokenized import TokenizedSplit
@@ -69,7 +69,7 @@ class Form:
         loader = DataLoader(
             train, batch_sampler=self.sampler, collate_fn=train.collate, pin_memory=DEVICE.type == "cuda"
         )
-        batches = train.batches_by_length(arguments.eval_batch_size)
+        batches = train.batches_by_tokens(arguments.eval_tokens)
         self.held_out = DataLoader(train, batch_sampler=batches, collate_fn=train.collate)
         shape = BertConfig(
             vocab_size=len(data.tokenizer),
@@ -116,7 +116,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--eval-batch-size", type=int, default=128)
+    parser.add_argument("--eval-tokens", type=int, default=EVAL_TOKENS[DEVICE.type == "cuda"])
     parser.add_argument("--length-window", type=int, default=16, help="1: batches of all lengths")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--layers", type=int, default=12)

