@@ -210,7 +210,7 @@ def test_checkpoints_written_beside_the_next_epoch_change_no_bit_of_the_result(t
             further[beside.epoch].set()
 
     beside = build_trainer(tmp_path / "beside", hooks=Hooks(tell, on_evaluation=hold_back))
-    beside._saves_beside = True  # as on a GPU
+    beside._keeper.beside = True  # as on a GPU
     assert losses_of(beside.fit()) == expected
     assert last_weights(tmp_path / "beside") == last_weights(tmp_path / "whole")
     assert beside.best == whole.best
@@ -233,7 +233,7 @@ def test_an_epoch_whose_picture_fails_is_not_saved(tmp_path, beside):
             raise ValueError("no space left")
 
     trainer = build_trainer(tmp_path, hooks=Hooks(on_evaluation=draw))
-    trainer._saves_beside = beside
+    trainer._keeper.beside = beside
     with pytest.raises(ValueError, match="no space left"):
         trainer.fit()
     assert saved == [[], ["epoch_001"]]

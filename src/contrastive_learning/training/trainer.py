@@ -23,12 +23,12 @@ from contrastive_learning.runtime.processes import num_processes, rank
 from contrastive_learning.samplers.sharding import ShardedBatches, sharded
 from contrastive_learning.samplers.unjudged import judged_only
 from contrastive_learning.training import optimizers, plain_config
-from contrastive_learning.training.background import Background
 from contrastive_learning.training.checkpoints import delete_checkpoints
 from contrastive_learning.training.context import Loader, Metrics, Report, RunContext, TrainingPaused
 from contrastive_learning.training.diagnostics import EpochStatistics
 from contrastive_learning.training.epoch import NUM_SUMS, RunningEpoch
 from contrastive_learning.training.evaluator import Evaluator, check_monitor
+from contrastive_learning.training.keeper import Keeper
 from contrastive_learning.training.prepared import prepared
 from contrastive_learning.training.progress import TrainingProgress
 from contrastive_learning.training.settings import TrainerSettings
@@ -117,16 +117,19 @@ class ContrastiveTrainer:
             cutoff=cutoff,
         )
         self.epoch = 0  # epochs finished
-        self.best: tuple[int, float] | None = None  # (epoch, monitored value)
         self.judge: MixedJudge | None = None  # of `evaluate_all`; None while it is the classification head by itself
         self._finished = False
         self._running: RunningEpoch | None = None  # not yet evaluated
-        self._background = Background()
-        self._saves_beside = self.device.type != "cpu"  # the next epoch; a CPU has no time to spare for it
+        beside = self.device.type != "cpu"  # the next epoch; a CPU has no time to spare for it
+        self._keeper = Keeper(self._state, self.context.checkpoint_dir, settings, beside=beside)
         self._last_metrics: Metrics = {}
         self._last_epoch = 0  # after or, of a report, in which the last evaluation was
         self._last_evaluations: dict[str, Evaluation] = {}  # by metric prefix
-        self._best_weights: dict[str, Tensor] = {}  # used without a checkpoint_dir
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The best epoch so far, and its monitored value; None before the first has ended."""
+        return self._keeper.best
 
     def fit(self, *, progress: bool = False) -> list[Metrics]:
         """Train until `epochs` or out of patience; the best epoch's weights are in the model afterwards.
@@ -152,33 +155,31 @@ class ContrastiveTrainer:
             return self._fit()
         finally:
             with HeldSignals():
-                self._background.wait()
+                self._keeper.background.wait()
 
     def _fit(self) -> list[Metrics]:
         if self.epoch == 0 and self._running is None:
             self._report(self.evaluate_start())
-            self._background.wait()
+            self._keeper.background.wait()
         history = []
-        while self.epoch < self.settings.epochs and not self._out_of_patience():
+        while self.epoch < self.settings.epochs and not self._keeper.out_of_patience(self.epoch):
             try:
                 started = time.perf_counter()
                 train = {f"train/{name}": value for name, value in self.train_epoch().items()}
                 metrics = train | self._speed(time.perf_counter() - started) | self._evaluate_epoch()
-                self._background.wait()
+                self._keeper.background.wait()
                 self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             except (KeyboardInterrupt, TrainingPaused):
-                self._save_running()
+                self._keeper.keep_running(self._running)
                 raise
             with HeldSignals():
-                self._remember(metrics[self.settings.monitor])
-                if not self._saves_beside:
-                    self._background.wait()
+                self._keeper.keep(self.epoch, metrics[self.settings.monitor], self._evaluated)
             self._running = None
             history.append(metrics)
             self.context.hooks.on_saved(self.epoch)
-        self._background.wait()
+        self._keeper.background.wait()
         if self.best is not None:
-            self._restore_best()
+            self._keeper.restore_best(self._unwrapped)
         self._finished = True
         return history
 
@@ -236,7 +237,7 @@ class ContrastiveTrainer:
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
                     running.num_done = index + 1
-                    self._background.check()
+                    self._keeper.background.check()
                     self._tell_begun(running)
                     self._report_within(running)
                     self._stop_if_told(signals)
@@ -319,7 +320,7 @@ class ContrastiveTrainer:
 
     def _report(self, metrics: Metrics) -> None:
         self._last_metrics, self._last_epoch = metrics, self.epoch
-        self._background.do(self.context.hooks.on_evaluation, self._last_evaluations, metrics, self.epoch)
+        self._keeper.background.do(self.context.hooks.on_evaluation, self._last_evaluations, metrics, self.epoch)
         self.context.hooks.log(metrics, self.epoch)  # last, as it may end the run
 
     def _tell_begun(self, running: RunningEpoch) -> None:
@@ -373,7 +374,7 @@ class ContrastiveTrainer:
         """Load the last checkpoint, so that `fit` continues with the next batch: weights, optimizer, schedule, random
         state, best epoch and, if it was saved within an epoch, the sums and the order of that epoch."""
         progress = self._state.load(checkpoint_dir)
-        self.epoch, self.best = progress["epoch"], tuple(progress["best"]) or None
+        self.epoch, self._keeper.best = progress["epoch"], tuple(progress["best"]) or None
         if progress["running"] is not None:
             statistics = EpochStatistics(self.loss, self.criteria, len(self.train_loader))  # type: ignore[arg-type]
             running = RunningEpoch.restored(progress["running"], self.epoch, statistics, self.device)
@@ -384,41 +385,6 @@ class ContrastiveTrainer:
         """Delete the checkpoints, unless the settings keep them. Call it in the main process, after all is recorded."""
         if self.context.checkpoint_dir is not None and not self.settings.keep_checkpoints:
             delete_checkpoints(self.context.checkpoint_dir)
-
-    def _remember(self, value: float) -> None:
-        sign = 1 if self.settings.direction == "maximize" else -1
-        better = self.best is None or sign * value > sign * self.best[1]
-        if better:
-            self.best = (self.epoch, value)
-        if self.context.checkpoint_dir is not None:
-            self._state.note_random_states()
-            progress = {"epoch": self.epoch, "best": list(self.best or ()), "running": None}
-            name, beside = f"epoch_{self.epoch:03d}", self._saves_beside
-            save = self._state.saving(self.context.checkpoint_dir, name, progress, best=better, copied=beside)
-            self._background.do(save)  # after the hook: an epoch that was not drawn is not saved, but repeated
-        elif better:
-            self._best_weights = {name: value.detach().clone() for name, value in self._evaluated.state_dict().items()}
-
-    def _save_running(self) -> None:
-        """A checkpoint after the last batch whose step is done; without the other processes, which may have ended."""
-        running = self._running
-        if self.context.checkpoint_dir is None or running is None or running.order is None or running.num_done == 0:
-            return
-        name = f"epoch_{running.epoch + 1:03d}_batch_{running.num_done}"
-        progress = {"epoch": running.epoch, "best": list(self.best or ()), "running": running.state()}
-        with HeldSignals():
-            self._background.wait()
-            self._state.saving(self.context.checkpoint_dir, name, progress, best=False)()
-
-    def _restore_best(self) -> None:
-        if self.context.checkpoint_dir is not None:
-            self._state.load_best_weights(self.context.checkpoint_dir)
-        else:
-            self._unwrapped.load_state_dict(self._best_weights)
-
-    def _out_of_patience(self) -> bool:
-        patience = self.settings.patience
-        return patience is not None and self.best is not None and self.epoch - self.best[0] >= patience
 
 
 def _numbered(model: ContrastiveQualityModel) -> tuple[str, ...]:
