@@ -58,26 +58,25 @@ STORAGES = {
 }
 
 
-NOWHERE = ["data=votes", "data.path=nowhere"]  # so that no command trains
-SWEEP = ["-m", "loss.temperature=0.1,0.2", *NOWHERE]
+UNJUDGED = ["data=votes", "data.path=unjudged.jsonl"]  # so that no command trains, whatever it does before
+SWEEP = ["-m", "loss.temperature=0.1,0.2", *UNJUDGED]
 
 
 def uses(option, address):
     """A command in which it depends on the address what is said."""
-    return [*(NOWHERE if option == "tracking.uri" else SWEEP), f"{option}={address}"]
+    return [*(UNJUDGED if option == "tracking.uri" else SWEEP), f"{option}={address}"]
 
 
 def mistakes(option, address):
     """Commands with a mistake beside the address, or in it: Hydra shows the override, or the whole configuration."""
     given = f"{option}={address}"
-    yield [*SWEEP, given]
-    yield ["-m", f"{option}={address},{address}", *NOWHERE, "hydra.sweeper.dry_run=true"]
-    yield ["-m", "loss.temperature=interval(0.2,0.1)", *NOWHERE, given]
+    yield ["-m", f"{option}={address},{address}", *UNJUDGED, "hydra.sweeper.dry_run=true"]
+    yield ["-m", "loss.temperature=interval(0.2,0.1)", *UNJUDGED, given]
     for mistake in ("losss=supcon", "loss.temperatur=0.1", "loss=nonesuch", "trainer.epochs=many", "-x"):
-        yield [given, *NOWHERE, mistake]
+        yield [given, *UNJUDGED, mistake]
     for wrong in (f"{option}i={address}", f"+{option}.more={address}", f"{option}='{address}", f"{option}={address}]"):
-        yield [wrong, *NOWHERE]
-    yield [f"~{option}={address}", *NOWHERE]
+        yield [wrong, *UNJUDGED]
+    yield [f"~{option}={address}", *UNJUDGED]
     yield ["--cfg", "all", given]
     yield ["--info", "all", given]
 
@@ -91,8 +90,10 @@ def ended(tmp_path_factory):
     every = enumerate((*ADDRESSES.values(), *STORAGES.values()))
     commands += [["--cfg", "job", *(f"+address_{number}={address}" for number, address in every)]]
     commands += [["--help", f"tracking.uri={ADDRESSES['spaces']}"]]
+    commands += [[*SWEEP, f"tracking.uri={ADDRESSES['spaces']}"]]
     commands += mistakes("tracking.uri", ADDRESSES["spaces"])
     commands += mistakes("hydra.sweeper.storage", STORAGES["url"])
+    (folder / "unjudged.jsonl").write_text('{"response": "no votes"}\n' * 40)
     (folder / "run_all.py").write_text(COMMANDS)
     (folder / "commands.json").write_text(json.dumps(commands))
     address = {"STORE_OF_THE_TEST": "http://kim:xyzzy@127.0.0.1:9"}
