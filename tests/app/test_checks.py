@@ -20,6 +20,7 @@ from support.commands import ONE_THREAD, ROOT, run, runs, train
 from support.ports import free_port
 
 TINY = ["trainer.epochs=1", "trainer.precision=fp32", "model.encoder.hidden_size=32", "model.encoder.vocab_size=400"]
+TINY += ["model.encoder.num_layers=1", "data.max_length=32", "trainer.steadiness=never"]
 TINY += [
     "trainer.keep_checkpoints=true",
     "tracking.system_metrics=false",

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from contrastive_app.paths import absolute, from_start
-from support.commands import TRAIN, provide_store, run, runs, train
+from support.commands import ONE_THREAD, TRAIN, provide_store, run, runs, train
 from support.sweeps import Sweeps
 
 START = Path("/home/you")
@@ -16,8 +16,11 @@ TINY = (
     "data=votes",
     "data.path=judged/all.jsonl",
     "data.cache_dir=tokens",
+    "data.max_length=32",
     "model.encoder.hidden_size=32",
+    "model.encoder.num_layers=1",
     "model.encoder.vocab_size=400",
+    "trainer.steadiness=never",
     "trainer.epochs=1",
     "trainer.precision=fp32",
     "tracking.system_metrics=false",
@@ -107,10 +110,11 @@ def test_a_run_in_its_output_folder_uses_the_stores_and_data_of_the_commands_fol
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["local", "basic"])
+@pytest.mark.parametrize("launcher", [("local", ONE_THREAD), ("basic",)], ids=["local", "basic"])
 def test_a_sweep_whose_trials_work_in_their_folders_has_one_record(launcher, folder):
     provide_store(folder)
-    sweep = ("-m", f"hydra/launcher={launcher}", "hydra.sweeper.study_name=s", "loss.temperature=0.05,0.1")
+    name, *options = launcher
+    sweep = ("-m", f"hydra/launcher={name}", *options, "hydra.sweeper.study_name=s", "loss.temperature=0.05,0.1")
     done = run(*TRAIN, *sweep, *TINY, cwd=folder, check=True)
     assert stores(folder) == ["mlflow.db", "optuna.journal"]
     sweeps = Sweeps(folder)

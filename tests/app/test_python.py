@@ -41,6 +41,7 @@ def test_a_script_sweeps_and_is_left_as_it_was(tmp_path):
     """One of the two trials fails."""
     provide_store(tmp_path)
     rates = ["optimizer=sgd", "optimizer.lr=1e-3,1e30", "hydra.sweeper.study_name=rates", "hydra/launcher=basic"]
+    rates += ["hydra.sweeper.report=null"]
     script = f"""
     import json
     from pathlib import Path

@@ -101,7 +101,8 @@ print(*{name.partition(".")[0] for name in sys.modules} - {name.partition(".")[0
 def test_a_trial_finds_its_heavy_libraries_loaded(tmp_path):
     preload = str(ROOT / "conf/hydra/launcher/local.yaml")
     paths = os.pathsep.join(map(str, (ROOT / "src", ROOT)))
-    command = [sys.executable, "-c", LIBRARIES_OF_A_RUN, preload, *study("smoke"), "hydra.mode=RUN", "trainer.epochs=1"]
+    small = ("hydra.mode=RUN", "trainer.epochs=1", "model.encoder.num_layers=1", "data.max_length=32")
+    command = [sys.executable, "-c", LIBRARIES_OF_A_RUN, preload, *study("smoke"), *small]
     provide_store(tmp_path)
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=True
