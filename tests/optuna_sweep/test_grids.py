@@ -27,9 +27,9 @@ def test_two_values_are_two_runs_and_a_product_multiplies(sweeps):
 
 
 def test_a_range_stops_before_its_end_and_texts_stay_exact(sweeps):
-    sweeps.run(NAME, "x=range(0.1,0.4,0.1)", "name='a,b','c=d',null,true,'it\\'s'")
-    assert len(sweeps.params()) == 15
-    assert sorted({params["x"] for params in sweeps.params()}) == [0.1, 0.2, 0.3]
+    sweeps.run(NAME, "x=range(0.1,0.3,0.1)", "name='a,b','c=d',null,true,'it\\'s'")
+    assert len(sweeps.params()) == 10
+    assert sorted({params["x"] for params in sweeps.params()}) == [0.1, 0.2]
     assert {params["name"] for params in sweeps.params()} == {"a,b", "c=d", None, True, "it's"}
 
 
@@ -50,9 +50,9 @@ def test_another_fixed_value_is_another_study(sweeps):
 
 
 def test_fewer_trials_than_points_repeats_none(sweeps):
-    sweeps.run(NAME, "x=range(0,4)", "y=range(0,3)", "hydra.sweeper.n_trials=11")
+    sweeps.run(NAME, "x=range(0,2)", "y=range(0,3)", "hydra.sweeper.n_trials=5")
     points = [tuple(params.values()) for params in sweeps.params()]
-    assert len(points) == len(set(points)) == 11
+    assert len(points) == len(set(points)) == 5
 
 
 def test_few_integers_are_points_like_choices(sweeps):
