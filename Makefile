@@ -85,6 +85,7 @@ bench-gpu: $(TOOLS)  ## what only a GPU can tell, a quarter of an hour; each par
 	-$(BIN)/python tests/benchmarks/training_throughput.py --hidden 768 --full-length 128 --examples 8192 --compiled
 	-$(BIN)/python tests/benchmarks/training_throughput.py --hidden 768 --full-length 128 --examples 8192 --batch-size 256
 	-$(BIN)/python tests/benchmarks/padding.py --hidden 768 --batch-size 256 --examples 4096 --eval-batch-size 1024
+	-$(BIN)/python tests/benchmarks/idle.py model.encoder.hidden_size=768 model.encoder.num_layers=12 model.encoder.num_heads=12 sampler.batch_size=256
 	-$(BIN)/python tests/benchmarks/large_batch.py
 	-$(BIN)/python tests/benchmarks/loss_curves.py
 

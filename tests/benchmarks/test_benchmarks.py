@@ -114,3 +114,13 @@ def test_serving_prints_each_way_to_ask_and_checks_bad_requests():
     assert len(rates) == 5
     assert all(float(rate) > 0 for _, rate in rates)
     assert out.count("bad request: 400 ") == 4
+
+
+@nightly
+@pytest.mark.slow
+def test_idle_prints_the_shares_of_a_run():
+    sizes = [f"data.source.{name}_size=100" for name in ("train", "valid", "test", "test_ood")]
+    out = run("idle.py", "--epochs=3", "trainer.device=cpu", *sizes)
+    shares = re.findall(r"^(steps|between epochs|together) +\d+\.\d+ s, idle +(\d+\.\d+)%$", out, re.MULTILINE)
+    assert [name for name, _ in shares] == ["steps", "between epochs", "together"]
+    assert all(0 < float(share) < 100 for _, share in shares)
