@@ -24,7 +24,7 @@ from transformers import (
 from contrastive_learning import ContrastiveQualityModel
 from contrastive_learning.model.attention import NO_KERNEL, Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 from contrastive_learning.model.encoders import ScratchEncoder
-from contrastive_learning.model.packed import ATTENTION
+from contrastive_learning.model.packed import ATTENTION, tell_padded
 from contrastive_learning.model.passes import encode_in_passes, passes_of
 from support.gpu import NEEDS_CUDA
 
@@ -165,13 +165,20 @@ def test_tokens_that_are_masked_within_a_response_keep_the_places_of_the_others(
     torch.testing.assert_close(packed.encode(input_ids, mask), padded.encode(input_ids, mask), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("kind", "masked"), [("modernbert", (0, 3)), ("bert", (0, 0))])
-def test_batches_that_do_not_fit_in_a_row_are_padded(kind, masked):
+@pytest.mark.parametrize(
+    ("kind", "masked", "reason"), [("modernbert", (0, 3), "a sliding window"), ("bert", (0, 0), "padded on the left?")]
+)
+def test_batches_that_do_not_fit_in_a_row_are_padded_and_that_is_told_once(kind, masked, reason, caplog):
     """A window would reach further if a token within it were left out; and there would be no first state to pool."""
+    tell_padded.cache_clear()
     input_ids, mask = batch_of([30, 6, 12])
     mask[masked] = 0
     padded, packed = (model_of(kind, padding_free=free) for free in (False, True))
     torch.testing.assert_close(packed.encode(input_ids, mask), padded.encode(input_ids, mask), rtol=0, atol=0)
+    packed.encode(input_ids, mask)
+    told = [line for line in caplog.messages if line.startswith("some batches are padded: ")]
+    assert len(told) == 1
+    assert reason in told[0]
 
 
 def test_an_encoder_of_another_kind_stays_padded_and_the_reason_is_told():

@@ -56,3 +56,21 @@ def test_trains_as_without_it_where_there_is_no_dropout(tmp_path, device, change
     in_passes = losses_of(trainer.fit())
     assert max(sizes) <= 40 < 16 * 6
     torch.testing.assert_close(torch.tensor(in_passes), torch.tensor(plain), rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_that_must_be_padded_exceeds_no_pass_and_loses_no_token(tmp_path):
+    """Padded on the left it does not fit in a row: a pass of 12 tokens holds two responses of six places."""
+    mask = torch.arange(6).flip(0) < torch.tensor([6, 3, 2, 6, 1, 4, 5, 2])[:, None]
+    votes = {"yes_votes": torch.tensor([[3.0, 0.0], [0.0, 3.0]] * 4), "num_votes": torch.full((8, 2), 3.0)}
+    input_ids = torch.randint(5, 40, mask.shape, generator=torch.Generator().manual_seed(0))
+    batch = {"input_ids": input_ids * mask, "attention_mask": mask.long(), **votes}
+    found, shapes = {}, []
+    for most in (None, 12):
+        trainer = build_trainer(tmp_path, dropout=0.0, tokens_per_pass=most)
+        assert trainer.model.padding_free
+        trainer.model.encoder.register_forward_pre_hook(
+            lambda *event: shapes.append(event[2]["input_ids"].shape), with_kwargs=True
+        )
+        found[most] = trainer._step.backward(batch, 0, 0, 1).embeddings
+    assert shapes == [(8, 6), *[(2, 6)] * 4]
+    torch.testing.assert_close(found[12], found[None])

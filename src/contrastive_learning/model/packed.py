@@ -5,7 +5,9 @@ called with. `leave_out_padding` names ours there, and `packed_states` calls the
 Weights and their names stay as they are, and a call without a layout computes what it did before.
 """
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,10 +16,13 @@ from torch import Tensor, nn
 
 from contrastive_learning.model.attention import Runs, attend_on_cpu, attend_on_cuda, why_not_on_cuda
 from contrastive_learning.model.dropout import quicken
+from contrastive_learning.model.passes import extents
 from contrastive_learning.runtime.devices import sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 ATTENTION = "within_responses"
 PACKAGES = ("transformers", "contrastive_learning")  # whose encoders take a row; other subclasses may not
@@ -109,18 +114,28 @@ def register_attention() -> None:
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
+def why_not_in_a_row(encoder: Any, attention_mask: Tensor) -> str | None:
+    """Why this batch [batch, tokens], of an encoder that needs no padding, must be padded all the same; None if not."""
+    seen = attention_mask.bool()
+    if not bool(seen[:, 0].all()):
+        return "the first token of a response is masked, which is the one to pool (responses padded on the left?)"
+    if _window(encoder) is not None and bool((extents(attention_mask) != seen.sum(1)).any()):
+        return "tokens are masked within a response, past which a sliding window would see more than it should"
+    return None
+
+
 def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Layout | None:
     """How a batch [batch, tokens] fits in a row on `device`; a mask on the CPU makes no one wait for the GPU.
 
-    None if it must be padded: a response's first token is masked, so that there is nothing to pool, or the encoder has
-    a sliding window, and tokens are masked within a response, of which the window would see more than it should.
+    None if it does not, which is logged, once per reason.
     """
-    seen = attention_mask.cpu().bool()
+    attention_mask = attention_mask.cpu()
+    reason = why_not_in_a_row(encoder, attention_mask)
+    if reason is not None:
+        tell_padded(reason)
+        return None
+    seen = attention_mask.bool()
     lengths = seen.sum(1)
-    if not bool(seen[:, 0].all()):
-        return None
-    if _window(encoder) is not None and not bool((seen.cumsum(1).argmax(1) + 1 == lengths).all()):
-        return None
     lengths, order = lengths.sort(descending=True, stable=True)
     responses, columns = seen[order].nonzero(as_tuple=True)
     index = order[responses] * seen.shape[1] + columns
@@ -130,6 +145,11 @@ def layout_of(encoder: Any, attention_mask: Tensor, device: torch.device) -> Lay
     index, starts, places = (sent(each, device) for each in (index, starts, order.argsort()))
     runs = Runs(lengths.tolist(), encoder.config.num_attention_heads, len(index))
     return Layout(index, lengths.tolist(), starts, places, runs)
+
+
+@cache
+def tell_padded(reason: str) -> None:
+    logger.warning("some batches are padded: %s", reason)
 
 
 def packed_states(encoder: Any, input_ids: Tensor, layout: Layout, *, only_first: bool = False) -> Tensor:

@@ -19,7 +19,8 @@ def passes_of(
 ) -> list[Pass]:
     """The rows of a batch from the longest to the shortest, cut so that no pass has more rows or tokens.
 
-    lengths: tokens in each row. A row longer than `max_tokens` is a pass of its own. padded: padding counts as tokens.
+    lengths: columns that each row needs, see `extents`. A row longer than `max_tokens` is a pass of its own. padded:
+    padding counts as tokens.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     passes: list[list[int]] = [[]]
@@ -36,12 +37,18 @@ def passes_of(
     return [Pass(torch.tensor(rows), lengths[rows[0]]) for rows in passes if rows]
 
 
+def extents(attention_mask: Tensor) -> Tensor:
+    """How many columns of the batch [batch, tokens] each row needs: up to its last token that is seen. [batch]"""
+    places = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
+    return (attention_mask.bool() * places).amax(1)
+
+
 def encode_in_passes(
     encode: Callable[[Tensor, Tensor], Tensor], input_ids: Tensor, attention_mask: Tensor, passes: Sequence[Pass]
 ) -> Tensor:
     """encode(input_ids, attention_mask) of all rows, in their order: [batch, hidden].
 
-    input_ids, attention_mask: [batch, tokens], padded on the right.
+    input_ids, attention_mask: [batch, tokens].
     """
     pooled = [encode(*cut(each, input_ids, attention_mask)) for each in passes]
     return torch.cat(pooled)[sent(positions(passes), input_ids.device)]

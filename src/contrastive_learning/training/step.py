@@ -17,7 +17,8 @@ from contrastive_learning.data.cutoff import Cutoff
 from contrastive_learning.losses import JointLoss, Losses
 from contrastive_learning.losses.checks import checks_put_off
 from contrastive_learning.model.model import ModelOutput
-from contrastive_learning.model.passes import Pass, passes_of
+from contrastive_learning.model.packed import why_not_in_a_row
+from contrastive_learning.model.passes import Pass, extents, passes_of
 from contrastive_learning.training.grad_cache import backward_in_passes
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.views import gather_views, repeated
@@ -62,9 +63,9 @@ class TrainingStep:
         batch: what `Batch.of` reads. Raises FloatingPointError if the loss is not finite, NotFiniteError if embeddings
         are not.
         """
-        passes = self._passes(batch)  # before the batch leaves for the device
         second_mask = None if self.cutoff is None else self.cutoff.second_mask(batch, epoch)
         on_device = repeated(Batch.of(batch).on(self.accelerator.device), self.settings.views, second_mask)
+        passes = self._passes(on_device.attention_mask)
         epochs_done = epoch + index / num_batches
         evaluate = partial(self._evaluate, batch=on_device, epochs_done=epochs_done)
         share = self.settings.encoder_share(epochs_done)
@@ -129,13 +130,10 @@ class TrainingStep:
         steps = self.settings.accumulation_steps
         return min(steps, num_batches - index // steps * steps)
 
-    def _passes(self, batch: Mapping[str, Tensor]) -> list[Pass] | None:
+    def _passes(self, mask: Tensor) -> list[Pass] | None:
         max_rows, max_tokens = self.settings.grad_cache_chunk, self.settings.tokens_per_pass
         if max_rows is None and max_tokens is None:
             return None
-        lengths = batch["attention_mask"].sum(1).tolist() * self.settings.views
-        return passes_of(lengths, max_rows=max_rows, max_tokens=max_tokens, padded=not self._padding_free)
-
-    @property
-    def _padding_free(self) -> bool:
-        return bool(self.accelerator.unwrap_model(self.model).padding_free)
+        model = self.accelerator.unwrap_model(self.model)
+        padded = not model.padding_free or why_not_in_a_row(model.encoder, mask) is not None
+        return passes_of(extents(mask).tolist(), max_rows=max_rows, max_tokens=max_tokens, padded=padded)
