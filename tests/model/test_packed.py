@@ -1,5 +1,6 @@
 """Batches in one row without padding against the same batches padded."""
 
+import math
 import pickle
 
 import pytest
@@ -276,6 +277,23 @@ def test_a_device_without_the_kernel_is_told_in_a_line():
     assert reason.startswith("torch's kernel cannot be used: ")
     assert "\n" not in reason
     assert why_not_on_cuda(2, 8, cpu, torch.bfloat16, dropout=0.1, window=4) == NO_KERNEL
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as above
+@pytest.mark.parametrize("wrong", [1.2, math.nan])
+def test_the_kernel_of_training_is_compared_too(wrong, monkeypatch):
+    """In bf16, dropout takes another kernel than an evaluation: here one that computes something else."""
+    of_torch = torch.nn.functional.scaled_dot_product_attention
+    options = {"dropout": 0.1, "window": None}
+    as_it_is = why_not_on_cuda(2, 8, torch.device("cpu"), torch.bfloat16, **options)
+    assert "cannot be used" in str(as_it_is)  # the other one, which only a GPU has
+
+    def attention(query, *others, **options):
+        return of_torch(query, *others, **options) * (wrong if query.is_nested else 1)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attention)
+    reason = why_not_on_cuda(2, 8, torch.device("cpu"), torch.bfloat16, **options)
+    assert str(reason).startswith("torch's kernel differs from the CPU by ")
 
 
 @NEEDS_CUDA

@@ -96,14 +96,40 @@ def attend_on_cuda(
     Of what torch ships, varlen_attn knows windows, but neither dropout nor float32, which nested tensors know.
     """
     if dropout == 0 and query.dtype in HALF:
-        from torch.nn.attention.varlen import varlen_attn
-
-        near = (-1, -1) if window is None else (window - 1, window - 1)
-        found = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scale, window_size=near)
-        assert isinstance(found, Tensor)
-        return found
+        return _varlen(query, key, value, starts, longest, scale=scale, window=window)
     if window is not None:
         raise ValueError(NO_KERNEL)
+    return _nested(query, key, value, starts, longest, dropout=dropout, scale=scale)
+
+
+def _varlen(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    starts: Tensor,
+    longest: int,
+    *,
+    scale: float | None = None,
+    window: int | None = None,
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    near = (-1, -1) if window is None else (window - 1, window - 1)
+    found = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scale, window_size=near)
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _nested(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    starts: Tensor,
+    longest: int,
+    *,
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
     offsets = starts.long()
     nested = (
         torch.nested.nested_tensor_from_jagged(each.contiguous(), offsets, min_seqlen=1, max_seqlen=longest)
@@ -117,7 +143,9 @@ def attend_on_cuda(
 def why_not_on_cuda(
     heads: int, dim: int, device: torch.device, dtype: torch.dtype, *, dropout: float, window: int | None
 ) -> str | None:
-    """Why `attend_on_cuda` cannot be used; None if it gives what the CPU does, gradients too, and takes dropout."""
+    """Why `attend_on_cuda` cannot be used; None if each kernel that it takes, in training with `dropout` and without in
+    an evaluation, gives what the CPU does, gradients too, and runs with dropout.
+    """
     if window is not None and (dropout > 0 or dtype not in HALF):
         return NO_KERNEL
     angles = torch.arange(sum(TRIED_LENGTHS) * heads * dim)
@@ -127,16 +155,22 @@ def why_not_on_cuda(
     expected = _with_gradients(lambda q, k, v: attend_on_cpu(q, k, v, runs, window=window), inputs)
     inputs = [each.to(device) for each in inputs]
     longest = max(TRIED_LENGTHS)
+    kernels: list[Any] = [lambda q, k, v: attend_on_cuda(q, k, v, starts, longest, window=window)]
+    if dropout > 0:  # then training takes this one; it is compared without
+        kernels.insert(0, lambda q, k, v: _nested(q, k, v, starts, longest))
     try:
-        found = _with_gradients(lambda q, k, v: attend_on_cuda(q, k, v, starts, longest, window=window), inputs)
+        for kernel in kernels:
+            pairs = zip(_with_gradients(kernel, inputs), expected, strict=True)
+            distance = torch.stack([(one.cpu() - two).abs().max() for one, two in pairs]).max().item()
+            if not distance < TOLERANCES[dtype]:
+                return f"torch's kernel differs from the CPU by {distance:.2g}"
         if dropout > 0:
             before = random_state(device)
             _with_gradients(lambda q, k, v: attend_on_cuda(q, k, v, starts, longest, dropout=dropout), inputs)
             set_random_state(before, device)
     except (RuntimeError, ValueError, ImportError) as error:
         return f"torch's kernel cannot be used: {str(error).strip().splitlines()[0]}"
-    distance = max((one.cpu() - two).abs().max().item() for one, two in zip(found, expected, strict=True))
-    return None if distance < TOLERANCES[dtype] else f"torch's kernel differs from the CPU by {distance:.2g}"
+    return None
 
 
 def _with_gradients(attend: Any, inputs: Sequence[Tensor]) -> list[Tensor]:
