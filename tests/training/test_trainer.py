@@ -427,6 +427,12 @@ def test_the_snippet_of_the_brief_works_as_written():
     assert len(trainer.fit()) == 1  # one epoch is done already
 
 
+@pytest.mark.parametrize(("config", "expected"), [({}, True), ({"padding_free": False}, False)])
+def test_the_brief_config_can_ask_for_padding(config, expected):
+    trainer = ContrastiveTrainer(tiny_model(), brief_loader(0), brief_loader(1), "cpu", config)
+    assert trainer.model.padding_free is expected
+
+
 def test_an_epoch_after_the_schedule_is_refused_instead_of_trained_at_rate_0():
     config = {"learning_rate": 2e-4, "lambda_contrastive": 0.1, "batch_size": 16, "epochs": 2}
     trainer = ContrastiveTrainer(tiny_model(), brief_loader(0), brief_loader(1), torch.device("cpu"), config)

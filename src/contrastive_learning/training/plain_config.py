@@ -13,7 +13,7 @@ from contrastive_learning.training.settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
-KEYS = ("learning_rate", "lambda_contrastive", "batch_size", "epochs")
+KEYS = ("learning_rate", "lambda_contrastive", "batch_size", "epochs", "padding_free")
 DEFAULTS = TrainerSettings(
     epochs=5,
     precision="auto",
@@ -60,7 +60,8 @@ def settings_of(config: Mapping[str, Any], train_loader: object) -> TrainerSetti
     batch_size = getattr(train_loader, "batch_size", None)
     if batch_size is not None and config.get("batch_size", batch_size) != batch_size:
         logger.warning("batch_size is %s in the config, but the loader decides: %s", config["batch_size"], batch_size)
-    return replace(DEFAULTS, epochs=config.get("epochs", DEFAULTS.epochs))
+    given = {name: config[name] for name in ("epochs", "padding_free") if name in config}
+    return replace(DEFAULTS, **given)
 
 
 def loss_of(config: Mapping[str, Any], temperature: float) -> JointLoss:

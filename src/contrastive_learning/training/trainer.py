@@ -41,10 +41,10 @@ class ContrastiveTrainer:
 
     The loaders are iterables of dicts with `input_ids`, `attention_mask` [batch, tokens] and either `labels`
     [batch, criteria] in 0..1 (and `num_votes`, if known) or `yes_votes` and `num_votes`. `settings` is a
-    TrainerSettings, or a plain dict with `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`; with
-    TrainerSettings, `loss` and `optimizer`, which builds (optimizer, scheduler) from (model, num_steps), must be given.
-    `context` names the criteria, adds sets to evaluate, and has the folder for checkpoints and the hooks. `cutoff` says
-    which tokens the second of two views does not see; None = it sees all.
+    TrainerSettings, or a plain dict with any of `learning_rate`, `lambda_contrastive`, `batch_size`, `epochs`,
+    `padding_free`; with TrainerSettings, `loss` and `optimizer`, which builds (optimizer, scheduler) from (model,
+    num_steps), must be given. `context` names the criteria, adds sets to evaluate, and has the folder for checkpoints
+    and the hooks. `cutoff` says which tokens the second of two views does not see; None = it sees all.
 
     Example:
         >>> import torch
