@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.distributed.utils import _to_kwargs
 
 from support.commands import ROOT, start_together
+from support.small_task import build_trainer
 
 WORKER = ROOT / "tests/support/train_small_task.py"
 
@@ -33,6 +35,20 @@ def test_two_processes_train_as_one(tmp_path, loss, grad_cache_chunk):
         torch.testing.assert_close(process["losses"], one["losses"], rtol=1e-5, atol=0)
         torch.testing.assert_close(process["judged"], one["judged"], rtol=0, atol=1e-4)
     assert torch.equal(two[0]["weights"], two[1]["weights"])
+
+
+def test_what_a_step_reads_on_the_host_is_not_moved_to_the_device_of_a_wrapped_model(tmp_path):
+    """DistributedDataParallel moves the arguments by `_to_kwargs`, here to a device that holds no numbers."""
+    trainer, seen = build_trainer(tmp_path, epochs=1, tokens_per_pass=40), []
+
+    def move(_, arguments, options):
+        ((input_ids, mask),), (named,) = _to_kwargs(arguments, options, torch.device("meta"), False)
+        rows = [each.rows for each in named["passes"]]
+        seen.append([input_ids.device.type, *(tensor.device.type for tensor in (mask.value, *rows))])
+
+    trainer.model.register_forward_pre_hook(move, with_kwargs=True)
+    trainer._step.backward(next(iter(trainer.train_loader)), 0, 0, 1)
+    assert seen == [["meta", *["cpu"] * 4]]  # the mask, and 16 responses of 6 tokens in three passes
 
 
 def test_a_batch_must_feed_every_process():

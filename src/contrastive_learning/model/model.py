@@ -24,6 +24,7 @@ from contrastive_learning.model.packed import (
 from contrastive_learning.model.passes import Pass, encode_in_passes
 from contrastive_learning.runtime.devices import sent
 from contrastive_learning.runtime.precision import full_precision
+from contrastive_learning.runtime.processes import OnHost
 
 POOLINGS = ("cls", "mean")
 NORMALIZATIONS = ("layer_norm", "batch_norm", "none")
@@ -80,7 +81,7 @@ class ContrastiveQualityModel(nn.Module):
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | OnHost[Tensor],
         *,
         encoder_share: float = 1.0,
         passes: Sequence[Pass] | None = None,
@@ -90,6 +91,8 @@ class ContrastiveQualityModel(nn.Module):
         `encoder_share` in 0..1 scales what the encoder gets of the gradient of the embeddings; `passes` tells which
         rows it sees at a time; None = all at once.
         """
+        if isinstance(attention_mask, OnHost):
+            attention_mask = attention_mask.value
         if passes is None:
             pooled = self.encode(input_ids, attention_mask)
         else:

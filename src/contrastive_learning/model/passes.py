@@ -1,7 +1,7 @@
 """One batch in several passes of the encoder, each of rows of similar length: less padding, less memory."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from torch import Tensor
 from contrastive_learning.runtime.devices import sent
 
 
-class Pass(NamedTuple):
+@dataclass(frozen=True)
+class Pass:  # no named tuple: DistributedDataParallel would move the tensor of one to its GPU, and it is read here
     rows: Tensor  # [rows], which of the batch
     num_tokens: int  # of the longest
 

@@ -5,7 +5,8 @@ the sum over processes is the gradient of one process on the joined batch; as th
 the rows' gradient is multiplied by their number.
 """
 
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,17 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OnHost(Generic[T]):
+    """An argument of a wrapped model whose tensors stay where they are, so that reading them makes no one wait.
+
+    DistributedDataParallel moves tensors to its GPU, those in lists, dicts and named tuples too, but looks into no
+    other object.
+    """
+
+    value: T
 
 
 def num_processes() -> int:

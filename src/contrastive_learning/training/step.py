@@ -19,6 +19,7 @@ from contrastive_learning.losses.checks import checks_put_off
 from contrastive_learning.model.model import ModelOutput
 from contrastive_learning.model.packed import why_not_in_a_row
 from contrastive_learning.model.passes import Pass, extents, passes_of
+from contrastive_learning.runtime.processes import OnHost
 from contrastive_learning.training.grad_cache import backward_in_passes
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.views import gather_views, repeated
@@ -76,7 +77,8 @@ class TrainingStep:
         ends_group = self.ends_group(index, num_batches)
         with nullcontext() if ends_group else self.accelerator.no_sync(self.model):
             with self.accelerator.autocast():
-                output = self.model(on_device.input_ids, on_device.attention_mask, encoder_share=share, passes=passes)
+                mask = OnHost(on_device.attention_mask)
+                output = self.model(on_device.input_ids, mask, encoder_share=share, passes=passes)
             total, result = evaluate(output)
             self.accelerator.backward(total / self._group_size(index, num_batches))
         return result
