@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contrastive_learning.training import Hooks, TrainerSettings
     from contrastive_learning.training.optimizers import Schedule
 
-EVAL_TOKENS = {True: 32768, False: 4096}  # in a batch of an evaluation, on a GPU and elsewhere
+EVAL_TOKENS, EVAL_TOKENS_ON_GPU = 4096, 32768  # in a batch of an evaluation
 ONLY_JUDGE = {"_target_": "contrastive_learning.judging.LinearJudge"}  # of configurations older than the group `judge`
 Objective = float | tuple[float, ...]
 
@@ -222,8 +222,9 @@ def build_trainer(
     if rank() > 0:
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     on_gpu = resolve_device(parts.settings.device) == "cuda"
+    eval_tokens = EVAL_TOKENS_ON_GPU if on_gpu else EVAL_TOKENS
     held_out = {
-        prefix: data.held_out_loader(name, EVAL_TOKENS[on_gpu])
+        prefix: data.held_out_loader(name, eval_tokens)
         for name, prefix in METRIC_PREFIXES.items()
         if name in data.splits
     }
@@ -247,7 +248,7 @@ def build_trainer(
             checkpoint_dir=output / "checkpoints",
             hooks=hooks,
             judge=parts.judge,
-            training=data.held_out_loader("train", EVAL_TOKENS[on_gpu]),
+            training=data.held_out_loader("train", eval_tokens),
         ),
         cutoff=_cutoff(config, data),
     )
