@@ -12,7 +12,6 @@ import hypothesis
 import pytest
 
 from support.gpu import NEEDS_CUDA
-from support.servers import PostgresServer
 
 # a shell that starts the suite in the background has it ignore SIGINT, which the commands under test would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +48,8 @@ def device(request):
 
 @pytest.fixture(scope="session")
 def postgres_server():
+    from support.servers import PostgresServer  # not in the process that only hands out the tests: it imports MLflow
+
     server = PostgresServer()
     try:
         server.start()
