@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertModel
 
-from contrastive_app.parts import EVAL_TOKENS, build_parts, load_data
+from contrastive_app.parts import EVAL_TOKENS, EVAL_TOKENS_ON_GPU, build_parts, load_data
 from contrastive_app.places import CONF
 from contrastive_learning import ContrastiveQualityModel, ContrastiveTrainer
 from contrastive_learning.data.tokenized import TokenizedSplit
@@ -116,7 +116,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--eval-tokens", type=int, default=EVAL_TOKENS[DEVICE.type == "cuda"])
+    parser.add_argument("--eval-tokens", type=int, default=EVAL_TOKENS_ON_GPU if DEVICE.type == "cuda" else EVAL_TOKENS)
     parser.add_argument("--length-window", type=int, default=16, help="1: batches of all lengths")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--layers", type=int, default=12)

@@ -252,8 +252,8 @@ class Bench:
         """The rows of each pass, and the tokens that each is padded to; 0: none is."""
         for batch in batches:
             lengths = self.train.lengths[batch].tolist()
-            for rows, num_tokens in passes_of(lengths, max_rows=None, max_tokens=max_tokens, padded=padded):
-                yield [batch[row] for row in rows.tolist()], num_tokens if padded else 0
+            for each in passes_of(lengths, max_rows=None, max_tokens=max_tokens, padded=padded):
+                yield [batch[row] for row in each.rows.tolist()], each.num_tokens if padded else 0
 
     def contrastive_share(self, whole: Spent) -> float:
         """Seconds of the contrastive term, forward and backward, as a share of a step of the large batch."""
