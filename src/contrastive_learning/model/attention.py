@@ -212,10 +212,11 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        columns: tuple[Tensor, ...] = ctx.saved_tensors[:3]
+        saved_tensors: tuple[Tensor, ...] = ctx.saved_tensors  # once: gradient checkpointing allows no more
+        columns = saved_tensors[:3]
         gradient = _by_head(gradients[0], ctx.runs).div_(ctx.kept)
         found = [_rest_zero(each, ctx.runs) for each in columns]
-        blocks, saved = _blocks(ctx.runs, *columns, gradient, *found), iter(ctx.saved_tensors[3:])
+        blocks, saved = _blocks(ctx.runs, *columns, gradient, *found), iter(saved_tensors[3:])
         for (q, k, v, by_out, by_q, by_k, by_v), weights, dropped in zip(blocks, saved, saved, strict=False):
             by_scores = torch.bmm(by_out, v.transpose(1, 2)).mul_(dropped)
             by_scores.addcmul_(weights, by_scores.sum(-1, keepdim=True), value=-1)

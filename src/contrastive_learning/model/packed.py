@@ -8,6 +8,7 @@ Weights and their names stay as they are, and a call without a layout computes w
 import logging
 from dataclasses import dataclass
 from functools import cache
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -86,7 +87,8 @@ def mask_of_padded(encoder: Any, attention_mask: Tensor, device: torch.device) -
     whether all tokens are seen. attention_mask: [batch, tokens], best on the CPU, which then knows.
     """
     attention = getattr(encoder.config, "_attn_implementation", None)
-    if _window(encoder) is not None or attention not in ("sdpa", ATTENTION) or _why_unknown(encoder) is not None:
+    is_known = _window(encoder) is None and attention in ("sdpa", ATTENTION) and _why_unknown(encoder) is None
+    if not is_known or torch.compiler.is_compiling():  # an export must not depend on what this mask holds
         return sent(attention_mask, device)
     if bool(attention_mask.all()):
         return None
@@ -168,7 +170,12 @@ def packed_states(encoder: Any, input_ids: Tensor, layout: Layout, *, only_first
     if after_attention is None:
         states: Tensor = encoder(**row, layout=layout).last_hidden_state[0]
         return states[first] if only_first else states
-    hook = after_attention.register_forward_pre_hook(lambda _, states: tuple(each[:, first] for each in states))
+    caller = get_ident()  # the hook is on the encoder, which other threads may call, too
+
+    def only_the_first(_: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        return tuple(each[:, first] for each in states) if get_ident() == caller else None
+
+    hook = after_attention.register_forward_pre_hook(only_the_first)
     try:
         states = encoder(**row, layout=layout).last_hidden_state[0]
     finally:
@@ -222,11 +229,16 @@ def _after_last_attention(encoder: Any) -> nn.Module | None:
     if encoder.config.model_type == "modernbert":
         return None
     layer = encoder.encoder.layer[-1]
-    # a compiled layer would not see that the hook changes; checkpointing calls the layer again when the hook is gone
-    if layer._compiled_call_impl is not None or layer.gradient_checkpointing:
+    # compiled code would not see the hook come and go; checkpointing calls the layer again when the hook is gone
+    if _is_compiled(encoder) or layer.gradient_checkpointing:
         return None
     output: nn.Module = layer.attention.output
     return output
+
+
+def _is_compiled(encoder: nn.Module) -> bool:
+    """Whether the encoder or a part of it is, or is called from code that is being compiled."""
+    return torch.compiler.is_compiling() or any(each._compiled_call_impl is not None for each in encoder.modules())
 
 
 def _window(encoder: Any) -> int | None:
