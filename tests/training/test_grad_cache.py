@@ -99,6 +99,16 @@ def test_states_of_all_tokens_do_not_outlive_their_pass():
     assert max(size for place, size in found.items() if place not in before) < 20 * 6 * 32 * 4
 
 
+def test_only_the_heads_of_a_frozen_encoder_are_trained(tmp_path):
+    trainer = build_trainer(tmp_path, grad_cache_chunk=5)
+    encoder = trainer.model.encoder.requires_grad_(False)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    head = trainer.model.projection_head[0].weight.clone()
+    trainer.train_epoch()
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert not torch.equal(trainer.model.projection_head[0].weight, head)
+
+
 OPTIONS = {"temperature": 0.2, "projection": "per_criterion", "criterion_weights": None}
 ACROSS = SupConLoss(**OPTIONS, denominator="all", domains="across")
 

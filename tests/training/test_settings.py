@@ -49,6 +49,7 @@ def test_an_epoch_without_a_report_within_it_is_no_silent_wish():
         ({"report_every": 0}, r"trainer\.report_every must be at least 1, got 0"),
         ({"report_every": 5, "monitor": "test/auroc"}, r"needs a trainer\.monitor on val/, got test/auroc"),
         ({"compile": "yes"}, r"trainer\.compile must be true, false, auto or graphs, got yes"),
+        ({"padding_free": "false"}, r"trainer\.padding_free must be true, false or null, got false"),
         ({"compile": "graphs", "tokens_per_pass": 8}, r"compile=graphs needs batches of few shapes, each in one pass"),
         (
             {"compile": "graphs", "padding_free": True},

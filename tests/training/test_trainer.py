@@ -18,7 +18,7 @@ from contrastive_learning.judging import NeighboursJudge
 from contrastive_learning.model.dropout import QuickDropout
 from contrastive_learning.runtime.devices import seed_everything
 from contrastive_learning.samplers import balanced
-from contrastive_learning.training import Hooks, TrainingPaused
+from contrastive_learning.training import Hooks, RunContext, TrainingPaused
 from contrastive_learning.training.checkpoints import INDEX
 from support.gpu import NEEDS_CUDA
 from support.questions import Questions
@@ -388,6 +388,59 @@ def test_embeddings_that_are_not_finite_stop_the_run_and_name_the_examples(tmp_p
     trainer._sampler.set_epoch(0)
     first = next(iter(trainer._sampler))
     assert str(stop.value).endswith(f", in batch 1 of epoch 1, training examples {first[:8]}")
+
+
+def interrupted(error, step=8):
+    """A hook that raises the error, or sends the signal, once."""
+    steps = []
+
+    def on_step(*event):
+        steps.append(event)
+        if len(steps) == step:
+            signal.raise_signal(error) if isinstance(error, signal.Signals) else raise_(error)
+
+    return Hooks(on_step=on_step)
+
+
+def raise_(error):
+    raise error
+
+
+def test_fit_again_after_an_interruption_ends_with_the_same_bits(tmp_path):
+    """As in a notebook, whose cell is run again: in the second of four epochs."""
+    expected = losses_of(build_trainer(tmp_path / "whole").fit())
+    trainer = build_trainer(tmp_path / "parts", hooks=interrupted(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert losses_of(trainer.fit()) == expected[1:]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("from a hook"), KeyboardInterrupt()], ids=repr)
+def test_training_goes_on_after_the_error_of_a_hook(tmp_path, error):
+    trainer = build_trainer(tmp_path, hooks=interrupted(error))
+    with pytest.raises(type(error)):
+        trainer.fit()
+    assert [len(epoch) > 0 and epoch["train/total_loss"] < 1 for epoch in trainer.fit()] == [True] * 3
+
+
+def test_an_epoch_of_other_batches_begins_anew_after_an_interruption():
+    data = VotedBatches(32, 0)
+    batches = [data.collate(list(range(start, start + 8))) for start in range(0, 32, 8)]
+    context = RunContext(hooks=interrupted(KeyboardInterrupt(), step=3))
+    trainer = ContrastiveTrainer(tiny_model(), batches, batches, "cpu", {"epochs": 2}, context=context)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert all(epoch["train/total_loss"] < 2 for epoch in trainer.fit())
+    assert trainer.epoch == 2
+    assert not any(parameter.isnan().any() for parameter in trainer.model.parameters())
+
+
+def test_a_trainer_that_wants_padding_gets_it_from_a_model_that_was_trained_without():
+    data, model = VotedBatches(16, 0), tiny_model()
+    batches = [data.collate(list(range(16)))]
+    for padding_free in (True, False):
+        ContrastiveTrainer(model, batches, batches, "cpu", {"padding_free": padding_free})
+        assert model.padding_free == padding_free
 
 
 @pytest.mark.parametrize(("padding_free", "of_lengths"), [(False, 1), (True, 2)])

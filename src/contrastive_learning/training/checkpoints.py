@@ -39,9 +39,9 @@ def save_checkpoint(
     weights: the file, WEIGHTS or AVERAGED, the averaged weights, if there are any -> a model's state by name.
     Raises ValueError if they cannot be written; earlier checkpoints are then intact.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".writing-{name}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for file_name, each in weights.items():

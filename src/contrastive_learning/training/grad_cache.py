@@ -57,7 +57,8 @@ def backward_in_passes(
         set_random_state(state, accelerator.device)
         with accelerator.autocast():
             encoded = model.encode(*cut(each, *inputs))
-        torch.autograd.backward(encoded, grad.to(encoded.dtype))
+        if encoded.requires_grad:  # not of a frozen encoder
+            torch.autograd.backward(encoded, grad.to(encoded.dtype))
     set_random_state(after, accelerator.device)
     if num_processes() > 1:
         _average_gradients(model, accelerator)

@@ -51,6 +51,7 @@ def prepared(
     wants_none = settings.padding_free
     if wants_none is None:
         wants_none = used.device.type == "cpu"  # the GPU's kernels have not been timed yet
+    model.padding_free = False  # perhaps another trainer, or another device, wanted none
     if wants_none:
         padded_because = model.leave_out_padding(used.device, DTYPES[precision])
     check_shardable(model)

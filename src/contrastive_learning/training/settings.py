@@ -49,6 +49,8 @@ class TrainerSettings:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_choice("trainer.direction", self.direction, ("maximize", "minimize"))
         check_choice("trainer.steadiness", self.steadiness, STEADINESS)
+        if self.padding_free not in (True, False, None):
+            raise ValueError(f"trainer.padding_free must be true, false or null, got {self.padding_free}")
         self._check_compile()
         check_choice("trainer.weight_average", self.weight_average, WEIGHT_AVERAGES)
         check_choice("trainer.temperature_schedule", self.temperature_schedule, TEMPERATURE_SCHEDULES)

@@ -137,7 +137,8 @@ class ContrastiveTrainer:
         progress: show a bar on stderr; outside a terminal, such as in a notebook, a line per epoch.
 
         Returns the metrics of each epoch, `train/…` and `val/…`. A KeyboardInterrupt (Ctrl-C, or SIGTERM if its
-        handler raises it) leaves a checkpoint; a run that resumes from it gives the same bits as an uninterrupted one.
+        handler raises it) leaves a checkpoint if the batches are those of one of our samplers; a run that resumes from
+        it, or calls `fit` again, gives the same bits as an uninterrupted one. With other batches the epoch begins anew.
         """
         if not progress:
             return self._fit_and_wait()
@@ -171,6 +172,8 @@ class ContrastiveTrainer:
                 self._report(metrics)  # before the checkpoint: a kill between the two repeats an epoch, loses none
             except (KeyboardInterrupt, TrainingPaused):
                 self._keeper.keep_running(self._running)
+                if self._running is not None and self._running.order is not None:
+                    self.epoch = self._running.epoch  # if `fit` is called again, this epoch is not over
                 raise
             with HeldSignals():
                 self._keeper.keep(self.epoch, metrics[self.settings.monitor], self._evaluated)
@@ -221,9 +224,12 @@ class ContrastiveTrainer:
                 f"the schedule has ended after {self.settings.epochs} epochs: "
                 "to train longer, make the trainer with more epochs"
             )
-        if self._running is None or self._running.epoch < self.epoch:
-            self._running = self._start_epoch(num_batches)
         running = self._running
+        if running is None or running.epoch < self.epoch or running.order is None:
+            running = self._running = self._start_epoch(num_batches)
+        else:  # after an exception, or `resume`
+            self._shard.start(running.order, running.num_done)
+        self.optimizer.zero_grad()  # an exception may have left gradients
         self.model.train()
         with HeldSignals() as signals:
             batches = iter(self.train_loader)  # draws from the random state
@@ -234,9 +240,9 @@ class ContrastiveTrainer:
                 ends_group = self._step.ends_group(index, num_batches)
                 norm = self._update(index) if ends_group else torch.zeros((), device=self.device)
                 running.add(index, result, norm)
+                running.num_done = index + 1 if ends_group else running.num_done
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
-                    running.num_done = index + 1
                     self._keeper.background.check()
                     self._tell_begun(running)
                     self._report_within(running)
@@ -378,7 +384,6 @@ class ContrastiveTrainer:
         if progress["running"] is not None:
             statistics = EpochStatistics(self.loss, self.criteria, len(self.train_loader))  # type: ignore[arg-type]
             running = RunningEpoch.restored(progress["running"], self.epoch, statistics, self.device)
-            self._shard.start(running.order, running.num_done)
             self._running = running
 
     def discard_checkpoints(self) -> None:
