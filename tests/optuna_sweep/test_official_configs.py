@@ -37,11 +37,11 @@ def configured(sweeps):
     return run
 
 
-def test_the_sphere_and_the_older_form_continues_it(configured, sweeps):
-    for space in (PARAMS, OLDER):
-        _, results = configured(SPHERE.format(sampler="tpe", direction="minimize", space=space))
-        assert (results["name"], results["best_params"], results["best_value"]) == ("optuna", {"x": 0.0, "y": 0}, 0.0)
-        assert len(sweeps.started()) == 20
+@pytest.mark.parametrize("space", [PARAMS, OLDER])
+def test_the_sphere(configured, sweeps, space):
+    _, results = configured(SPHERE.format(sampler="tpe", direction="minimize", space=space))
+    assert (results["name"], results["best_params"], results["best_value"]) == ("optuna", {"x": 0.0, "y": 0}, 0.0)
+    assert len(sweeps.started()) == 20
 
 
 def test_the_command_line_overrides_the_space_and_a_tilde_deletes_from_it(configured, sweeps):
