@@ -59,6 +59,12 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
     assert names(tmp_path) == ["epoch_1"]
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ValueError, match="cannot save checkpoint .*/taken/epoch_1: .*File exists"):
+        save_checkpoint(tmp_path / "taken", "epoch_1", weights(1), {"epoch": 1}, best=True)
+
+
 def test_missing_and_foreign_checkpoints_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"no checkpoint in .*checkpoints\.json is missing"):
         load_state(tmp_path)
