@@ -14,15 +14,19 @@ from contrastive_app.resume import RUN_FILE, read_run
 
 if TYPE_CHECKING:
     from contrastive_learning.tracking import Tracker
+    from contrastive_learning.training import TrainerSettings
 
 
-def check_places(tracking: "Tracker", device: str, output: Path | None = None) -> None:
-    """The record's store and the device. output: the folder of the run; None for a sweep's preflight."""
+def check_places(tracking: "Tracker", settings: "TrainerSettings", output: Path | None = None) -> None:
+    """The record's store, and the device with what it is to do.
+
+    output: the folder of the run; None for a sweep's preflight.
+    """
     from contrastive_learning.runtime.devices import resolve_device
 
     if not is_follower():
         tracking.check(None if output is None else recorded_run(output))
-    resolve_device(device)
+    settings.check_device(resolve_device(settings.device))
 
 
 def check_same_data(output: Path, fingerprint: str) -> None:

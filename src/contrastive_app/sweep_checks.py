@@ -48,7 +48,7 @@ def preflight(config: DictConfig) -> str:
     wants_report(config, in_sweep=True)
     parts = build_parts(config)
     objective_names(config)
-    check_places(parts.tracking, parts.settings.device)
+    check_places(parts.tracking, parts.settings)
     if parts.loss.weights:
         load_data(config, parts)  # only the data tell whether there is one weight per criterion
     fingerprint = parts.source.fingerprint()  # anew: a notebook may sweep again, when the data have changed

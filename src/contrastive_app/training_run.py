@@ -98,7 +98,7 @@ class TrainingRun:
         join_processes(settings.device)
         self._names = objective_names(config)
         self._output = output_folder(config, self._trial)
-        check_places(self._parts.tracking, settings.device, self._output)
+        check_places(self._parts.tracking, settings, self._output)
         self._parts.recipe.encoder.check(config.data.max_length)
         self._is_continued = is_continued(config, self._output, self._trial)
         damage = self._check_what_is_continued() if self._is_continued else None

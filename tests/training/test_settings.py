@@ -62,3 +62,11 @@ def test_an_epoch_without_a_report_within_it_is_no_silent_wish():
 def test_bad_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         replace(DEFAULTS, **change)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_what_a_device_cannot_do_is_known_before_any_work(kind):
+    settings = replace(DEFAULTS, compile="graphs")
+    settings.check_device("cuda")
+    with pytest.raises(ValueError, match=f"trainer.compile=graphs needs a CUDA device, got {kind}; use false or auto"):
+        settings.check_device(kind)

@@ -46,6 +46,7 @@ def prepared(
     Raises ValueError for a device that is not there, and for what it cannot do.
     """
     used = accelerator(device, settings.precision)
+    settings.check_device(used.device.type)
     precision = precision_of(used)
     padded_because = None
     wants_none = settings.padding_free
@@ -67,9 +68,7 @@ def prepared(
 def _is_to_compile(
     settings: TrainerSettings, model: ContrastiveQualityModel, device: torch.device, num_tokens: int | None
 ) -> bool:
-    """With auto, if it pays. Raises ValueError for graphs on a CPU."""
-    if settings.compile == "graphs" and device.type != "cuda":
-        raise ValueError(f"trainer.compile=graphs needs a CUDA device, got {device.type}; use false or auto")
+    """With auto, if it pays."""
     if settings.compile != "auto":
         return bool(settings.compile)
     if num_tokens is None or settings.grad_cache_chunk is not None:

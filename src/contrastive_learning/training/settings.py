@@ -96,6 +96,11 @@ class TrainerSettings:
                 "trainer.tokens_per_pass at null"
             )
 
+    def check_device(self, kind: str) -> None:
+        """Raises ValueError for what a device of this kind (cpu, cuda, mps) cannot do."""
+        if self.compile == "graphs" and kind != "cuda":
+            raise ValueError(f"trainer.compile=graphs needs a CUDA device, got {kind}; use false or auto")
+
     def _check_temperature(self) -> None:
         changes = self.temperature_schedule != "constant"
         if changes and (self.temperature_end is None or not self.temperature_end > 0):
