@@ -222,12 +222,8 @@ def build_trainer(
     if rank() > 0:
         seed_everything(config.seed + rank())  # the same weights, but not the same dropout masks
     on_gpu = resolve_device(parts.settings.device) == "cuda"
-    eval_tokens = EVAL_TOKENS_ON_GPU if on_gpu else EVAL_TOKENS
-    held_out = {
-        prefix: data.held_out_loader(name, eval_tokens)
-        for name, prefix in METRIC_PREFIXES.items()
-        if name in data.splits
-    }
+    loader = partial(data.held_out_loader, num_tokens=EVAL_TOKENS_ON_GPU if on_gpu else EVAL_TOKENS)
+    held_out = {prefix: loader(name) for name, prefix in METRIC_PREFIXES.items() if name in data.splits}
     return ContrastiveTrainer(
         model,
         DataLoader(
@@ -248,7 +244,7 @@ def build_trainer(
             checkpoint_dir=output / "checkpoints",
             hooks=hooks,
             judge=parts.judge,
-            training=data.held_out_loader("train", eval_tokens),
+            training=loader("train"),
         ),
         cutoff=_cutoff(config, data),
     )

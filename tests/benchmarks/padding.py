@@ -69,7 +69,7 @@ class Form:
         loader = DataLoader(
             train, batch_sampler=self.sampler, collate_fn=train.collate, pin_memory=DEVICE.type == "cuda"
         )
-        batches = train.batches_by_tokens(arguments.eval_tokens)
+        batches = train.batches_by_length(max_tokens=arguments.eval_tokens)
         self.held_out = DataLoader(train, batch_sampler=batches, collate_fn=train.collate)
         shape = BertConfig(
             vocab_size=len(data.tokenizer),

@@ -54,4 +54,4 @@ def disturbed(split: TokenizedSplit, tokenizer: PreTrainedTokenizerFast, *, max_
 
 
 def _batches(split: TokenizedSplit) -> Batches:
-    return [split.collate(indices) for indices in split.batches_by_length(BATCH_SIZE)]
+    return [split.collate(indices) for indices in split.batches_by_length(max_rows=BATCH_SIZE)]

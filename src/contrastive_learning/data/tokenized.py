@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
+from contrastive_learning.by_length import cut_by_length
 from contrastive_learning.choices import check_choice
 from contrastive_learning.data.responses import SPLITS, UNJUDGED, DataSource
 from contrastive_learning.data.rows import composed
@@ -100,24 +101,11 @@ class TokenizedSplit(Dataset[int]):
             table = table.set_column(table.column_names.index(name), name, pa.array(values))
         return TokenizedSplit(table, np.concatenate([np.asarray(tokens) for tokens in inputs]), self.pad_token_id)
 
-    def batches_by_length(self, batch_size: int) -> list[list[int]]:
-        """Batches of indices, of similar length each: evaluation in this order pads almost nothing."""
-        order = np.argsort(self.lengths, kind="stable")[::-1]
-        return [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
-
-    def batches_by_tokens(self, num_tokens: int) -> list[list[int]]:
-        """As `batches_by_length`, but of at most `num_tokens` each, padding included; a longer response is a batch by
-        itself. Each batch then takes as much memory: an evaluation on CPUs a tenth less time than if each had as many
-        responses.
+    def batches_by_length(self, *, max_rows: int | None = None, max_tokens: int | None = None) -> list[list[int]]:
+        """Batches of indices, of similar length each: evaluation in this order pads almost nothing. With as many tokens
+        in each, padding included, it takes a tenth less time on CPUs than with as many responses.
         """
-        batches: list[list[int]] = []
-        longest = 0
-        for index in np.argsort(self.lengths, kind="stable")[::-1].tolist():
-            if not batches or (len(batches[-1]) + 1) * longest > num_tokens:
-                batches.append([])
-                longest = int(self.lengths[index])
-            batches[-1].append(index)
-        return batches
+        return cut_by_length(self.lengths.tolist(), max_rows=max_rows, max_tokens=max_tokens)
 
 
 @dataclass(frozen=True)
@@ -137,12 +125,12 @@ class TokenizedData:
         part = self.splits[check_choice("split", split, self.splits)]
         if shuffle:
             return DataLoader(part, batch_size, shuffle=True, collate_fn=part.collate)
-        return DataLoader(part, batch_sampler=part.batches_by_length(batch_size), collate_fn=part.collate)
+        return DataLoader(part, batch_sampler=part.batches_by_length(max_rows=batch_size), collate_fn=part.collate)
 
     def held_out_loader(self, split: str, num_tokens: int) -> "DataLoader[int]":
         """Batches of at most `num_tokens` tokens, for evaluation."""
         part = self.splits[split]
-        return DataLoader(part, batch_sampler=part.batches_by_tokens(num_tokens), collate_fn=part.collate)
+        return DataLoader(part, batch_sampler=part.batches_by_length(max_tokens=num_tokens), collate_fn=part.collate)
 
     def with_training_subset(self, num_responses: int | None, seed: int) -> "TokenizedData":
         """The same data with a random subset of `num_responses` training responses; None = all of them."""

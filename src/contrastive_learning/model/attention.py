@@ -5,7 +5,7 @@ text; None = all.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
@@ -90,52 +90,28 @@ def attend_on_cuda(
     dropout: float = 0.0,
     scale: float | None = None,
     window: int | None = None,
+    nested: bool = False,
 ) -> Tensor:
     """starts: [texts + 1], int32, where each text begins and the last one ends; longest: tokens.
 
-    Of what torch ships, varlen_attn knows windows, but neither dropout nor float32, which nested tensors know.
+    Of what torch ships, varlen_attn knows windows, but neither dropout nor float32, which nested tensors know. nested:
+    take these in any case.
     """
-    if dropout == 0 and query.dtype in HALF:
-        return _varlen(query, key, value, starts, longest, scale=scale, window=window)
+    if dropout == 0 and query.dtype in HALF and not nested:
+        from torch.nn.attention.varlen import varlen_attn
+
+        near = (-1, -1) if window is None else (window - 1, window - 1)
+        found = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scale, window_size=near)
+        assert isinstance(found, Tensor)
+        return found
     if window is not None:
         raise ValueError(NO_KERNEL)
-    return _nested(query, key, value, starts, longest, dropout=dropout, scale=scale)
-
-
-def _varlen(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor,
-    longest: int,
-    *,
-    scale: float | None = None,
-    window: int | None = None,
-) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
-    near = (-1, -1) if window is None else (window - 1, window - 1)
-    found = varlen_attn(query, key, value, starts, starts, longest, longest, scale=scale, window_size=near)
-    assert isinstance(found, Tensor)
-    return found
-
-
-def _nested(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    starts: Tensor,
-    longest: int,
-    *,
-    dropout: float = 0.0,
-    scale: float | None = None,
-) -> Tensor:
     offsets = starts.long()
-    nested = (
+    jagged = (
         torch.nested.nested_tensor_from_jagged(each.contiguous(), offsets, min_seqlen=1, max_seqlen=longest)
         for each in (query, key, value)
     )
-    q, k, v = (each.transpose(1, 2) for each in nested)  # [texts, heads, tokens of each, dim]
+    q, k, v = (each.transpose(1, 2) for each in jagged)  # [texts, heads, tokens of each, dim]
     values: Tensor = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale).transpose(1, 2).values()
     return values
 
@@ -155,18 +131,16 @@ def why_not_on_cuda(
     expected = _with_gradients(lambda q, k, v: attend_on_cpu(q, k, v, runs, window=window), inputs)
     inputs = [each.to(device) for each in inputs]
     longest = max(TRIED_LENGTHS)
-    kernels: list[Any] = [lambda q, k, v: attend_on_cuda(q, k, v, starts, longest, window=window)]
-    if dropout > 0:  # then training takes this one; it is compared without
-        kernels.insert(0, lambda q, k, v: _nested(q, k, v, starts, longest))
+    attend = partial(attend_on_cuda, starts=starts, longest=longest)
     try:
-        for kernel in kernels:
-            pairs = zip(_with_gradients(kernel, inputs), expected, strict=True)
+        for nested in (True, False) if dropout > 0 else (False,):  # training under dropout takes the nested ones
+            pairs = zip(_with_gradients(partial(attend, window=window, nested=nested), inputs), expected, strict=True)
             distance = torch.stack([(one.cpu() - two).abs().max() for one, two in pairs]).max().item()
             if not distance < TOLERANCES[dtype]:
                 return f"torch's kernel differs from the CPU by {distance:.2g}"
         if dropout > 0:
             before = random_state(device)
-            _with_gradients(lambda q, k, v: attend_on_cuda(q, k, v, starts, longest, dropout=dropout), inputs)
+            _with_gradients(partial(attend, dropout=dropout), inputs)
             set_random_state(before, device)
     except (RuntimeError, ValueError, ImportError) as error:
         return f"torch's kernel cannot be used: {str(error).strip().splitlines()[0]}"

@@ -81,7 +81,7 @@ class ContrastiveQualityModel(nn.Module):
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | OnHost[Tensor],
+        attention_mask: Tensor | OnHost,
         *,
         encoder_share: float = 1.0,
         passes: Sequence[Pass] | None = None,

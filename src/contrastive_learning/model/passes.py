@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from contrastive_learning.by_length import cut_by_length
 from contrastive_learning.runtime.devices import sent
 
 
@@ -18,24 +19,9 @@ class Pass:  # no named tuple: DistributedDataParallel would move the tensor of 
 def passes_of(
     lengths: Sequence[int], *, max_rows: int | None, max_tokens: int | None, padded: bool = True
 ) -> list[Pass]:
-    """The rows of a batch from the longest to the shortest, cut so that no pass has more rows or tokens.
-
-    lengths: columns that each row needs, see `extents`. A row longer than `max_tokens` is a pass of its own. padded:
-    padding counts as tokens.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    passes: list[list[int]] = [[]]
-    real = 0  # tokens of the last pass, without padding
-    for row in order:
-        rows = len(passes[-1]) + 1
-        longest = lengths[(passes[-1] or [row])[0]]
-        tokens = rows * longest if padded else real + lengths[row]
-        if rows > 1 and (rows > (max_rows or rows) or tokens > (max_tokens or tokens)):
-            passes.append([])
-            real = 0
-        passes[-1].append(row)
-        real += lengths[row]
-    return [Pass(torch.tensor(rows), lengths[rows[0]]) for rows in passes if rows]
+    """The rows of a batch, cut by `cut_by_length`; lengths: columns that each row needs, see `extents`."""
+    parts = cut_by_length(lengths, max_rows=max_rows, max_tokens=max_tokens, padded=padded)
+    return [Pass(torch.tensor(rows), lengths[rows[0]]) for rows in parts]
 
 
 def extents(attention_mask: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ the rows' gradient is multiplied by their number.
 """
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class OnHost(Generic[T]):
-    """An argument of a wrapped model whose tensors stay where they are, so that reading them makes no one wait.
+class OnHost:
+    """A tensor, as an argument of a wrapped model, that stays where it is, so that reading it makes no one wait.
 
     DistributedDataParallel moves tensors to its GPU, those in lists, dicts and named tuples too, but looks into no
     other object.
     """
 
-    value: T
+    value: Tensor
 
 
 def num_processes() -> int:

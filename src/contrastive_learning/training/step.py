@@ -4,13 +4,10 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from contrastive_learning.data.batches import Batch
 from contrastive_learning.data.cutoff import Cutoff
@@ -21,6 +18,7 @@ from contrastive_learning.model.packed import why_not_in_a_row
 from contrastive_learning.model.passes import Pass, extents, passes_of
 from contrastive_learning.runtime.processes import OnHost
 from contrastive_learning.training.grad_cache import backward_in_passes
+from contrastive_learning.training.prepared import Prepared
 from contrastive_learning.training.settings import TrainerSettings
 from contrastive_learning.training.views import gather_views, repeated
 
@@ -39,24 +37,12 @@ class BatchResult(NamedTuple):
 
 
 class TrainingStep:
-    """Changes the parameters by one batch, or by several that share an optimizer step; keeps no state of the epoch.
+    """Changes the parameters by one batch, or by several that share an optimizer step; keeps no state of the epoch."""
 
-    `model` and `optimizer` are those that `accelerator` prepared.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        loss: JointLoss,
-        optimizer: Optimizer,
-        scheduler: LRScheduler,
-        *,
-        accelerator: Accelerator,
-        settings: TrainerSettings,
-        cutoff: Cutoff | None,
-    ) -> None:
-        self.model, self.loss, self.accelerator, self.settings = model, loss, accelerator, settings
-        self.optimizer, self.scheduler, self.cutoff = optimizer, scheduler, cutoff
+    def __init__(self, ready: Prepared, loss: JointLoss, settings: TrainerSettings, cutoff: Cutoff | None) -> None:
+        self.model, self.accelerator = ready.model, ready.accelerator
+        self.optimizer, self.scheduler = ready.optimizer, ready.scheduler
+        self.loss, self.settings, self.cutoff = loss, settings, cutoff
 
     def backward(self, batch: Mapping[str, Tensor], epoch: int, index: int, num_batches: int) -> BatchResult:
         """Forward, loss and backward of batch `index` of `num_batches`, after `epoch` whole epochs.

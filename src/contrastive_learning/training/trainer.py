@@ -107,15 +107,7 @@ class ContrastiveTrainer:
         if num_processes() > 1 or hasattr(self._sampler, "set_epoch"):
             self.train_loader = sharded(train_loader)  # type: ignore[arg-type]
         self._state = TrainingState(self.accelerator, self.model, self.optimizer, self.scheduler, self._average)
-        self._step = TrainingStep(
-            self.model,
-            loss,
-            self.optimizer,
-            self.scheduler,
-            accelerator=self.accelerator,
-            settings=settings,
-            cutoff=cutoff,
-        )
+        self._step = TrainingStep(ready, loss, settings, cutoff)
         self.epoch = 0  # epochs finished
         self.judge: MixedJudge | None = None  # of `evaluate_all`; None while it is the classification head by itself
         self._finished = False
@@ -240,7 +232,8 @@ class ContrastiveTrainer:
                 ends_group = self._step.ends_group(index, num_batches)
                 norm = self._update(index) if ends_group else torch.zeros((), device=self.device)
                 running.add(index, result, norm)
-                running.num_done = index + 1 if ends_group else running.num_done
+                if ends_group:
+                    running.num_done = index + 1
                 self.context.hooks.on_step(index + 1, num_batches, {"total_loss": result.total_loss})
                 if ends_group:
                     self._keeper.background.check()
